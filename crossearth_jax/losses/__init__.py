@@ -1,0 +1,1 @@
+"""Losses: matching, segmentation, masked image modelling. Arrays in, scalars out."""

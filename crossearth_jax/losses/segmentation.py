@@ -1,0 +1,213 @@
+"""L_Seg: class, mask and Dice losses with deep supervision (method.md section 5).
+
+P predictions, B batch, Q queries, K classes, n points. Targets are one binary mask
+per class that is present; pixels of label 255 are in no mask.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from crossearth_jax.interpolate import sample_bilinear
+from crossearth_jax.losses.matcher import dice_terms, match, matching_costs
+
+IGNORE = 255
+
+
+@dataclasses.dataclass(frozen=True)
+class SegmentationLoss:
+    """Weights and sampling of L_Seg.
+
+    Attributes:
+      class_weight: weight of the class cost and loss.
+      mask_weight: weight of the mask cost and loss.
+      dice_weight: weight of the Dice cost and loss.
+      no_object: class weight of unmatched queries.
+      num_points: n.
+      oversample: candidates for uncertain points, as a multiple of n.
+      importance: share of points chosen by uncertainty; the rest is random.
+      exclude_ignored: leave points on label 255 out instead of counting them as
+        negatives, which is what the authors' code does.
+    """
+
+    class_weight: float = 2.0
+    mask_weight: float = 5.0
+    dice_weight: float = 5.0
+    no_object: float = 0.1
+    num_points: int = 12544
+    oversample: float = 3.0
+    importance: float = 0.75
+    exclude_ignored: bool = False
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Points:
+    """Random points in [0, 1]², x first, for all predictions.
+
+    Attributes:
+      match: points of the matching cost.
+      candidates: points among which the uncertain ones are chosen, per class mask.
+      extra: random points added to them.
+    """
+
+    match: Float[Array, "P B n 2"]
+    candidates: Float[Array, "P B K n3 2"]
+    extra: Float[Array, "P B K nr 2"]
+
+
+def draw_points(
+    key: Array, loss: SegmentationLoss, shape: tuple[int, int, int]
+) -> Points:
+    """Draws all points of one loss.
+
+    Args:
+      key: PRNG key.
+      loss: gives the counts.
+      shape: (P, B, K).
+    """
+    n = loss.num_points
+    predictions, batch, classes = shape
+    chosen = int(loss.importance * n)
+    keys = jax.random.split(key, 3)
+    per_mask = (predictions, batch, classes)
+    return Points(
+        match=jax.random.uniform(keys[0], (predictions, batch, n, 2)),
+        candidates=jax.random.uniform(
+            keys[1], (*per_mask, int(loss.oversample * n), 2)
+        ),
+        extra=jax.random.uniform(keys[2], (*per_mask, n - chosen, 2)),
+    )
+
+
+def class_masks(label: Int[Array, "H W"], num_classes: int) -> Float[Array, "H W K"]:
+    """Binary mask of each class; ignored pixels are in none."""
+    return (label[..., None] == jnp.arange(num_classes)).astype(jnp.float32)
+
+
+def uncertain_points(
+    mask: Float[Array, "h w"],
+    candidates: Float[Array, "n3 2"],
+    extra: Float[Array, "nr 2"],
+    num_points: int,
+) -> Float[Array, "n 2"]:
+    """Candidates with logits nearest to 0, then the extra points."""
+    logits = sample_bilinear(mask[..., None], candidates)[:, 0]
+    _, order = jax.lax.top_k(-jnp.abs(logits), num_points - extra.shape[0])
+    return jnp.concatenate([candidates[order], extra])
+
+
+def _image_terms(
+    class_logits: Float[Array, "Q K1"],
+    mask_logits: Float[Array, "Q h w"],
+    label: Int[Array, "H W"],
+    points: Points,
+    loss: SegmentationLoss,
+) -> dict[str, Array]:
+    """Unreduced terms of one prediction and image; `points` without P and B."""
+    num_classes = class_logits.shape[-1] - 1
+    targets = class_masks(label, num_classes)  # [H, W, K]
+    present = targets.any((0, 1))
+    kept = (label != IGNORE).astype(jnp.float32)[..., None]
+
+    def validity(xy: Array) -> Array:
+        if not loss.exclude_ignored:
+            return jnp.ones(xy.shape[0])
+        return (sample_bilinear(kept, xy)[:, 0] > 0.5).astype(jnp.float32)
+
+    frozen = jax.lax.stop_gradient((class_logits, mask_logits))
+    costs = matching_costs(
+        frozen[0],
+        sample_bilinear(frozen[1].transpose(1, 2, 0), points.match).T,
+        sample_bilinear(targets, points.match).T,
+        validity(points.match),
+        class_weight=loss.class_weight,
+        mask_weight=loss.mask_weight,
+        dice_weight=loss.dice_weight,
+    )
+    query = match(costs["class"] + costs["mask"] + costs["dice"], present)  # [K]
+
+    def mask_terms(mask: Array, target: Array, *chosen: Array) -> tuple[Array, Array]:
+        xy = uncertain_points(jax.lax.stop_gradient(mask), *chosen, loss.num_points)
+        logits = sample_bilinear(mask[..., None], xy)[:, 0]  # [n]
+        target = sample_bilinear(target[..., None], xy)[:, 0]
+        valid = validity(xy)
+        bce = jax.nn.softplus(logits) - logits * target
+        bce = (bce * valid).sum() / jnp.maximum(valid.sum(), 1)
+        outside = jnp.where(valid > 0, logits, -jnp.inf)
+        return bce, dice_terms(outside, target * valid)
+
+    bce, dice = jax.vmap(mask_terms)(
+        mask_logits[query], targets.transpose(2, 0, 1), points.candidates, points.extra
+    )
+    # Class target of every query: K ("no object") unless a present class took it.
+    slot = jnp.where(present, query, mask_logits.shape[0])
+    wanted = jnp.full(mask_logits.shape[0], num_classes)
+    wanted = wanted.at[slot].set(jnp.arange(num_classes), mode="drop")
+    weight = jnp.where(wanted == num_classes, loss.no_object, 1.0)
+    entropy = -jnp.take_along_axis(
+        jax.nn.log_softmax(class_logits), wanted[:, None], axis=-1
+    )[:, 0]
+    return {
+        "class": (entropy * weight).sum(),
+        "weight": weight.sum(),
+        "mask": jnp.where(present, bce, 0).sum(),
+        "dice": jnp.where(present, dice, 0).sum(),
+        "count": present.sum(),
+        "query": jnp.where(present, query, -1),
+    }
+
+
+def segmentation_terms(
+    class_logits: Float[Array, "P B Q K1"],
+    mask_logits: Float[Array, "P B Q h w"],
+    label: Int[Array, "B H W"],
+    points: Points,
+    loss: SegmentationLoss,
+) -> dict[str, Array]:
+    """Weighted loss terms of every prediction.
+
+    The class loss is a weighted mean over all queries of the batch; mask and Dice
+    losses are means over all matched masks of the batch (at least one).
+
+    Args:
+      class_logits: last column "no object".
+      mask_logits: at any resolution.
+      label: class ids, 255 ignored.
+      points: random points, see `draw_points`.
+      loss: weights and sampling.
+
+    Returns:
+      "class", "mask", "dice" of shape [P], and the matching "query" [P, B, K], -1
+      where a class is absent.
+    """
+    label = label.astype(jnp.int32)
+
+    def prediction(classes: Array, masks: Array, points: Points) -> dict[str, Array]:
+        terms = jax.vmap(lambda c, m, y, p: _image_terms(c, m, y, p, loss))(
+            classes, masks, label, points
+        )
+        masks_matched = jnp.maximum(terms["count"].sum(), 1)
+        total = terms["class"].sum() / terms["weight"].sum()
+        return {
+            "class": loss.class_weight * total,
+            "mask": loss.mask_weight * terms["mask"].sum() / masks_matched,
+            "dice": loss.dice_weight * terms["dice"].sum() / masks_matched,
+            "query": terms["query"],
+        }
+
+    return jax.vmap(prediction)(class_logits, mask_logits, points)
+
+
+def segmentation_loss(
+    class_logits: Float[Array, "P B Q K1"],
+    mask_logits: Float[Array, "P B Q h w"],
+    label: Int[Array, "B H W"],
+    points: Points,
+    loss: SegmentationLoss,
+) -> Float[Array, ""]:
+    """L_Seg: the plain sum of all terms of all predictions."""
+    terms = segmentation_terms(class_logits, mask_logits, label, points, loss)
+    return (terms["class"] + terms["mask"] + terms["dice"]).sum()

@@ -1,0 +1,216 @@
+"""CrossEarth: the one assembly of backbone, adapters, decoders and prompt.
+
+Data flow (paper Figure 3): the backbone gives four taps for every image; the
+segmentation flow adds Injector(GSE(image)) and decodes with Mask2Former; the MIM
+flow decodes the plain taps back to pixels.
+"""
+
+import dataclasses
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from crossearth_jax.interpolate import resize_bilinear
+from crossearth_jax.models.dinov2 import VARIANTS, DinoV2, ViTConfig
+from crossearth_jax.models.gse import GeospatialSemanticExtractor
+from crossearth_jax.models.injector import Injector
+from crossearth_jax.models.mask2former import Mask2Former, Segmentation, semantic_scores
+from crossearth_jax.models.mim_decoder import (
+    AsppDecoder,
+    LinearDecoder,
+    SharedAsppDecoder,
+)
+from crossearth_jax.models.rein import Rein
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """Every size and switch of the model.
+
+    Attributes:
+      backbone: the ViT.
+      num_classes: K.
+      crop: training crop, the size of the visual prompt.
+      width: D, decoder width.
+      num_queries: Q = m, Rein tokens per layer.
+      rein_rank: r; 0 for full-rank tokens.
+      rein_scale: initial s.
+      gse: GSE and Injectors on; False is the Rein baseline.
+      injector_gamma: initial γ of the Injectors.
+      injector_residual: False lets the attention output replace the feature.
+      mim: MIM decoder and prompt on.
+      mim_decoder: "aspp" (Eq. 8, 9), "aspp_shared" or "linear".
+      mim_width: hidden width of the MIM decoder.
+      encoder_layers: deformable layers of the pixel decoder.
+      decoder_layers: transformer decoder layers.
+      heads: attention heads of the decoder.
+      points: deformable sampling points.
+      encoder_ffn: hidden width in the pixel decoder.
+      decoder_ffn: hidden width in the transformer decoder.
+      groups: GroupNorm groups.
+    """
+
+    backbone: ViTConfig = VARIANTS["vit_large"]
+    num_classes: int = 5
+    crop: int = 512
+    width: int = 256
+    num_queries: int = 100
+    rein_rank: int = 16
+    rein_scale: float = 1e-3
+    gse: bool = True
+    injector_gamma: float = 0.0
+    injector_residual: bool = True
+    mim: bool = True
+    mim_decoder: Literal["aspp", "aspp_shared", "linear"] = "aspp"
+    mim_width: int = 256
+    encoder_layers: int = 6
+    decoder_layers: int = 9
+    heads: int = 8
+    points: int = 4
+    encoder_ffn: int = 1024
+    decoder_ffn: int = 2048
+    groups: int = 32
+
+
+def stage_maps(taps: list[Float[Array, "B h w C"]]) -> list[Float[Array, "B _ _ C"]]:
+    """Four taps of stride p as maps of stride p/4, p/2, p and 2p (method.md 1)."""
+    h, w = taps[0].shape[1:3]
+    return [
+        resize_bilinear(taps[0], (4 * h, 4 * w)),
+        resize_bilinear(taps[1], (2 * h, 2 * w)),
+        taps[2],
+        # Bilinear ×0.5 without antialias is the mean of 2×2; an odd rest drops out.
+        nnx.avg_pool(taps[3], (2, 2), strides=(2, 2)),
+    ]
+
+
+class CrossEarth(nnx.Module):
+    """The whole network. Everything but `backbone` is trainable."""
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        *,
+        rngs: nnx.Rngs,
+        dtype: jnp.dtype = jnp.float32,
+        remat: bool = False,
+    ) -> None:
+        """Builds all parts that the configuration turns on.
+
+        Args:
+          config: sizes and switches.
+          rngs: initialisation keys.
+          dtype: compute type; parameters are created in float32.
+          remat: recompute backbone blocks in the backward pass.
+        """
+        vit = config.backbone
+        if len(vit.taps) != 4 or max(vit.taps) >= vit.depth:
+            raise ValueError(
+                f"got taps {vit.taps} of {vit.depth} blocks, expected four 0-based "
+                "block numbers: set backbone.taps"
+            )
+        make = {"rngs": rngs, "dtype": dtype}
+        self.config = config
+        self.backbone = DinoV2(vit, remat=remat, **make)
+        self.rein = Rein(
+            depth=vit.depth,
+            width=vit.width,
+            query_width=config.width,
+            num_tokens=config.num_queries,
+            rank=config.rein_rank,
+            patch_size=vit.patch_size,
+            scale=config.rein_scale,
+            **make,
+        )
+        self.gse = self.injectors = None
+        if config.gse:
+            self.gse = GeospatialSemanticExtractor(vit.width, vit.patch_size, **make)
+            self.injectors = nnx.List(
+                [
+                    Injector(
+                        vit.width,
+                        vit.heads,
+                        gamma_init=config.injector_gamma,
+                        residual=config.injector_residual,
+                        **make,
+                    )
+                    for _ in range(4)
+                ]
+            )
+        self.decoder = Mask2Former(
+            vit.width,
+            config.width,
+            config.num_classes,
+            encoder_layers=config.encoder_layers,
+            decoder_layers=config.decoder_layers,
+            heads=config.heads,
+            points=config.points,
+            encoder_ffn=config.encoder_ffn,
+            decoder_ffn=config.decoder_ffn,
+            groups=config.groups,
+            **make,
+        )
+        self.mim_decoder = self.prompt = None
+        if config.mim:
+            self.mim_decoder = _mim_decoder(config, rngs=rngs, dtype=dtype)
+            self.prompt = nnx.Param(jnp.zeros((config.crop, config.crop, 3)))
+
+    def taps(self, image: Float[Array, "B H W 3"]) -> list[Float[Array, "B h w C"]]:
+        """Four backbone features refined by Rein."""
+        return self.backbone(image, self.rein)
+
+    def segment(
+        self, taps: list[Float[Array, "B h w C"]], image: Float[Array, "B H W 3"]
+    ) -> Segmentation:
+        """Segmentation flow: Injector(GSE), stage maps, Mask2Former."""
+        if self.gse is not None:
+            queries = self.gse(image)
+            taps = [
+                inject(tap, queries)
+                for inject, tap in zip(self.injectors, taps, strict=True)
+            ]
+        return self.decoder(stage_maps(taps), self.rein.queries())
+
+    def reconstruct(
+        self, taps: list[Float[Array, "B h w C"]]
+    ) -> Float[Array, "B H W 3"]:
+        """MIM flow: the plain taps back to a normalised image."""
+        if self.config.mim_decoder != "aspp_shared":
+            return self.mim_decoder(taps).astype(jnp.float32)
+        pixels = self.mim_decoder(stage_maps(taps)).astype(jnp.float32)
+        patch = self.config.backbone.patch_size
+        return resize_bilinear(pixels, tuple(patch * n for n in taps[0].shape[1:3]))
+
+    def scores(self, image: Float[Array, "B H W 3"]) -> Float[Array, "B H W K"]:
+        """Per-pixel class scores of a normalised image (inference)."""
+        output = self.segment(self.taps(image), image)
+        return semantic_scores(
+            output.class_logits[-1], output.mask_logits[-1], image.shape[1:3]
+        )
+
+
+def _mim_decoder(
+    config: ModelConfig, *, rngs: nnx.Rngs, dtype: jnp.dtype
+) -> nnx.Module:
+    width, patch = config.backbone.width, config.backbone.patch_size
+    make = {"rngs": rngs, "dtype": dtype}
+    if config.mim_decoder == "aspp":
+        return AsppDecoder(width, config.mim_width, patch, **make)
+    if config.mim_decoder == "linear":
+        return LinearDecoder(width, patch, **make)
+    if config.mim_decoder == "aspp_shared":
+        return SharedAsppDecoder(
+            width, config.mim_width, output_size=config.crop, **make
+        )
+    raise ValueError(
+        f'got mim.decoder="{config.mim_decoder}", expected "aspp", "aspp_shared" or '
+        '"linear"'
+    )
+
+
+def count_parameters(state: object) -> int:
+    """Number of scalars in a pytree of arrays."""
+    return sum(leaf.size for leaf in jax.tree.leaves(state))

@@ -1,0 +1,118 @@
+"""Multi-scale deformable attention in plain JAX (Mask2Former's pixel decoder).
+
+B batch, S tokens of all levels, Q queries, h heads, d channels per head, l levels,
+P points. No compiled operator: four gathers per level.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float
+
+from crossearth_jax.interpolate import bilinear_corners
+from crossearth_jax.models.layers import xavier
+
+
+def sample_levels(
+    value: Float[Array, "B S h d"],
+    sizes: list[tuple[int, int]],
+    locations: Float[Array, "B Q h l P 2"],
+    weights: Float[Array, "B Q h l P"],
+) -> Float[Array, "B Q h d"]:
+    """Weighted sum of bilinear samples from every level; zero outside the maps.
+
+    Args:
+      value: tokens of all levels, concatenated in the order of `sizes`.
+      sizes: (height, width) of each level.
+      locations: sampling points in [0, 1], x first.
+      weights: attention of each point.
+    """
+    batch, queries, heads = locations.shape[:3]
+    value = value.transpose(0, 2, 1, 3)  # [B, h, S, d]
+    total, start = 0.0, 0
+    for level, (height, width) in enumerate(sizes):
+        tokens = value[:, :, start : start + height * width]
+        start += height * width
+        index, share = bilinear_corners(locations[:, :, :, level], height, width)
+        share = share * weights[:, :, :, level, :, None]  # [B, Q, h, P, 4]
+        index = index.transpose(0, 2, 1, 3, 4).reshape(batch, heads, -1, 1)
+        share = share.transpose(0, 2, 1, 3, 4).reshape(batch, heads, queries, -1)
+        picked = jnp.take_along_axis(tokens, index, axis=2)  # [B, h, Q·P·4, d]
+        picked = picked.reshape(*share.shape, -1)
+        share = share.astype(picked.dtype)
+        total = total + jnp.einsum("bhqk,bhqkd->bqhd", share, picked)
+    return total
+
+
+def _offset_bias(heads: int, levels: int, points: int) -> np.ndarray:
+    """Initial offsets: each head looks along its own direction, point i at i + 1."""
+    angle = np.arange(heads) * 2 * np.pi / heads
+    direction = np.stack([np.cos(angle), np.sin(angle)], -1)
+    direction = direction / np.abs(direction).max(-1, keepdims=True)
+    steps = np.arange(1, points + 1)
+    grid = direction[:, None, None] * steps[None, None, :, None]  # [h, 1, P, 2]
+    return np.broadcast_to(grid, (heads, levels, points, 2)).reshape(-1)
+
+
+class DeformableAttention(nnx.Module):
+    """Each query samples a few learned points on every level."""
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        levels: int,
+        points: int,
+        *,
+        rngs: nnx.Rngs,
+        dtype: jnp.dtype,
+    ) -> None:
+        self.heads, self.levels, self.points = heads, levels, points
+        zeros = nnx.initializers.zeros
+        bias = _offset_bias(heads, levels, points)
+        self.sampling_offsets = nnx.Linear(
+            width,
+            bias.size,
+            kernel_init=zeros,
+            bias_init=lambda _key, _shape, dtype: jnp.asarray(bias, dtype),
+            dtype=jnp.float32,
+            rngs=rngs,
+        )
+        self.attention_weights = nnx.Linear(
+            width,
+            heads * levels * points,
+            kernel_init=zeros,
+            dtype=jnp.float32,
+            rngs=rngs,
+        )
+        self.value_proj, self.output_proj = (
+            nnx.Linear(width, width, kernel_init=xavier, dtype=dtype, rngs=rngs)
+            for _ in range(2)
+        )
+
+    def __call__(
+        self,
+        query: Float[Array, "B Q D"],
+        value: Float[Array, "B S D"],
+        reference: Float[Array, "Q 2"],
+        sizes: list[tuple[int, int]],
+    ) -> Float[Array, "B Q D"]:
+        """Attends around each query's reference point.
+
+        Args:
+          query: features with positions added.
+          value: features of all levels.
+          reference: centre of each query in [0, 1], x first.
+          sizes: (height, width) of each level.
+        """
+        batch, queries, _ = query.shape
+        grid = (batch, queries, self.heads, self.levels, self.points)
+        offsets = self.sampling_offsets(query).reshape(*grid, 2)
+        extent = jnp.array([(w, h) for h, w in sizes], jnp.float32)  # [l, 2]
+        locations = reference[:, None, None, None] + offsets / extent[:, None]
+        weights = self.attention_weights(query).reshape(*grid[:3], -1)
+        weights = jax.nn.softmax(weights).reshape(grid)
+        value = self.value_proj(value).reshape(batch, value.shape[1], self.heads, -1)
+        sampled = sample_levels(value, sizes, locations, weights)
+        return self.output_proj(sampled.reshape(query.shape))

@@ -1,0 +1,237 @@
+"""Backbone f_φ: the DINOv2 vision transformer (method.md section 1).
+
+B batch, H×W image, p patch, h×w token grid, N = h·w tokens, C width, R registers.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from crossearth_jax.interpolate import resize_bicubic
+from crossearth_jax.models.layers import Mlp, attend, layer_norm, split_heads
+
+_init = nnx.initializers.truncated_normal(0.02)
+
+
+@dataclasses.dataclass(frozen=True)
+class ViTConfig:
+    """Shape of a ViT; `VARIANTS` names the published ones.
+
+    Attributes:
+      width: C.
+      depth: number of blocks.
+      heads: attention heads.
+      taps: 0-based blocks whose outputs are the four stage features.
+      patch_size: p.
+      grid: side of the stored square position grid, in tokens.
+      mlp_ratio: hidden width of the MLP / C.
+      swiglu: gated MLP of ViT-g instead of the GELU MLP.
+      registers: R, extra tokens after the class token.
+      layer_scale: initial value of LayerScale.
+    """
+
+    width: int = 1024
+    depth: int = 24
+    heads: int = 16
+    taps: tuple[int, ...] = (7, 11, 15, 23)
+    patch_size: int = 16
+    grid: int = 32
+    mlp_ratio: float = 4.0
+    swiglu: bool = False
+    registers: int = 0
+    layer_scale: float = 1e-5
+
+
+VARIANTS: dict[str, ViTConfig] = {
+    "vit_small": ViTConfig(width=384, depth=12, heads=6, taps=(2, 5, 8, 11)),
+    "vit_base": ViTConfig(width=768, depth=12, heads=12, taps=(2, 5, 8, 11)),
+    "vit_large": ViTConfig(),
+    "vit_giant": ViTConfig(
+        width=1536, depth=40, heads=24, taps=(9, 19, 29, 39), swiglu=True
+    ),
+    # For demos and tests: trains from scratch on a CPU.
+    "vit_tiny": ViTConfig(width=96, depth=4, heads=3, taps=(0, 1, 2, 3)),
+}
+
+
+class SwiGlu(nnx.Module):
+    """Gated MLP of ViT-g: w3(silu(a) · b) with (a, b) = w12(x)."""
+
+    def __init__(
+        self, width: int, hidden: int, *, rngs: nnx.Rngs, dtype: jnp.dtype
+    ) -> None:
+        hidden = (int(hidden * 2 / 3) + 7) // 8 * 8
+        self.w12 = nnx.Linear(
+            width, 2 * hidden, kernel_init=_init, dtype=dtype, rngs=rngs
+        )
+        self.w3 = nnx.Linear(hidden, width, kernel_init=_init, dtype=dtype, rngs=rngs)
+
+    def __call__(self, x: Float[Array, "B N C"]) -> Float[Array, "B N C"]:
+        """Applies the gate."""
+        gate, value = jnp.split(self.w12(x), 2, axis=-1)
+        return self.w3(nnx.silu(gate) * value)
+
+
+class SelfAttention(nnx.Module):
+    """Self-attention with one fused qkv projection, as DINOv2 stores it."""
+
+    def __init__(
+        self, width: int, heads: int, *, rngs: nnx.Rngs, dtype: jnp.dtype
+    ) -> None:
+        self.heads = heads
+        self.qkv = nnx.Linear(
+            width, 3 * width, kernel_init=_init, dtype=dtype, rngs=rngs
+        )
+        self.proj = nnx.Linear(width, width, kernel_init=_init, dtype=dtype, rngs=rngs)
+
+    def __call__(self, x: Float[Array, "B N C"]) -> Float[Array, "B N C"]:
+        """Attends among all tokens."""
+        qkv = jnp.split(self.qkv(x), 3, axis=-1)
+        q, k, v = (split_heads(part, self.heads) for part in qkv)
+        return self.proj(attend(q, k, v).reshape(x.shape))
+
+
+class Block(nnx.Module):
+    """Pre-norm transformer block with LayerScale."""
+
+    def __init__(self, config: ViTConfig, *, rngs: nnx.Rngs, dtype: jnp.dtype) -> None:
+        width, hidden = config.width, int(config.width * config.mlp_ratio)
+        scale = jnp.full((width,), config.layer_scale)
+        self.norm1 = layer_norm(width, epsilon=1e-6, dtype=dtype, rngs=rngs)
+        self.attn = SelfAttention(width, config.heads, dtype=dtype, rngs=rngs)
+        self.ls1 = nnx.Param(scale)
+        self.norm2 = layer_norm(width, epsilon=1e-6, dtype=dtype, rngs=rngs)
+        if config.swiglu:
+            self.mlp = SwiGlu(width, hidden, dtype=dtype, rngs=rngs)
+        else:
+            self.mlp = Mlp(
+                width,
+                hidden,
+                activation=lambda x: nnx.gelu(x, approximate=False),
+                kernel_init=_init,
+                dtype=dtype,
+                rngs=rngs,
+            )
+        self.ls2 = nnx.Param(scale)
+
+    def __call__(self, x: Float[Array, "B N C"]) -> Float[Array, "B N C"]:
+        """Attention, then MLP, each scaled per channel and added."""
+        x = x + self.attn(self.norm1(x)) * self.ls1.astype(x.dtype)
+        return x + self.mlp(self.norm2(x)) * self.ls2.astype(x.dtype)
+
+
+def resize_positions(
+    grid: Float[Array, "n C"], height: int, width: int
+) -> Float[Array, "N C"]:
+    """Position grid at another token grid, as the authors resize it at run time.
+
+    The bicubic scale factor is (h + 0.1) / n per axis and also sets the sampling
+    grid; a square grid of the stored size is used as it is.
+    """
+    side = round(grid.shape[0] ** 0.5)
+    if side * side != grid.shape[0]:
+        raise ValueError(f"got {grid.shape[0]} positions, expected a square grid")
+    if (height, width) == (side, side):
+        return grid
+    scale = (height + 0.1) / side, (width + 0.1) / side
+    maps = grid.astype(jnp.float32).reshape(1, side, side, -1)
+    resized = resize_bicubic(maps, (height, width), scale)
+    return resized.reshape(height * width, -1)
+
+
+class DinoV2(nnx.Module):
+    """ViT that returns the raw outputs of four blocks, class token dropped."""
+
+    def __init__(
+        self,
+        config: ViTConfig,
+        *,
+        rngs: nnx.Rngs,
+        dtype: jnp.dtype = jnp.float32,
+        remat: bool = False,
+    ) -> None:
+        self.config = config
+        self.dtype = dtype
+        self.remat = remat
+        width, patch = config.width, config.patch_size
+        key = rngs.params()
+        self.patch_embed = nnx.Conv(
+            3,
+            width,
+            (patch, patch),
+            strides=patch,
+            padding="VALID",
+            kernel_init=nnx.initializers.variance_scaling(1 / 3, "fan_in", "uniform"),
+            dtype=dtype,
+            rngs=rngs,
+        )
+        self.cls_token = nnx.Param(jnp.zeros((width,)))
+        self.pos_embed = nnx.Param(_init(key, (1 + config.grid**2, width)))
+        self.register_tokens = (
+            nnx.Param(_init(rngs.params(), (config.registers, width)))
+            if config.registers
+            else None
+        )
+        self.blocks = nnx.List(
+            [Block(config, dtype=dtype, rngs=rngs) for _ in range(config.depth)]
+        )
+
+    def embed(self, image: Float[Array, "B H W 3"]) -> Float[Array, "B T C"]:
+        """Tokens before the first block: class, registers, patches with positions."""
+        batch, height, width, _ = image.shape
+        patch = self.config.patch_size
+        if height % patch or width % patch:
+            raise ValueError(
+                f"got a {height}x{width} image, expected multiples of the patch size "
+                f"{patch}: pad the image"
+            )
+        patches = self.patch_embed(image.astype(self.dtype))  # [B, h, w, C]
+        h, w = patches.shape[1:3]
+        position = self.pos_embed[...].astype(jnp.float32)
+        patches = patches.reshape(batch, h * w, -1)
+        patches = patches + resize_positions(position[1:], h, w).astype(self.dtype)
+        prefix = [self.cls_token[...] + position[0]]
+        if self.register_tokens is not None:
+            prefix += list(self.register_tokens[...])
+        prefix = jnp.stack(prefix).astype(self.dtype)  # [1 + R, C]
+        prefix = jnp.broadcast_to(prefix, (batch, *prefix.shape))
+        return jnp.concatenate([prefix, patches], axis=1)
+
+    def __call__(
+        self,
+        image: Float[Array, "B H W 3"],
+        refine: Callable[[int, Array], Array] | None = None,
+    ) -> list[Float[Array, "B h w C"]]:
+        """Features of the tapped blocks at stride p.
+
+        Args:
+          image: normalised image, H and W multiples of p.
+          refine: called as refine(layer, patch tokens [B, N, C]) after each block;
+            the Rein adapters.
+
+        Returns:
+          One map per tap.
+        """
+        batch, height, width, _ = image.shape
+        patch, prefix = self.config.patch_size, 1 + self.config.registers
+        tokens = self.embed(image)  # [B, 1 + R + N, C]
+
+        def layer(i: int, tokens: Array) -> Array:
+            tokens = self.blocks[i](tokens)
+            if refine is None:
+                return tokens
+            patches = refine(i, tokens[:, prefix:])
+            return jnp.concatenate([tokens[:, :prefix], patches], axis=1)
+
+        taps = []
+        for i in range(self.config.depth):
+            step = jax.checkpoint(layer, static_argnums=0) if self.remat else layer
+            tokens = step(i, tokens)
+            if i in self.config.taps:
+                grid = (batch, height // patch, width // patch, -1)
+                taps.append(tokens[:, prefix:].reshape(grid))
+        return taps

@@ -1,0 +1,48 @@
+"""Injector f_I: geospatial queries refine a backbone feature (method.md section 3)."""
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from crossearth_jax.models.layers import MultiHeadAttention, layer_norm
+
+
+class Injector(nnx.Module):
+    """Cross-attention: queries from the GSE, keys and values from the feature."""
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        *,
+        gamma_init: float,
+        residual: bool,
+        rngs: nnx.Rngs,
+        dtype: jnp.dtype = jnp.float32,
+    ) -> None:
+        """Creates norms, attention and, with `residual`, the gain γ per channel.
+
+        Args:
+          width: C.
+          heads: attention heads.
+          gamma_init: initial γ; 0 starts training at the Rein baseline.
+          residual: False lets the attention output replace the feature.
+          rngs: initialisation keys.
+          dtype: compute type.
+        """
+        self.query_norm = layer_norm(width, dtype=dtype, rngs=rngs)
+        self.feature_norm = layer_norm(width, dtype=dtype, rngs=rngs)
+        self.attention = MultiHeadAttention(width, heads, dtype=dtype, rngs=rngs)
+        self.gamma = nnx.Param(jnp.full((width,), gamma_init)) if residual else None
+
+    def __call__(
+        self, feature: Float[Array, "B h w C"], queries: Float[Array, "B h w C"]
+    ) -> Float[Array, "B h w C"]:
+        """F' = F + γ·CrossAttn(q = LN(G), k = v = LN(F))."""
+        batch, *_, width = feature.shape
+        q = self.query_norm(queries).reshape(batch, -1, width)  # [B, N, C]
+        kv = self.feature_norm(feature).reshape(batch, -1, width)
+        attended = self.attention(q, kv, kv).reshape(feature.shape)
+        if self.gamma is None:
+            return attended
+        return feature + self.gamma.astype(feature.dtype) * attended

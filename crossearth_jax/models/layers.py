@@ -1,0 +1,127 @@
+"""Layers that several components share: attention, MLP, normalisation, sine positions.
+
+Shapes: B batch, N tokens, C width, h heads, d = C / h.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float
+
+xavier = nnx.initializers.xavier_uniform()
+
+
+def attend(
+    query: Float[Array, "B Q h d"],
+    key: Float[Array, "B S h d"],
+    value: Float[Array, "B S h d"],
+    mask: Bool[Array, "B 1 Q S"] | None = None,
+) -> Float[Array, "B Q h d"]:
+    """Scaled dot-product attention; True in `mask` lets a query see a key."""
+    return jax.nn.dot_product_attention(query, key, value, mask=mask)
+
+
+def split_heads(x: Float[Array, "B N C"], heads: int) -> Float[Array, "B N h d"]:
+    """Cuts the channels into heads."""
+    return x.reshape(*x.shape[:2], heads, -1)
+
+
+def layer_norm(
+    width: int, *, rngs: nnx.Rngs, dtype: jnp.dtype, epsilon: float = 1e-5
+) -> nnx.LayerNorm:
+    """LayerNorm with the two-pass variance, as PyTorch computes it."""
+    return nnx.LayerNorm(
+        width, epsilon=epsilon, use_fast_variance=False, dtype=dtype, rngs=rngs
+    )
+
+
+def group_norm(
+    width: int, groups: int, *, rngs: nnx.Rngs, dtype: jnp.dtype
+) -> nnx.GroupNorm:
+    """GroupNorm over (h, w, C / groups), eps 1e-5."""
+    return nnx.GroupNorm(
+        width,
+        num_groups=groups,
+        epsilon=1e-5,
+        use_fast_variance=False,
+        dtype=dtype,
+        rngs=rngs,
+    )
+
+
+class MultiHeadAttention(nnx.Module):
+    """Attention with separate query, key and value projections, all with bias."""
+
+    def __init__(
+        self, width: int, heads: int, *, rngs: nnx.Rngs, dtype: jnp.dtype
+    ) -> None:
+        if width % heads:
+            raise ValueError(f"got {heads} heads for width {width}: choose a divisor")
+        self.heads = heads
+        self.query, self.key, self.value, self.out = (
+            nnx.Linear(width, width, kernel_init=xavier, dtype=dtype, rngs=rngs)
+            for _ in range(4)
+        )
+
+    def __call__(
+        self,
+        query: Float[Array, "B Q C"],
+        key: Float[Array, "B S C"],
+        value: Float[Array, "B S C"],
+        mask: Bool[Array, "B 1 Q S"] | None = None,
+    ) -> Float[Array, "B Q C"]:
+        """Projects, attends per head, projects back."""
+        q = split_heads(self.query(query), self.heads)  # [B, Q, h, d]
+        k = split_heads(self.key(key), self.heads)
+        v = split_heads(self.value(value), self.heads)
+        attended = attend(q, k, v, mask)
+        return self.out(attended.reshape(query.shape))
+
+
+class Mlp(nnx.Module):
+    """Two linear layers around an activation."""
+
+    def __init__(
+        self,
+        width: int,
+        hidden: int,
+        *,
+        activation: Callable[[Array], Array],
+        rngs: nnx.Rngs,
+        dtype: jnp.dtype,
+        kernel_init: nnx.Initializer = xavier,
+    ) -> None:
+        self.activation = activation
+        self.fc1 = nnx.Linear(
+            width, hidden, kernel_init=kernel_init, dtype=dtype, rngs=rngs
+        )
+        self.fc2 = nnx.Linear(
+            hidden, width, kernel_init=kernel_init, dtype=dtype, rngs=rngs
+        )
+
+    def __call__(self, x: Float[Array, "... C"]) -> Float[Array, "... C"]:
+        """Applies fc1, the activation, fc2."""
+        return self.fc2(self.activation(self.fc1(x)))
+
+
+def sine_position(
+    height: int, width: int, channels: int, temperature: float = 1e4
+) -> Float[Array, "N C"]:
+    """Normalised 2-D sine positions, half of the channels for y, half for x.
+
+    Channels alternate sine and cosine; coordinates 1..n are scaled to (0, 2π].
+    """
+    per_axis = channels // 2
+    frequency = temperature ** (2 * (jnp.arange(per_axis) // 2) / per_axis)
+
+    def axis(n: int) -> Array:
+        position = jnp.arange(1, n + 1) / (n + 1e-6) * 2 * jnp.pi
+        phase = position[:, None] / frequency
+        waves = jnp.stack([jnp.sin(phase[:, 0::2]), jnp.cos(phase[:, 1::2])], -1)
+        return waves.reshape(n, per_axis)
+
+    y = jnp.broadcast_to(axis(height)[:, None], (height, width, per_axis))
+    x = jnp.broadcast_to(axis(width)[None, :], (height, width, per_axis))
+    return jnp.concatenate([y, x], -1).reshape(height * width, channels)

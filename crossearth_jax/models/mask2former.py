@@ -1,0 +1,212 @@
+"""Mask2Former decoder f_θ on Rein's linked queries (method.md section 4).
+
+B batch, Q queries, K classes, D width, P predictions (one before the first layer,
+one after each).
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float
+
+from crossearth_jax.interpolate import resize_bilinear
+from crossearth_jax.models.layers import (
+    Mlp,
+    MultiHeadAttention,
+    layer_norm,
+    sine_position,
+    xavier,
+)
+from crossearth_jax.models.pixel_decoder import PixelDecoder
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Segmentation:
+    """What the decoder predicts, before any loss.
+
+    Attributes:
+      class_logits: [P, B, Q, K + 1], the last class is "no object".
+      mask_logits: [P, B, Q, H/4, W/4].
+    """
+
+    class_logits: Float[Array, "P B Q K1"]
+    mask_logits: Float[Array, "P B Q H4 W4"]
+
+
+class DecoderLayer(nnx.Module):
+    """Masked cross-attention, self-attention, FFN; each post-norm."""
+
+    def __init__(
+        self, width: int, heads: int, ffn: int, *, rngs: nnx.Rngs, dtype: jnp.dtype
+    ) -> None:
+        self.cross_attn = MultiHeadAttention(width, heads, dtype=dtype, rngs=rngs)
+        self.norm1 = layer_norm(width, dtype=dtype, rngs=rngs)
+        self.self_attn = MultiHeadAttention(width, heads, dtype=dtype, rngs=rngs)
+        self.norm2 = layer_norm(width, dtype=dtype, rngs=rngs)
+        self.ffn = Mlp(width, ffn, activation=nnx.relu, dtype=dtype, rngs=rngs)
+        self.norm3 = layer_norm(width, dtype=dtype, rngs=rngs)
+
+    def __call__(
+        self,
+        query: Float[Array, "B Q D"],
+        query_position: Float[Array, "Q D"],
+        memory: Float[Array, "B S D"],
+        memory_position: Float[Array, "S D"],
+        mask: Bool[Array, "B Q S"],
+    ) -> Float[Array, "B Q D"]:
+        """Positions are added to queries and keys, never to values."""
+        key = memory + memory_position.astype(memory.dtype)
+        attended = self.cross_attn(query + query_position, key, memory, mask[:, None])
+        query = self.norm1(query + attended)
+        placed = query + query_position
+        query = self.norm2(query + self.self_attn(placed, placed, query))
+        return self.norm3(query + self.ffn(query))
+
+
+class MaskMlp(nnx.Module):
+    """Three linear layers with ReLU between: query to mask embedding."""
+
+    def __init__(self, width: int, *, rngs: nnx.Rngs, dtype: jnp.dtype) -> None:
+        self.layers = nnx.List(
+            [
+                nnx.Linear(width, width, kernel_init=xavier, dtype=dtype, rngs=rngs)
+                for _ in range(3)
+            ]
+        )
+
+    def __call__(self, x: Float[Array, "B Q D"]) -> Float[Array, "B Q D"]:
+        """Applies the layers."""
+        first, second, third = self.layers
+        return third(nnx.relu(second(nnx.relu(first(x)))))
+
+
+class Mask2Former(nnx.Module):
+    """Pixel decoder, transformer decoder and prediction heads."""
+
+    def __init__(
+        self,
+        in_width: int,
+        width: int,
+        num_classes: int,
+        *,
+        encoder_layers: int,
+        decoder_layers: int,
+        heads: int,
+        points: int,
+        encoder_ffn: int,
+        decoder_ffn: int,
+        groups: int,
+        rngs: nnx.Rngs,
+        dtype: jnp.dtype = jnp.float32,
+    ) -> None:
+        """Creates the decoder.
+
+        Args:
+          in_width: C of the stage maps.
+          width: D.
+          num_classes: K.
+          encoder_layers: deformable layers of the pixel decoder.
+          decoder_layers: transformer decoder layers.
+          heads: attention heads of both.
+          points: deformable sampling points.
+          encoder_ffn: hidden width in the pixel decoder.
+          decoder_ffn: hidden width in the transformer decoder.
+          groups: GroupNorm groups.
+          rngs: initialisation keys.
+          dtype: compute type; predictions are float32.
+        """
+        make = {"dtype": dtype, "rngs": rngs}
+        self.pixel_decoder = PixelDecoder(
+            in_width,
+            width,
+            layers=encoder_layers,
+            heads=heads,
+            points=points,
+            ffn=encoder_ffn,
+            groups=groups,
+            **make,
+        )
+        self.layers = nnx.List(
+            [
+                DecoderLayer(width, heads, decoder_ffn, **make)
+                for _ in range(decoder_layers)
+            ]
+        )
+        self.post_norm = layer_norm(width, **make)
+        self.level_embed = nnx.Param(
+            nnx.initializers.normal(1.0)(rngs.params(), (3, width))
+        )
+        self.query_feature = nnx.Linear(width, width, **make)
+        self.class_head = nnx.Linear(width, num_classes + 1, **make)
+        self.mask_head = MaskMlp(width, **make)
+
+    def predict(
+        self, query: Float[Array, "B Q D"], mask_features: Float[Array, "B H4 W4 D"]
+    ) -> tuple[Float[Array, "B Q K1"], Float[Array, "B Q H4 W4"]]:
+        """Class and mask logits of one set of queries."""
+        query = self.post_norm(query)
+        classes = self.class_head(query)
+        masks = jnp.einsum("bqd,bhwd->bqhw", self.mask_head(query), mask_features)
+        return classes.astype(jnp.float32), masks.astype(jnp.float32)
+
+    def __call__(
+        self,
+        stages: list[Float[Array, "B _ _ C"]],
+        queries: Float[Array, "Q D"],
+    ) -> Segmentation:
+        """Predicts from stage maps (strides 4, 8, 16, 32) and Rein's queries.
+
+        The queries are the positions; their linear projection is the first content.
+        """
+        mask_features, memories = self.pixel_decoder(stages)
+        batch, width = mask_features.shape[0], mask_features.shape[-1]
+        tokens, positions = [], []
+        for memory, level in zip(memories, self.level_embed[...], strict=True):
+            flat = memory.reshape(batch, -1, width) + level.astype(memory.dtype)
+            tokens.append(flat)
+            positions.append(sine_position(*memory.shape[1:3], width))
+        queries = queries.astype(mask_features.dtype)
+        content = self.query_feature(queries)
+        query = jnp.broadcast_to(content, (batch, *content.shape))
+        predictions = [self.predict(query, mask_features)]
+        for i, layer in enumerate(self.layers):
+            level = i % 3
+            mask = attention_mask(predictions[-1][1], memories[level].shape[1:3])
+            query = layer(query, queries, tokens[level], positions[level], mask)
+            predictions.append(self.predict(query, mask_features))
+        classes, masks = zip(*predictions, strict=True)
+        return Segmentation(jnp.stack(classes), jnp.stack(masks))
+
+
+def attention_mask(
+    mask_logits: Float[Array, "B Q H4 W4"], size: tuple[int, int]
+) -> Bool[Array, "B Q S"]:
+    """Where each query may look on a level: foreground of its last mask.
+
+    A query whose mask is all background looks everywhere. Carries no gradient.
+    """
+    batch, queries = mask_logits.shape[:2]
+    maps = jax.lax.stop_gradient(mask_logits).transpose(0, 2, 3, 1)
+    resized = resize_bilinear(maps, size).reshape(batch, -1, queries)
+    seen = (resized >= 0).transpose(0, 2, 1)  # sigmoid >= 0.5
+    return seen | ~seen.any(-1, keepdims=True)
+
+
+def semantic_scores(
+    class_logits: Float[Array, "B Q K1"],
+    mask_logits: Float[Array, "B Q H4 W4"],
+    size: tuple[int, int],
+) -> Float[Array, "B H W K"]:
+    """Per-pixel class scores: Σ_q softmax(class)·sigmoid(mask), masks upsampled first.
+
+    Args:
+      class_logits: of the last prediction.
+      mask_logits: of the last prediction.
+      size: (H, W) of the input image.
+    """
+    classes = jax.nn.softmax(class_logits)[..., :-1]  # [B, Q, K]
+    masks = resize_bilinear(mask_logits.transpose(0, 2, 3, 1), size)  # [B, H, W, Q]
+    return jnp.einsum("bqk,bhwq->bhwk", classes, jax.nn.sigmoid(masks))

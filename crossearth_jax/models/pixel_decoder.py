@@ -1,0 +1,184 @@
+"""Pixel decoder of Mask2Former: deformable encoder and one FPN step (method.md 4).
+
+Stage maps come finest first (strides 4, 8, 16, 32); memories go out coarsest first.
+"""
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from crossearth_jax.interpolate import resize_bilinear
+from crossearth_jax.models.deform_attn import DeformableAttention
+from crossearth_jax.models.layers import (
+    Mlp,
+    group_norm,
+    layer_norm,
+    sine_position,
+    xavier,
+)
+
+
+class EncoderLayer(nnx.Module):
+    """Deformable self-attention and FFN, post-norm."""
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        levels: int,
+        points: int,
+        ffn: int,
+        *,
+        rngs: nnx.Rngs,
+        dtype: jnp.dtype,
+    ) -> None:
+        self.self_attn = DeformableAttention(
+            width, heads, levels, points, dtype=dtype, rngs=rngs
+        )
+        self.norm1 = layer_norm(width, dtype=dtype, rngs=rngs)
+        self.ffn = Mlp(width, ffn, activation=nnx.relu, dtype=dtype, rngs=rngs)
+        self.norm2 = layer_norm(width, dtype=dtype, rngs=rngs)
+
+    def __call__(
+        self,
+        x: Float[Array, "B S D"],
+        position: Float[Array, "S D"],
+        reference: Float[Array, "S 2"],
+        sizes: list[tuple[int, int]],
+    ) -> Float[Array, "B S D"]:
+        """Positions enter the sampling, not the values."""
+        query = x + position.astype(x.dtype)
+        x = self.norm1(x + self.self_attn(query, x, reference, sizes))
+        return self.norm2(x + self.ffn(x))
+
+
+class ConvNorm(nnx.Module):
+    """Convolution and GroupNorm, optionally ReLU."""
+
+    def __init__(
+        self,
+        n_in: int,
+        n_out: int,
+        kernel: int,
+        groups: int,
+        *,
+        bias: bool,
+        relu: bool,
+        rngs: nnx.Rngs,
+        dtype: jnp.dtype,
+    ) -> None:
+        self.relu = relu
+        self.conv = nnx.Conv(
+            n_in,
+            n_out,
+            (kernel, kernel),
+            padding=kernel // 2,
+            use_bias=bias,
+            kernel_init=xavier,
+            dtype=dtype,
+            rngs=rngs,
+        )
+        self.norm = group_norm(n_out, groups, dtype=dtype, rngs=rngs)
+
+    def __call__(self, x: Float[Array, "B H W I"]) -> Float[Array, "B H W O"]:
+        """Applies the convolution, the norm and the activation."""
+        x = self.norm(self.conv(x))
+        return nnx.relu(x) if self.relu else x
+
+
+def reference_points(sizes: list[tuple[int, int]]) -> Float[Array, "S 2"]:
+    """Centre of every token of every level in [0, 1], x first."""
+    points = []
+    for height, width in sizes:
+        y, x = jnp.meshgrid(
+            (jnp.arange(height) + 0.5) / height,
+            (jnp.arange(width) + 0.5) / width,
+            indexing="ij",
+        )
+        points.append(jnp.stack([x, y], -1).reshape(-1, 2))
+    return jnp.concatenate(points)
+
+
+class PixelDecoder(nnx.Module):
+    """Turns four stage maps into mask features and three memories."""
+
+    def __init__(
+        self,
+        in_width: int,
+        width: int,
+        *,
+        layers: int,
+        heads: int,
+        points: int,
+        ffn: int,
+        groups: int,
+        rngs: nnx.Rngs,
+        dtype: jnp.dtype = jnp.float32,
+    ) -> None:
+        """Creates the decoder.
+
+        Args:
+          in_width: C of the stage maps.
+          width: D.
+          layers: deformable encoder layers.
+          heads: attention heads.
+          points: sampling points per head and level.
+          ffn: hidden width of the encoder's FFN.
+          groups: GroupNorm groups.
+          rngs: initialisation keys.
+          dtype: compute type.
+        """
+        make = {"groups": groups, "dtype": dtype, "rngs": rngs}
+        self.input_convs = nnx.List(
+            [
+                ConvNorm(in_width, width, 1, bias=True, relu=False, **make)
+                for _ in range(3)
+            ]
+        )
+        self.level_encoding = nnx.Param(
+            nnx.initializers.normal(1.0)(rngs.params(), (3, width))
+        )
+        self.encoder = nnx.List(
+            [
+                EncoderLayer(width, heads, 3, points, ffn, dtype=dtype, rngs=rngs)
+                for _ in range(layers)
+            ]
+        )
+        self.lateral = ConvNorm(in_width, width, 1, bias=False, relu=False, **make)
+        self.output = ConvNorm(width, width, 3, bias=False, relu=True, **make)
+        self.mask_feature = nnx.Conv(
+            width, width, (1, 1), kernel_init=xavier, dtype=dtype, rngs=rngs
+        )
+
+    def __call__(
+        self, stages: list[Float[Array, "B _ _ C"]]
+    ) -> tuple[Float[Array, "B H4 W4 D"], list[Float[Array, "B _ _ D"]]]:
+        """Decodes.
+
+        Args:
+          stages: maps of stride 4, 8, 16, 32.
+
+        Returns:
+          Mask features at stride 4 and memories of stride 32, 16, 8.
+        """
+        coarse = [stages[3], stages[2], stages[1]]
+        maps = [conv(x) for conv, x in zip(self.input_convs, coarse, strict=True)]
+        sizes = [x.shape[1:3] for x in maps]
+        batch, width = maps[0].shape[0], maps[0].shape[-1]
+        position = [
+            sine_position(*size, width) + level
+            for size, level in zip(sizes, self.level_encoding[...], strict=True)
+        ]
+        position = jnp.concatenate(position)  # [S, D]
+        x = jnp.concatenate([m.reshape(batch, -1, width) for m in maps], axis=1)
+        reference = reference_points(sizes)
+        for layer in self.encoder:
+            x = layer(x, position, reference, sizes)  # [B, S, D]
+        memories, start = [], 0
+        for height, columns in sizes:
+            part = x[:, start : start + height * columns]
+            memories.append(part.reshape(batch, height, columns, width))
+            start += height * columns
+        fine = self.lateral(stages[0])
+        fine = fine + resize_bilinear(memories[-1], fine.shape[1:3])
+        return self.mask_feature(self.output(fine)), memories

@@ -1,0 +1,102 @@
+"""Rein adapters, low-rank form, and the queries linked to them (method.md section 2).
+
+L layers, m tokens per layer, r rank, C backbone width, D decoder width.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+# Kaiming-uniform with a = √5, that is ±1/√fan_in.
+_kaiming = nnx.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+
+
+class Rein(nnx.Module):
+    """Learnable tokens T_i that refine the patch tokens after every block."""
+
+    def __init__(
+        self,
+        *,
+        depth: int,
+        width: int,
+        query_width: int,
+        num_tokens: int,
+        rank: int,
+        patch_size: int,
+        scale: float,
+        rngs: nnx.Rngs,
+        dtype: jnp.dtype = jnp.float32,
+    ) -> None:
+        """Creates tokens and the shared linear layers.
+
+        Args:
+          depth: L.
+          width: C.
+          query_width: D of the linked queries.
+          num_tokens: m.
+          rank: r of T_i = A_i·B_i; 0 stores full-rank tokens (L, m, C).
+          patch_size: p, enters the initial range of the tokens.
+          scale: initial value of the scalar s.
+          rngs: initialisation keys.
+          dtype: compute type.
+        """
+        self.dtype = dtype
+        channels = (rank * width) ** 0.5 if rank else width
+        bound = (6 / (3 * patch_size**2 + channels)) ** 0.5
+
+        def tokens(*shape: int) -> nnx.Param:
+            return nnx.Param(
+                jax.random.uniform(rngs.params(), shape, minval=-bound, maxval=bound)
+            )
+
+        if rank:
+            self.tokens_a = tokens(depth, num_tokens, rank)
+            self.tokens_b = tokens(depth, rank, width)
+        else:
+            self.tokens = tokens(depth, num_tokens, width)
+        self.rank = rank
+        self.scale = nnx.Param(jnp.asarray(scale, jnp.float32))
+
+        def linear(n_in: int, n_out: int) -> nnx.Linear:
+            return nnx.Linear(n_in, n_out, kernel_init=_kaiming, dtype=dtype, rngs=rngs)
+
+        self.mlp_token2feat = linear(width, width)
+        self.mlp_delta_f = linear(width, width)
+        self.transform = linear(width, query_width)
+        self.merge = linear(3 * query_width, query_width)
+
+    def all_tokens(self) -> Float[Array, "L m C"]:
+        """T of every layer."""
+        if self.rank:
+            return self.tokens_a[...] @ self.tokens_b[...]
+        return self.tokens[...]
+
+    def __call__(
+        self, layer: int, features: Float[Array, "B N C"]
+    ) -> Float[Array, "B N C"]:
+        """Refines the patch tokens F after one block: F + s·Δ.
+
+        S = softmax(F·Tᵀ/√C) over all m tokens; the first token only absorbs
+        attention, its value is dropped.
+        """
+        if self.rank:
+            tokens = self.tokens_a[layer] @ self.tokens_b[layer]
+        else:
+            tokens = self.tokens[layer]
+        tokens = tokens.astype(self.dtype)  # [m, C]
+        similarity = features @ tokens.T * features.shape[-1] ** -0.5  # [B, N, m]
+        attention = jax.nn.softmax(similarity.astype(jnp.float32)).astype(self.dtype)
+        values = self.mlp_token2feat(tokens[1:])
+        delta = self.mlp_delta_f(attention[..., 1:] @ values + features)
+        return features + self.scale[...].astype(self.dtype) * delta
+
+    def queries(self) -> Float[Array, "m D"]:
+        """Object queries, the same for every image.
+
+        Per channel the maximum, mean and last value over the layers stand next to
+        each other (index = channel·3 + {max, mean, last}).
+        """
+        tokens = self.transform(self.all_tokens())  # [L, m, D]
+        parts = jnp.stack([tokens.max(0), tokens.mean(0), tokens[-1]], axis=-1)
+        return self.merge(parts.reshape(tokens.shape[1], -1))
