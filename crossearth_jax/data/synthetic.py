@@ -43,7 +43,7 @@ def draw_scene(climate: str, seed: int, index: int, size: int = 128) -> Record:
     if climate not in CLIMATES:
         raise ValueError(f"got climate {climate!r}, expected one of {CLIMATES}")
     rng = np.random.default_rng([CLIMATES.index(climate), seed, index])
-    image, label = _draw(rng, climates.CLIMATES[climate], size)
+    image, label = _draw(rng, climates.season(rng, climates.CLIMATES[climate]), size)
     return Record(image=image, label=label, name=f"{climate}_{seed}_{index:05d}")
 
 
@@ -128,7 +128,7 @@ def _draw(
     image = draw.parcels(rng, size, look)
     image = draw.paint_yards(image, plots, look)
     image = draw.paint_water(rng, image, shore, look)
-    image = draw.paint_roads(rng, image, roads, look)
+    image = draw.paint_roads(rng, image, roads, kerb, look)
     image = draw.cast_shadows(image, houses, forest, sun, look.shadow)
     image = draw.paint_forest(image, forest, light, tone, look)
     image = draw.paint_roofs(rng, image, houses, sun, look)

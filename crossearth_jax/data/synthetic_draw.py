@@ -1,67 +1,69 @@
 """Paint for the synthetic scenes: fields, crowns, water, roads, roofs, light.
 
-Colours are RGB on 0-255 and images float32 [H, W, 3] until `expose`, the last step.
+Colours are RGB on 0-255. Until `expose`, the last step, an image is float32 [3, H, W]:
+with the channel first, a plane of light or coverage multiplies it without copies.
 """
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, Float32, UInt8
+from jaxtyping import Bool, Float, Float32, Int, UInt8
 
-from crossearth_jax.data.synthetic_climates import Climate
+from crossearth_jax.data.synthetic_climates import Climate, Colour
 from crossearth_jax.data.synthetic_layout import House, Road, fill, grid, smooth_noise
 
 Plane = Float32[np.ndarray, "H W"]
-Image = Float32[np.ndarray, "H W 3"]
+Image = Float32[np.ndarray, "3 H W"]
 Mask = Bool[np.ndarray, "H W"]
+
+
+def ink(colour: Colour) -> Float32[np.ndarray, "3 1 1"]:
+    """A colour that broadcasts over an image."""
+    return np.array(colour, np.float32)[:, None, None]
 
 
 def cover(signed_distance: Plane, softness: float = 1.0) -> Plane:
     """Anti-aliased coverage of the inside (negative distance), [H, W] in [0, 1]."""
-    return np.clip(0.5 - signed_distance / softness, 0, 1)
+    return np.clip(0.5 - signed_distance * (1 / softness), 0, 1)
 
 
 def blend(image: Image, paint: np.ndarray, alpha: Plane) -> Image:
-    """Lay paint (a colour [3] or an image [H, W, 3]) over an image."""
-    return image + (np.asarray(paint, np.float32) - image) * alpha[..., None]
+    """Lay paint ([3, 1, 1] or [3, H, W]) over an image."""
+    return image + (paint - image) * alpha
 
 
 def parcels(rng: np.random.Generator, size: int, look: Climate) -> Image:
     """Farmland: parcels of one crop each, furrowed along one of their sides."""
     x, y = grid(size)
     angle = rng.uniform(0, np.pi)
-    c, s = np.float32(np.cos(angle)), np.float32(np.sin(angle))
-    bend = np.float32(look.warp) * smooth_noise(rng, size, 40)
-    u = (x * c + y * s + bend) / np.float32(look.parcel[0]) + np.float32(
-        rng.uniform(8, 9)
-    )
-    v = (y * c - x * s + bend) / np.float32(look.parcel[1]) + np.float32(
-        rng.uniform(8, 9)
-    )
+    c, s = float(np.cos(angle)), float(np.sin(angle))
+    length, width = look.parcel
+    bend = look.warp * smooth_noise(rng, size, 40)
+    u = (x * c + y * s + bend) * (1 / length) + rng.uniform(8, 9)
+    v = (y * c - x * s + bend) * (1 / width) + rng.uniform(8, 9)
     column = np.floor(v)
     shift = rng.uniform(0, 1, 64).astype(np.float32)
-    u = u + shift[column.astype(np.intp) & 63]  # no borders across the whole scene
+    u += shift[column.astype(np.intp) & 63]  # no borders across the whole scene
     row = np.floor(u)
-    kind = (row.astype(np.intp) * 13 + column.astype(np.intp) * 29) & 255
+    kind = (row * 13 + column * 29).astype(np.intp) & 255  # [H, W], one a parcel
 
-    table = np.array(look.crops, np.float32)[rng.integers(len(look.crops), size=256)]
-    table *= rng.uniform(0.92, 1.08, (256, 1)).astype(np.float32)
-    across = np.where(
-        rng.random(256)[kind] < 0.7, v * np.float32(look.parcel[1]), u * look.parcel[0]
-    ).astype(np.float32)
-    depth = (look.furrow * rng.uniform(0.6, 1.2, 256)).astype(np.float32)[kind]
-    ripple = depth * np.sin(across * np.float32(2 * np.pi / look.period))
-    image = table[kind] * (1 + ripple + 0.04 * smooth_noise(rng, size, 12))[..., None]
+    crop = np.array(look.crops, np.float32)[rng.integers(len(look.crops), size=256)]
+    crop *= rng.uniform(0.92, 1.08, (256, 1)).astype(np.float32)
+    depth = (look.furrow * rng.uniform(0.6, 1.2, 256)).astype(np.float32)
+    across = np.where((rng.random(256) < 0.7)[kind], v * width, u * length)
+    ripple = depth[kind] * np.sin(across * (2 * np.pi / look.period))
+    growth = 1 + ripple + 0.04 * smooth_noise(rng, size, 12)
+    image = np.stack([channel[kind] for channel in crop.T]) * growth  # [3, H, W]
 
     border = np.minimum(
-        (0.5 - np.abs(u - row - 0.5)) * np.float32(look.parcel[0]),
-        (0.5 - np.abs(v - column - 0.5)) * np.float32(look.parcel[1]),
+        (0.5 - np.abs(u - row - 0.5)) * length,
+        (0.5 - np.abs(v - column - 0.5)) * width,
     )
-    return blend(image, look.hedge, np.float32(0.7) * cover(border - 0.9))
+    return blend(image, ink(look.hedge), 0.7 * cover(border - 0.9))
 
 
 def crowns(
     rng: np.random.Generator, size: int, diameter: float, sun: np.ndarray
-) -> tuple[np.ndarray, Plane, Plane]:
+) -> tuple[Int[np.ndarray, "2 H W"], Plane, Plane]:
     """Tree crowns that fill the plane: a jittered grid of domes lit by the sun.
 
     Args:
@@ -126,59 +128,56 @@ def roof(
 def paint_yards(image: Image, plots: Mask, look: Climate) -> Image:
     """Trodden soil around the houses."""
     alpha = 0.6 * cv2.blur(plots.astype(np.float32), (7, 7))
-    return blend(image, look.soil, alpha)
+    return blend(image, ink(look.soil), alpha)
 
 
 def paint_water(
     rng: np.random.Generator, image: Image, shore: Plane, look: Climate
 ) -> Image:
     """A bank of wet soil that fades into smooth water, darker towards the middle."""
-    image = blend(image, np.multiply(look.soil, 0.8), 0.8 * cover(shore - 3, 5.0))
-    deep = 1 - 0.012 * np.clip(-shore, 0, 14)
-    deep = deep + np.float32(0.02) * smooth_noise(rng, len(shore), 30)
-    return blend(image, deep[..., None] * np.float32(look.water), cover(shore, 3.0))
+    image = blend(image, 0.8 * ink(look.soil), 0.8 * cover(shore - 3, 5))
+    deep = 1 + 0.012 * np.clip(shore, -14, 0) + 0.02 * smooth_noise(rng, len(shore), 30)
+    return blend(image, ink(look.water[0]) * deep, cover(shore, 3))
 
 
 def paint_roads(
-    rng: np.random.Generator, image: Image, roads: list[Road], look: Climate
+    rng: np.random.Generator,
+    image: Image,
+    roads: list[Road],
+    kerb: Plane,
+    look: Climate,
 ) -> Image:
     """Even bands with lighter edge lines and a dashed centre line."""
-    kerb = np.minimum.reduce([road.distance for road in roads])
-    wear = 1 + np.float32(0.03) * smooth_noise(rng, len(kerb), 20)
-    image = blend(image, wear[..., None] * np.float32(look.road), cover(kerb))
-    edge = cover(np.abs(kerb + 1.2) - 0.6)
+    lines = cover(np.abs(kerb + 1.2) - 0.6)
     for road in roads:
         dashes = (road.along % 9 < 5) & (road.along > road.start)
-        middle = cover(np.abs(road.across) - 0.6) * dashes
-        edge = np.maximum(edge, middle)
-    return blend(image, look.marking, edge * (kerb < 0))
+        lines = np.maximum(lines, cover(np.abs(road.across) - 0.6) * dashes)
+    wear = 1 + 0.03 * smooth_noise(rng, len(kerb), 20)
+    band = ink(look.road[0]) * wear
+    band += (235 - band) * (0.45 * lines)
+    return blend(image, band, cover(kerb))
 
 
 def cast_shadows(
     image: Image, houses: list[House], forest: Mask, sun: np.ndarray, length: float
 ) -> Image:
     """Darken, a little bluish, what houses and trees keep the sun from."""
-    shade = np.zeros(forest.shape, np.uint8)
-    away = -sun * length
+    away = -length * sun
+    move = np.array([[1, 0, away[0] / 2], [0, 1, away[1] / 2]])
+    shade = cv2.warpAffine(forest.astype(np.uint8), move, forest.shape[::-1])
     for house in houses:
         outline = house.outline()
-        hull = cv2.convexHull(
-            np.concatenate([outline, outline + away]).astype(np.float32)
-        )
-        fill(shade, hull[:, 0], 1)
-    move = np.float32([[1, 0, 0.5 * away[0]], [0, 1, 0.5 * away[1]]])
-    shade |= cv2.warpAffine(forest.astype(np.uint8), move, shade.shape[::-1])
-    alpha = cv2.blur(shade.astype(np.float32), (2, 2))
-    return image * (1 - alpha[..., None] * np.float32([0.58, 0.55, 0.48]))
+        ends = np.concatenate([outline, outline + away]).astype(np.float32)
+        fill(shade, cv2.convexHull(ends)[:, 0], 1)
+    return image * (1 - ink((0.58, 0.55, 0.48)) * cv2.blur(np.float32(shade), (2, 2)))
 
 
 def paint_forest(
     image: Image, forest: Mask, light: Plane, tone: Plane, look: Climate
 ) -> Image:
-    """Crowns between two tones of the climate's canopy."""
-    dark, pale = np.float32(look.canopy)
-    trees = (dark + (pale - dark) * tone[..., None]) * light[..., None]
-    return np.where(forest[..., None], trees, image)
+    """Crowns of one kind, each a little paler or darker."""
+    trees = ink(look.canopy[0]) * (light * (0.88 + 0.24 * tone))
+    return np.where(forest, trees, image)
 
 
 def paint_roofs(
@@ -189,21 +188,21 @@ def paint_roofs(
     look: Climate,
 ) -> Image:
     """Gabled and flat roofs in the climate's colours."""
-    canvas = image.clip(0, 255).astype(np.uint8)
+    canvas = cv2.merge(list(image.clip(0, 255).astype(np.uint8)))
     for house in houses:
         colour = np.array(look.roofs[rng.integers(len(look.roofs))])
         colour = colour * rng.uniform(0.9, 1.08)
         roof(canvas, house.outline(), colour, sun, rng.random() < look.gabled)
-    return canvas.astype(np.float32)
+    return np.stack(cv2.split(canvas)).astype(np.float32)
 
 
 def expose(
     rng: np.random.Generator, image: Image, look: Climate
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """Light, clouds' thin shade, haze and the sensor's noise."""
-    size = len(image)
-    gain = rng.uniform(0.92, 1.08) * (1 + 0.04 * smooth_noise(rng, size, 90))
-    image = image * (gain[..., None] * np.float32(look.tint))
-    image = image + np.float32(look.haze) * (np.float32(look.haze_colour) - image)
-    image = image + 2.5 * rng.standard_normal(image.shape, np.float32)
-    return image.clip(0, 255).astype(np.uint8)
+    """Sunlight, the thin shade of clouds, haze and the sensor's noise."""
+    size = image.shape[-1]
+    clouds = rng.uniform(0.92, 1.08) * (1 + 0.04 * smooth_noise(rng, size, 90))
+    image = image * (ink(look.tint) * (1 - look.haze)) * clouds
+    image += ink(look.haze_colour) * look.haze
+    image += 2.5 * rng.standard_normal(image.shape, np.float32)
+    return cv2.merge(list(image.clip(0, 255).astype(np.uint8)))

@@ -7,12 +7,14 @@ signed: negative inside.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from math import atan, cos, pi, sin
 
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Float32
 
 Plane = Float32[np.ndarray, "H W"]
+Vector = Float[np.ndarray, "2"]
 Mask = Bool[np.ndarray, "H W"]
 
 
@@ -34,7 +36,7 @@ def rectangle(
     centre: np.ndarray, heading: float, length: float, width: float
 ) -> Float[np.ndarray, "4 2"]:
     """Corners (x, y) of a box, round the outline, the long side along `heading`."""
-    c, s = np.cos(heading), np.sin(heading)
+    c, s = cos(heading), sin(heading)
     half = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * [length / 2, width / 2]
     return centre + half @ np.array([[c, s], [-s, c]])
 
@@ -50,7 +52,7 @@ def fill(canvas: np.ndarray, polygon: np.ndarray, colour: object) -> None:
 class Curve:
     """A gently bending line: a sine around a straight axis through `centre`."""
 
-    centre: tuple[float, float]
+    centre: Vector
     angle: float
     bend: float
     wavelength: float
@@ -59,26 +61,25 @@ class Curve:
     def coordinates(self, size: int) -> tuple[Plane, Plane]:
         """Distance along and signed distance across the curve, two planes [H, W]."""
         x, y = grid(size)
-        dx, dy = x - np.float32(self.centre[0]), y - np.float32(self.centre[1])
-        c, s = np.float32(np.cos(self.angle)), np.float32(np.sin(self.angle))
+        dx, dy = x - float(self.centre[0]), y - float(self.centre[1])
+        c, s = cos(self.angle), sin(self.angle)
         along, across = dx * c + dy * s, dy * c - dx * s
-        turn = along * np.float32(2 * np.pi / self.wavelength) + np.float32(self.phase)
-        start = np.float32(np.sin(self.phase))
-        slope = np.float32(2 * np.pi * self.bend / self.wavelength) * np.cos(turn)
-        offset = np.float32(self.bend) * (np.sin(turn) - start)
+        k = 2 * pi / self.wavelength
+        turn = along * k + self.phase
+        offset = self.bend * (np.sin(turn) - sin(self.phase))
+        slope = self.bend * k * np.cos(turn)
         return along, (across - offset) / np.sqrt(1 + slope**2)
 
-    def at(self, along: float, across: float) -> tuple[np.ndarray, float]:
+    def at(self, along: float, across: float) -> tuple[Vector, float]:
         """The point (x, y) beside the curve, and the heading of the curve there."""
-        k = 2 * np.pi / self.wavelength
+        k = 2 * pi / self.wavelength
         turn = k * along + self.phase
-        offset = self.bend * (np.sin(turn) - np.sin(self.phase))
-        heading = self.angle + np.arctan(self.bend * k * np.cos(turn))
-        axis = np.array([np.cos(self.angle), np.sin(self.angle)])
-        normal = np.array([-axis[1], axis[0]])
-        side = np.array([-np.sin(heading), np.cos(heading)])
-        point = np.array(self.centre) + along * axis + offset * normal + across * side
-        return point, heading
+        offset = self.bend * (sin(turn) - sin(self.phase))
+        heading = self.angle + atan(self.bend * k * cos(turn))
+        c, s = cos(self.angle), sin(self.angle)
+        x = self.centre[0] + along * c - offset * s - across * sin(heading)
+        y = self.centre[1] + along * s + offset * c + across * cos(heading)
+        return np.array([x, y]), heading
 
 
 @dataclass(frozen=True)
@@ -90,19 +91,14 @@ class Road:
     start: float
     along: Plane
     across: Plane
-
-    @property
-    def distance(self) -> Plane:
-        """Signed distance to the kerb, [H, W]."""
-        beside = np.abs(self.across) - np.float32(self.half)
-        return np.maximum(beside, np.float32(self.start) - self.along)
+    distance: Plane  # signed distance to the kerb
 
 
 @dataclass(frozen=True)
 class House:
     """A rectangular footprint, its long axis along the road."""
 
-    centre: Float[np.ndarray, "2"]
+    centre: Vector
     heading: float
     length: float
     width: float
@@ -124,7 +120,7 @@ def lay_water(rng: np.random.Generator, size: int) -> Plane:
         angle = rng.uniform(0, 2 * np.pi)
         middle = size / 2 + side * np.array([-np.sin(angle), np.cos(angle)])
         bend, wavelength = rng.uniform(5, 11), rng.uniform(100, 160)
-        river = Curve(tuple(middle), angle, bend, wavelength, rng.uniform(0, 6.3))
+        river = Curve(middle, angle, bend, wavelength, rng.uniform(0, 6.3))
         _, across = river.coordinates(size)
         return np.abs(across) - np.float32(rng.uniform(11, 15))
     count = max(1, round((size / 128) ** 2))
@@ -144,8 +140,10 @@ def lay_roads(rng: np.random.Generator, size: int) -> list[Road]:
 
     def road(centre: np.ndarray, angle: float, half: float, start: float) -> Road:
         bend, phase = rng.uniform(0, 5), rng.uniform(0, 2 * np.pi)
-        curve = Curve(tuple(centre), angle, bend, 150, phase)
-        return Road(curve, half, start, *curve.coordinates(size))
+        curve = Curve(centre, angle, bend, 150, phase)
+        along, across = curve.coordinates(size)
+        distance = np.maximum(np.abs(across) - half, np.float32(start) - along)
+        return Road(curve, half, start, along, across, distance)
 
     centre = size / 2 + rng.uniform(-0.15, 0.15, 2) * size
     main = road(centre, rng.uniform(0, 2 * np.pi), rng.uniform(5.2, 6.4), -np.inf)
@@ -215,7 +213,7 @@ _PROBE = np.mgrid[-1:1:5j, -1:1:5j].reshape(2, -1).T / 2
 
 
 def _touches(occupied: np.ndarray, house: House) -> bool:
-    c, s = np.cos(house.heading), np.sin(house.heading)
+    c, s = cos(house.heading), sin(house.heading)
     sides = np.array(
         [[c * house.length, s * house.length], [-s * house.width, c * house.width]]
     )
