@@ -1,0 +1,1 @@
+"""Where images and labels enter: sources, transforms and the Grain pipeline."""

@@ -1,0 +1,320 @@
+"""Classes, their colours, and how label files encode them.
+
+An encoding is always said, by the class file or by `data.encoding`, never guessed
+(`infer.py` accepts the one case that has a single reading).
+"""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+import yaml
+from jaxtyping import Integer, UInt8
+
+IGNORE = 255  # the class id of pixels that count nowhere
+
+Colour = tuple[int, int, int]
+Kind = Literal["ids", "mask255", "colours"]
+KINDS: tuple[Kind, ...] = ("ids", "mask255", "colours")
+
+
+@dataclass(frozen=True)
+class LabelEncoding:
+    """What the numbers or colours in label files mean.
+
+    Attributes:
+      kind: "ids" (numbers), "mask255" (0 and 255 are classes 0 and 1) or "colours"
+        (the palette of the classes).
+      ignore: the number ("ids", "mask255") or colour ("colours") of pixels that count
+        nowhere; None if there is none.
+      ids: pairs (number on disk, class id) for "ids"; None means number = class id.
+    """
+
+    kind: Kind
+    ignore: int | Colour | None = None
+    ids: tuple[tuple[int, int], ...] | None = None
+
+
+# What an encoding means when only its name is given.
+ENCODINGS: dict[str, LabelEncoding] = {
+    "ids": LabelEncoding("ids", ignore=IGNORE),
+    "mask255": LabelEncoding("mask255"),
+    "colours": LabelEncoding("colours"),
+}
+
+
+def _refuse_repeats(what: str, values: Sequence[Any]) -> None:
+    if repeats := [v for v, n in Counter(values).items() if n > 1]:
+        raise ValueError(f"got {what} {repeats[0]!r} twice, expected each one once")
+
+
+@dataclass(frozen=True)
+class ClassSet:
+    """Names and colours of the classes 0..K-1, in order.
+
+    Attributes:
+      names: K names.
+      palette: K RGB colours, 0-255.
+      encoding: how the label files encode them, if the class file says so.
+
+    Raises:
+      ValueError: fewer than 2 or more than 255 classes, repeated names, or a palette
+        that does not fit.
+    """
+
+    names: tuple[str, ...]
+    palette: tuple[Colour, ...]
+    encoding: LabelEncoding | None = None
+
+    def __post_init__(self) -> None:
+        if not 2 <= len(self.names) <= IGNORE:
+            raise ValueError(
+                f"got {len(self.names)} classes, expected 2 to {IGNORE}: list every "
+                "class, background included"
+            )
+        _refuse_repeats("class name", self.names)
+        if len(self.palette) != len(self.names):
+            raise ValueError(
+                f"got {len(self.palette)} colours for {len(self.names)} classes, "
+                "expected one each: complete the palette"
+            )
+
+    @classmethod
+    def from_file(cls, path: Path | str) -> "ClassSet":
+        """Reads a YAML or JSON class file.
+
+        Keys: `classes`, a list of {name, color: [r, g, b]}; `encoding`, one of "ids",
+        "mask255", "colours"; optional `ignore` (a number, or a colour for "colours";
+        default 255 for "ids"); optional `ids`, {number on disk: class name or id}.
+
+        Raises:
+          ValueError: the file is missing, not YAML/JSON, or a key is absent, unknown
+            or contradicts another.
+        """
+        path = Path(path)
+        try:
+            return _parse_class_file(_load_mapping(path))
+        except ValueError as error:
+            raise ValueError(f"class file {path}: {error}") from error
+
+
+CASID = ClassSet(
+    names=("background", "building", "forest", "road", "water"),
+    palette=((0, 0, 0), (255, 255, 0), (85, 255, 0), (255, 0, 0), (0, 112, 255)),
+)
+
+
+def resolve_encoding(
+    classes: ClassSet, encoding: LabelEncoding | str | None
+) -> LabelEncoding:
+    """The encoding that holds: the given one, else the class file's.
+
+    Raises:
+      ValueError: none is known, the name is unknown, or it does not fit the classes.
+    """
+    if isinstance(encoding, str):
+        if encoding not in ENCODINGS:
+            raise ValueError(
+                f"got data.encoding={encoding!r}, expected one of {', '.join(KINDS)}"
+            )
+        # A class file that says more about the same encoding (ids, ignore) still holds.
+        said = classes.encoding
+        same = said is not None and said.kind == encoding
+        encoding = said if same else ENCODINGS[encoding]
+    encoding = encoding or classes.encoding
+    if encoding is None:
+        raise ValueError(
+            "got no label encoding, expected one: set data.encoding= to one of "
+            f"{', '.join(KINDS)}, or write `encoding` into the class file"
+        )
+    _check_encoding(classes, encoding)
+    return encoding
+
+
+def encode_label(
+    raw: Integer[np.ndarray, "H W"] | UInt8[np.ndarray, "H W 3"],
+    classes: ClassSet,
+    encoding: LabelEncoding,
+) -> UInt8[np.ndarray, "H W"]:
+    """Numbers or colours of a label file to class ids, 255 where ignored.
+
+    Raises:
+      ValueError: a value means no class; says which, how often, and what to do.
+    """
+    if encoding.kind == "colours":
+        if raw.ndim == 2:
+            raw = np.repeat(raw[:, :, None], 3, axis=2)
+        codes = raw.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])  # [H, W]
+    elif raw.ndim == 3:
+        raise ValueError(
+            f"got a colour label, expected numbers ({encoding.kind}): set "
+            "data.encoding=colours and give the palette in a class file"
+        )
+    else:
+        codes = raw.astype(np.int64)
+    meaning = _meaning(classes, encoding)
+    known = np.array(sorted(meaning))
+    targets = np.array([meaning[k] for k in known.tolist()], np.uint8)
+    place = np.searchsorted(known, codes).clip(max=len(known) - 1)  # [H, W]
+    if (unknown := known[place] != codes).any():
+        raise ValueError(_unknown_values(codes[unknown], classes, encoding))
+    return targets[place]
+
+
+# Class files
+
+
+def _load_mapping(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        raise ValueError("got no such file, expected YAML or JSON: check data.classes")
+    text = path.read_text()
+    try:
+        content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except (json.JSONDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"not valid YAML or JSON: {error}") from error
+    if not isinstance(content, Mapping):
+        raise ValueError("expected a mapping with `classes` and `encoding`")
+    return cast(Mapping[str, Any], content)
+
+
+def _parse_class_file(content: Mapping[str, Any]) -> ClassSet:
+    _refuse_unknown_keys(content, {"classes", "encoding", "ignore", "ids"})
+    entries = content.get("classes")
+    if not isinstance(entries, list):
+        raise ValueError("expected `classes`, a list of {name, color: [r, g, b]}")
+    names, palette = [], []
+    for entry in entries:
+        if not isinstance(entry, Mapping) or not {"name", "color"} <= entry.keys():
+            raise ValueError(
+                f"got class {entry!r}, expected {{name, color: [r, g, b]}}"
+            )
+        _refuse_unknown_keys(entry, {"name", "color"})
+        names.append(str(entry["name"]))
+        palette.append(_colour(entry["color"]))
+    kind = content.get("encoding")
+    if kind not in KINDS:
+        raise ValueError(f"got encoding {kind!r}, expected one of {', '.join(KINDS)}")
+    ignore = content.get("ignore", ENCODINGS[kind].ignore)
+    encoding = LabelEncoding(
+        kind=kind,
+        ignore=_colour(ignore) if isinstance(ignore, list) else ignore,
+        ids=_id_pairs(content.get("ids"), names),
+    )
+    classes = ClassSet(tuple(names), tuple(palette), encoding)
+    _check_encoding(classes, encoding)
+    return classes
+
+
+def _id_pairs(ids: Any, names: Sequence[str]) -> tuple[tuple[int, int], ...] | None:
+    if ids is None:
+        return None
+    if not isinstance(ids, Mapping) or not ids:
+        raise ValueError(f"got ids {ids!r}, expected {{number on disk: class}}")
+    classes = {name: k for k, name in enumerate(names)}
+    classes |= {k: k for k in range(len(names))}
+    pairs = []
+    for raw, target in ids.items():
+        if target not in classes:
+            raise ValueError(f"got ids entry {raw}: {target}, expected a class name")
+        try:  # JSON has no integer keys
+            pairs.append((int(raw), classes[target]))
+        except ValueError as error:
+            raise ValueError(f"got ids key {raw!r}, expected an integer") from error
+    _refuse_repeats("id on disk", [raw for raw, _ in pairs])
+    return tuple(sorted(pairs))
+
+
+def _colour(value: Any) -> Colour:
+    ok = isinstance(value, list | tuple) and len(value) == 3
+    if not ok or not all(type(v) is int and 0 <= v <= 255 for v in value):
+        raise ValueError(f"got color {value!r}, expected three integers 0-255")
+    return tuple(value)
+
+
+def _refuse_unknown_keys(content: Mapping[str, Any], known: set[str]) -> None:
+    if unknown := sorted(map(str, set(content) - known)):
+        raise ValueError(
+            f"got unknown key(s) {', '.join(unknown)}, expected {', '.join(sorted(known))}"
+        )
+
+
+# Encodings
+
+
+def _check_encoding(classes: ClassSet, encoding: LabelEncoding) -> None:
+    kind, ignore = encoding.kind, encoding.ignore
+    if kind == "mask255" and len(classes.names) != 2:
+        raise ValueError(
+            f"got encoding mask255 for {len(classes.names)} classes, expected 2"
+        )
+    if kind != "ids" and encoding.ids is not None:
+        raise ValueError(f"got `ids` with encoding {kind}, expected it with ids only")
+    if kind == "colours":
+        _refuse_repeats("color", classes.palette)
+    expected = tuple if kind == "colours" else int
+    if ignore is not None and not isinstance(ignore, expected):
+        raise ValueError(
+            f"got ignore {ignore!r} with encoding {kind}, expected "
+            + ("a color [r, g, b]" if kind == "colours" else "a number")
+        )
+    meaning = _class_meaning(classes, encoding)
+    if ignore is not None and _code(ignore) in meaning:
+        raise ValueError(
+            f"got ignore {ignore}, which also means class "
+            f"{classes.names[meaning[_code(ignore)]]!r}: change one of them"
+        )
+
+
+def _code(value: int | Colour) -> int:
+    """A number as it is, a colour as 0xRRGGBB."""
+    if isinstance(value, int):
+        return value
+    return value[0] << 16 | value[1] << 8 | value[2]
+
+
+def _class_meaning(classes: ClassSet, encoding: LabelEncoding) -> dict[int, int]:
+    """{number or colour code on disk: class id}."""
+    if encoding.kind == "mask255":
+        return {0: 0, 255: 1}
+    if encoding.kind == "colours":
+        return {_code(colour): k for k, colour in enumerate(classes.palette)}
+    if encoding.ids is not None:
+        return dict(encoding.ids)
+    return {k: k for k in range(len(classes.names))}
+
+
+def _meaning(classes: ClassSet, encoding: LabelEncoding) -> dict[int, int]:
+    meaning = _class_meaning(classes, encoding)
+    if encoding.ignore is not None:
+        meaning[_code(encoding.ignore)] = IGNORE
+    return meaning
+
+
+def _unknown_values(
+    codes: np.ndarray, classes: ClassSet, encoding: LabelEncoding
+) -> str:
+    """The message for values that mean no class."""
+    values, counts = np.unique(codes, return_counts=True)
+    most = np.argsort(-counts, kind="stable")[:5]
+
+    def show(code: int) -> str:
+        if encoding.kind != "colours":
+            return str(code)
+        return str((code >> 16, code >> 8 & 255, code & 255))
+
+    seen = ", ".join(f"{show(int(values[i]))} in {counts[i]} pixels" for i in most)
+    more = f" and {len(values) - 5} other values" if len(values) > 5 else ""
+    known = ", ".join(show(k) for k in sorted(_meaning(classes, encoding))[:20])
+    hint = "map it in the class file (`ids`, `ignore`) or correct the label"
+    if encoding.kind == "ids" and set(values.tolist()) <= {255}:
+        hint += "; for 0/255 masks set data.encoding=mask255"
+    elif len(values) > 20:
+        hint = "lossy (JPEG) or resampled labels cannot be used: export them again"
+    return (
+        f"got label value {seen}{more}, expected {encoding.kind} {known} of "
+        f"{len(classes.names)} classes: {hint}"
+    )

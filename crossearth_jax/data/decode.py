@@ -1,0 +1,157 @@
+"""Image and label files to arrays: PNG, JPEG and TIFF, by content, 8 bits a channel.
+
+Everything that cannot be read exactly as it was meant is a `ValueError` that names
+the file; nothing is scaled, rotated or quietly cut to eight bits.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from jaxtyping import Integer, UInt8
+from PIL import Image, TiffImagePlugin
+
+FORMATS = ("PNG", "JPEG", "TIFF")
+SUBFILE_TYPE = 254  # TIFF tag; bit 1: an overview, bit 4: a mask of the main image
+
+
+def read_image(path: Path) -> UInt8[np.ndarray, "H W 3"]:
+    """Reads RGB, RGBA (alpha dropped), grey (repeated) or palette images.
+
+    Channels keep the file's order, so IR-R-G stays IR, R, G.
+
+    Raises:
+      ValueError: the file is empty, broken, of another type, has more than 8 bits a
+        channel, or a channel count other than 1 to 4.
+    """
+    pixels = _pixels(path, indexed=False)
+    if pixels.dtype != np.uint8:
+        raise ValueError(
+            f"{path}: got {pixels.dtype} pixels, expected 8 bits a channel: scale them "
+            "to 0-255 first, e.g. `gdal_translate -ot Byte -scale IN OUT`"
+        )
+    channels = 1 if pixels.ndim == 2 else pixels.shape[2]
+    if channels > 4:
+        raise ValueError(
+            f"{path}: got {channels} channels, expected 1 to 4: write the three that "
+            "the model shall see, e.g. `gdal_translate -b 1 -b 2 -b 3 IN OUT`"
+        )
+    if channels <= 2:
+        grey = pixels if pixels.ndim == 2 else pixels[:, :, 0]
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    return np.ascontiguousarray(pixels[:, :, :3])
+
+
+def read_label(
+    path: Path, *, indexed: bool
+) -> Integer[np.ndarray, "H W"] | UInt8[np.ndarray, "H W 3"]:
+    """Reads a label file without interpreting its values.
+
+    Args:
+      path: the file.
+      indexed: True gives the stored numbers (palette index, bit 0/1), False the
+        colours that a viewer shows (palette colour, bit as 0/255).
+
+    Returns:
+      [H, W] numbers, also when a colour file is grey everywhere, else [H, W, 3].
+
+    Raises:
+      ValueError: as for `read_image`, or the label is not made of integers.
+    """
+    pixels = _pixels(path, indexed=indexed)
+    if not np.issubdtype(pixels.dtype, np.integer):
+        raise ValueError(
+            f"{path}: got {pixels.dtype} label values, expected integers: write the "
+            "labels as an 8-bit PNG"
+        )
+    if pixels.ndim == 2:
+        return pixels
+    if pixels.shape[2] <= 2:
+        return pixels[:, :, 0]
+    colours = pixels[:, :, :3]
+    grey = (colours == colours[:, :, :1]).all()
+    return colours[:, :, 0] if grey else np.ascontiguousarray(colours)
+
+
+class _RefusedError(ValueError):
+    """A readable file that must not be used as it is: no second decoder is tried."""
+
+
+def _pixels(path: Path, *, indexed: bool) -> np.ndarray:
+    """[H, W] or [H, W, channels] in the file's own depth."""
+    try:
+        if path.stat().st_size == 0:
+            raise _RefusedError(
+                f"{path}: got an empty file (0 bytes), expected an image: copy it again"
+            )
+        with Image.open(path, formats=FORMATS) as image:
+            _check_single_page(path, image)
+            _check_pixel_type(path, image)
+            return _as_array(image, indexed=indexed)
+    except (_RefusedError, MemoryError):
+        raise
+    except Exception as error:  # decoders fail on foreign bytes in many ways
+        if path.suffix.lower() not in (".tif", ".tiff"):
+            raise _broken(path, error) from error
+        return _tiff_pixels(path, error)
+
+
+def _check_single_page(path: Path, image: Image.Image) -> None:
+    """Refuses band-per-page TIFFs, of which only the first page would be read."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return
+    pages = 0
+    for frame in range(image.n_frames):
+        image.seek(frame)
+        # Overviews and masks, as cloud-optimised GeoTIFFs have them, are no pages.
+        pages += image.tag_v2.get(SUBFILE_TYPE, 0) & 5 == 0
+    image.seek(0)
+    if pages > 1:
+        raise _RefusedError(
+            f"{path}: got a TIFF with {pages} pages, expected one: write the bands as "
+            "channels of one page"
+        )
+
+
+def _check_pixel_type(path: Path, image: Image.Image) -> None:
+    """Refuses what Pillow would silently cut to the high byte, and print colours."""
+    deep = any(";16" in str(tile.args) for tile in image.tile)
+    if deep and image.mode in ("RGB", "RGBA", "LA"):
+        raise _RefusedError(
+            f"{path}: got 16 bits a channel, expected 8: scale them to 0-255 first, "
+            "e.g. `gdal_translate -ot Byte -scale IN OUT`"
+        )
+    if image.mode in ("CMYK", "LAB"):
+        raise _RefusedError(
+            f"{path}: got {image.mode} colours, expected RGB or grey: convert it"
+        )
+
+
+def _as_array(image: Image.Image, *, indexed: bool) -> np.ndarray:
+    if image.mode == "1":
+        return np.asarray(image).astype(np.uint8) * (1 if indexed else 255)
+    if image.mode == "YCbCr" or (image.mode == "P" and not indexed):
+        return np.asarray(image.convert("RGB"))
+    return np.asarray(image)
+
+
+def _tiff_pixels(path: Path, first_error: Exception) -> np.ndarray:
+    """Second decoder, for TIFFs that Pillow does not know (float, many bands)."""
+    try:
+        with tifffile.TiffFile(path) as file:
+            page = file.pages.first
+            pixels, axes = page.asarray(), page.axes
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise _broken(path, first_error) from error
+    if axes == "SYX":
+        pixels = np.moveaxis(pixels, 0, 2)
+    return pixels
+
+
+def _broken(path: Path, error: Exception) -> ValueError:
+    return ValueError(
+        f"{path}: cannot be decoded ({error}): expected a whole PNG, JPEG or TIFF; "
+        'copy or convert it again, or set data.on_corrupt="skip"'
+    )

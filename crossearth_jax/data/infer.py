@@ -1,0 +1,121 @@
+"""Classes without a class file: only where the labels can be read in one way."""
+
+import colorsys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from PIL import Image
+
+from crossearth_jax.data.classes import ENCODINGS, IGNORE, ClassSet, Colour
+from crossearth_jax.data.decode import read_label
+
+MAX_CLASSES = 50
+
+
+def infer_classes(labels: Sequence[Path], *, sample: int = 500) -> ClassSet:
+    """Infers K classes from labels that hold nothing but ids 0..K-1 (and 255, ignore).
+
+    Prints the values seen with their share of pixels. Anything that could be read in
+    two ways is refused.
+
+    Args:
+      labels: label files; at most `sample` of them, evenly spread, are read.
+      sample: how many.
+
+    Raises:
+      ValueError: the labels are colours, 0/255 masks, JPEGs, or have gaps in their ids.
+    """
+    step = max(1, -(-len(labels) // sample))
+    chosen = labels[::step]
+    counts: Counter[int] = Counter()
+    palette: dict[int, Colour] = {}
+    for path in chosen:
+        raw = read_label(path, indexed=True)
+        if raw.ndim == 3:
+            raise ValueError(
+                f"{path}: got a colour label and no class file: set "
+                "data.encoding=colours and give the palette in a class file "
+                "(data.classes=FILE)"
+            )
+        _refuse_lossy(path)
+        values, pixels = np.unique(raw, return_counts=True)
+        counts.update(dict(zip(values.tolist(), pixels.tolist(), strict=True)))
+        _refuse_shuffled_palette(path, values, palette)
+    print(_value_table(counts, len(chosen), len(labels)))
+    ids = sorted(set(counts) - {IGNORE})
+    _check_inferred(ids, counts)
+    print(f"inferred {len(ids)} classes, ids 0..{len(ids) - 1}; 255 is ignored")
+    return ClassSet(
+        names=tuple(f"class_{k}" for k in ids),
+        palette=_distinct_colours(len(ids)),
+        encoding=ENCODINGS["ids"],
+    )
+
+
+def _refuse_lossy(path: Path) -> None:
+    with Image.open(path) as image:
+        if image.format == "JPEG":
+            raise ValueError(
+                f"{path}: got a JPEG label, expected PNG or TIFF: JPEG changes values, "
+                "so ids in it mean nothing; export the labels again"
+            )
+
+
+def _refuse_shuffled_palette(
+    path: Path, values: np.ndarray, palette: dict[int, Colour]
+) -> None:
+    """Refuses indexed PNGs whose colour tables disagree: their indices are no ids."""
+    with Image.open(path) as image:
+        if image.mode != "P":
+            return
+        table = image.getpalette("RGB") or []
+    for value in values.tolist():
+        colour = cast(Colour, tuple(table[3 * value : 3 * value + 3]))
+        if palette.setdefault(value, colour) != colour:
+            raise ValueError(
+                f"{path}: index {value} has color {colour}, elsewhere "
+                f"{palette[value]}, so the indices may not be class ids: set "
+                "data.encoding=colours (or ids) and give a class file"
+            )
+
+
+def _value_table(counts: Counter[int], read: int, total: int) -> str:
+    pixels = sum(counts.values())
+    rows = [f"label values in {read} of {total} files:", "  value  share of pixels"]
+    for value, count in sorted(counts.items())[:60]:
+        rows.append(f"  {value:5d}  {count / pixels:8.3%}")
+    if len(counts) > 60:
+        rows.append(f"  ... and {len(counts) - 60} more values")
+    return "\n".join(rows)
+
+
+def _check_inferred(ids: Sequence[int], counts: Counter[int]) -> None:
+    seen = ", ".join(map(str, sorted(counts)[:20]))
+    if set(counts) == {0, 255}:
+        raise ValueError(
+            "got labels with 0 and 255 only, which may be a mask or ids with ignored "
+            "pixels: set data.encoding=mask255, or give a class file with "
+            "data.classes=FILE"
+        )
+    contiguous = list(ids) == list(range(len(ids)))
+    if not 2 <= len(ids) <= MAX_CLASSES or not contiguous:
+        raise ValueError(
+            f"got label values {seen}, expected ids 0..K-1 without gaps (2 to "
+            f"{MAX_CLASSES} classes, 255 = ignore): say what they mean in a "
+            "class file (data.classes=FILE)"
+        )
+
+
+def _distinct_colours(count: int) -> tuple[Colour, ...]:
+    """Black, then hues a golden ratio apart; black and white for two classes."""
+    if count == 2:
+        return ((0, 0, 0), (255, 255, 255))
+    colours: list[Colour] = [(0, 0, 0)]
+    for k in range(1, count):
+        value = 1.0 if k % 2 else 0.75
+        r, g, b = colorsys.hsv_to_rgb(k * 0.61803399 % 1, 0.85, value)
+        colours.append((round(255 * r), round(255 * g), round(255 * b)))
+    return tuple(colours)

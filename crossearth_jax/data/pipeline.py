@@ -1,0 +1,262 @@
+"""Records to training batches with Grain, the same on any number of hosts and threads.
+
+The order and every random draw follow from (seed, position in the stream) alone. So
+the whole state of the data is the step number: `start_step` resumes it bitwise.
+"""
+
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import grain
+import jax
+import numpy as np
+from absl import flags
+from jax.tree_util import GetAttrKey
+from jaxtyping import Array, UInt8
+
+from crossearth_jax.data import transforms
+from crossearth_jax.data.datasets import IMAGENET_MEAN, Record, Source
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one training step sees; a JAX pytree.
+
+    Attributes:
+      image: [B, H, W, 3], 0-255, not normalised.
+      label: [B, H, W] class ids, 255 = ignore.
+    """
+
+    image: UInt8[np.ndarray | Array, "B H W 3"]
+    label: UInt8[np.ndarray | Array, "B H W"]
+
+
+def _unflatten(_: None, children: Iterable[Any]) -> Batch:
+    """Past `__init__`: JAX also builds batches of shapes and shardings."""
+    batch = object.__new__(Batch)
+    for name, child in zip(("image", "label"), children, strict=True):
+        object.__setattr__(batch, name, child)
+    return batch
+
+
+jax.tree_util.register_pytree_with_keys(
+    Batch,
+    lambda b: (
+        [(GetAttrKey("image"), b.image), (GetAttrKey("label"), b.label)],
+        None,
+    ),
+    _unflatten,
+)
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Training augmentation (method §8): resize, crop, flip, distort colours, pad.
+
+    Attributes:
+      crop: side of the result, pixels.
+      ratios: shortest edges to draw from, in crops.
+      max_ratio: bound of the longest edge, in crops.
+      cat_max_ratio: largest share of one class in a crop; 1 turns the limit off.
+      flip: mirror left and right, half of the time.
+      photometric: distort brightness, contrast, saturation and hue.
+    """
+
+    crop: int = 512
+    ratios: tuple[float, ...] = transforms.RATIOS
+    max_ratio: float = 4.0
+    cat_max_ratio: float = 0.75
+    flip: bool = True
+    photometric: bool = True
+
+    def __call__(
+        self,
+        image: UInt8[np.ndarray, "H W 3"],
+        label: UInt8[np.ndarray, "H W"],
+        rng: np.random.Generator,
+    ) -> tuple[UInt8[np.ndarray, "S S 3"], UInt8[np.ndarray, "S S"]]:
+        """Applies all of it; the result is crop x crop."""
+        crop = self.crop
+        image, label = transforms.random_resize(
+            image,
+            label,
+            rng,
+            crop=crop,
+            ratios=self.ratios,
+            max_ratio=self.max_ratio,
+        )
+        image, label = transforms.random_crop(
+            image, label, rng, crop=crop, cat_max_ratio=self.cat_max_ratio
+        )
+        if self.flip:
+            image, label = transforms.random_flip(image, label, rng)
+        if self.photometric:
+            image, label = transforms.photometric_distortion(image, label, rng)
+        return transforms.pad_to_crop(image, label, crop=crop, fill=IMAGENET_MEAN)
+
+
+def train_batches(
+    source: Source,
+    augment: Augment,
+    *,
+    batch_size: int,
+    seed: int,
+    start_step: int = 0,
+    host_index: int = 0,
+    host_count: int = 1,
+    num_threads: int = 2,
+    num_workers: int = 0,
+    prefetch: int = 2,
+) -> Iterator[Batch]:
+    """Endless batches of this host; every record comes once per epoch, reshuffled.
+
+    Epochs run into each other, so a batch may be larger than the source.
+
+    Args:
+      source: records.
+      augment: their augmentation.
+      batch_size: of all hosts together.
+      seed: of order and augmentation.
+      start_step: the first batch to yield, 0 for a new run.
+      host_index: this host, 0 to host_count - 1.
+      host_count: hosts; together they see the stream of a single host.
+      num_threads: that decode and augment, per process.
+      num_workers: processes beside this one; 0 is best unless augmentation dominates.
+      prefetch: batches held ready, at least one a thread.
+
+    Returns:
+      An iterator of NumPy batches; `close()` it to stop threads and workers.
+
+    Raises:
+      ValueError: a size does not fit.
+    """
+    if start_step < 0:
+        raise ValueError(f"got start_step={start_step}, expected 0 or more")
+    records = _order(source, seed).random_map(_Load(source, augment))
+    batches = _batched(records, batch_size, host_index, host_count)[start_step:]
+    stream = batches.to_iter_dataset(
+        grain.ReadOptions(
+            num_threads=num_threads, prefetch_buffer_size=max(prefetch, num_threads)
+        )
+    )
+    if num_workers > 0:
+        if not flags.FLAGS.is_parsed():  # Grain's workers read flags
+            flags.FLAGS.mark_as_parsed()
+        stream = stream.mp_prefetch(
+            grain.MultiprocessingOptions(num_workers=num_workers),
+            worker_init_fn=_end_with_parent,
+        )
+    return _yield_batches(stream, source)
+
+
+def batch_names(
+    source: Source,
+    *,
+    batch_size: int,
+    seed: int,
+    step: int,
+    host_index: int = 0,
+    host_count: int = 1,
+) -> tuple[str, ...]:
+    """The names of the records in this host's batch of a step; reads no image."""
+    order = _order(source, seed)
+    indices = _batched(order, batch_size, host_index, host_count)[step]
+    return tuple(source.names[i] for i in indices)
+
+
+def eval_records(
+    source: Source, *, num_threads: int = 2, prefetch: int = 4
+) -> Iterator[Record]:
+    """All records in order, read ahead by threads; placeholders come along."""
+    pool = ThreadPoolExecutor(num_threads)
+    try:
+        reads = (pool.submit(source.__getitem__, i) for i in range(len(source)))
+        ahead = deque(islice(reads, prefetch))
+        while ahead:
+            yield ahead.popleft().result()
+            ahead.extend(islice(reads, 1))
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _order(source: Source, seed: int) -> grain.MapDataset[int]:
+    """Endless record indices, shuffled anew in every epoch."""
+    if len(source) == 0:
+        raise ValueError("got a source without records, expected at least one")
+    return grain.MapDataset.range(len(source)).seed(seed).shuffle().repeat(None)
+
+
+def _batched(
+    stream: grain.MapDataset[Any], batch_size: int, host_index: int, host_count: int
+) -> grain.MapDataset[Any]:
+    """This host's share of every batch.
+
+    Hosts are cut out after the random draws, so that all of them together see what
+    a single host would see, pixel by pixel.
+    """
+    if batch_size < 1 or batch_size % host_count:
+        raise ValueError(
+            f"got batch_size={batch_size} for {host_count} host(s), expected a multiple"
+        )
+    if not 0 <= host_index < host_count:
+        raise ValueError(f"got host_index={host_index}, expected 0 to {host_count - 1}")
+    mine = stream[host_index::host_count]
+    return mine.batch(batch_size // host_count, drop_remainder=True)
+
+
+@dataclass(frozen=True)
+class _Load:
+    """Index to arrays; a class, because workers must be able to unpickle it."""
+
+    source: Source
+    augment: Augment
+
+    def __call__(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
+        record = self.source[index]
+        image, label = self.augment(record.image, record.label, rng)
+        return {
+            "image": image,
+            "label": label,
+            "index": np.int64(index),
+            "valid": np.bool_(record.valid),
+        }
+
+
+def _yield_batches(stream: grain.IterDataset[Any], source: Source) -> Iterator[Batch]:
+    iterator = iter(stream)
+    try:
+        for batch in iterator:
+            # Workers count unusable files in copies of the source, each for itself:
+            # reading the file here too makes this source list it and keep the limit.
+            for index in batch["index"][~batch["valid"]].tolist():
+                source[index]
+            # Workers hand over shared memory that lives only as long as its array.
+            yield Batch(np.array(batch["image"]), np.array(batch["label"]))
+    finally:
+        iterator.close()
+
+
+def _end_with_parent(worker: int, workers: int) -> None:
+    """Makes a worker leave signals to its parent, and end when the parent is gone.
+
+    Grain's workers would otherwise outlive a killed run for good.
+    """
+    del worker, workers
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
