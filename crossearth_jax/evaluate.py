@@ -1,0 +1,319 @@
+"""Scores named domains: windows → one confusion matrix each → report and pictures.
+
+It takes a score function and sources of records, and knows no model.
+"""
+
+import json
+import math
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+from rich.console import Console
+from rich.progress import Progress
+
+from crossearth_jax.data.classes import ClassSet
+from crossearth_jax.data.datasets import Record, Source
+from crossearth_jax.metrics import confusion_matrix, scores
+from crossearth_jax.normalise import normalise
+from crossearth_jax.report.pictures import Example, domain_picture
+from crossearth_jax.sliding import ScoreFn, stream_scores
+
+Role = Literal["source", "unseen"]
+READERS = 2  # threads that decode ahead; image libraries release the GIL
+READ_AHEAD = 8  # records
+SECONDS_BETWEEN_LINES = 10.0  # of progress, where no bar can be drawn
+
+
+@dataclass(frozen=True)
+class ScoredDomain:
+    """What to score: a source, its name in the report, and whether it was trained."""
+
+    name: str
+    role: Role
+    source: Source
+
+
+@dataclass(frozen=True)
+class DomainResult:
+    """The pixels of one domain, counted.
+
+    Attributes:
+      name: as in the report.
+      role: "source" or "unseen".
+      confusion: rows truth, columns prediction, over all images.
+      images: how many were scored.
+      skipped: names of the images that could not be read (`Record.valid` False).
+      examples: evenly spaced over the domain, for its picture.
+    """
+
+    name: str
+    role: Role
+    confusion: Int[np.ndarray, "K K"]
+    images: int
+    skipped: tuple[str, ...]
+    examples: tuple[Example, ...]
+
+
+def evaluate(
+    score_fn: ScoreFn,
+    domains: Sequence[ScoredDomain],
+    *,
+    classes: ClassSet,
+    workdir: str | os.PathLike[str],
+    crop: int,
+    stride: int,
+    patch: int,
+    batch: int,
+    resize_to: tuple[int, int] | None = None,
+    examples: int = 4,
+    about: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Scores every domain and writes `report.json` and `pictures/NAME.png`.
+
+    Args:
+      score_fn: normalised windows [b, h, w, 3] → scores [b, h, w, K], see `sliding`.
+      domains: distinct names; they become file names.
+      classes: names and palette, by class id.
+      workdir: folder of the report, made if it is not there.
+      crop: window length.
+      stride: step between windows.
+      patch: the network's patch size.
+      batch: windows per call of `score_fn`.
+      resize_to: height and width that images are resized to first; scores are still
+        counted at the label's size.
+      examples: rows of a picture at most.
+      about: anything to keep in the report, such as the step.
+
+    Returns:
+      The report as written: fractions of 1, None where a score is undefined.
+
+    Raises:
+      ValueError: no domain, a name that is empty, doubled or no file name, or
+        an image or label that does not fit.
+    """
+    _check_names([domain.name for domain in domains])
+    folder = Path(workdir)
+    (folder / "pictures").mkdir(parents=True, exist_ok=True)
+    entries = {}
+    for domain in domains:
+        result = evaluate_domain(
+            score_fn,
+            domain.source,
+            name=domain.name,
+            role=domain.role,
+            classes=classes,
+            crop=crop,
+            stride=stride,
+            patch=patch,
+            batch=batch,
+            resize_to=resize_to,
+            examples=examples,
+        )
+        entries[domain.name] = domain_entry(result, classes)
+        _write_picture(folder / "pictures" / f"{domain.name}.png", result, classes)
+    report = {
+        "classes": list(classes.names),
+        "domains": entries,
+        "unseen_mean_mIoU": _unseen_mean(entries),
+        "about": dict(about or {}),
+    }
+    text = json.dumps(report, indent=2, allow_nan=False)
+    _write_whole(folder / "report.json", lambda path: path.write_text(text + "\n"))
+    return report
+
+
+def evaluate_domain(
+    score_fn: ScoreFn,
+    source: Source,
+    *,
+    name: str,
+    role: Role,
+    classes: ClassSet,
+    crop: int,
+    stride: int,
+    patch: int,
+    batch: int,
+    resize_to: tuple[int, int] | None = None,
+    examples: int = 4,
+) -> DomainResult:
+    """Counts one domain's pixels; arguments as `evaluate`, which see.
+
+    Raises:
+      ValueError: the source is empty, the scores have another number of classes, or
+        a label value is no class.
+    """
+    if len(source) == 0:
+        raise ValueError(f"got no images in domain {name!r}, expected some: check it")
+    num_classes = len(classes.names)
+    confusion = np.zeros((num_classes, num_classes), np.int64)
+    shown = set(np.linspace(0, len(source) - 1, examples).round().astype(int).tolist())
+    scored: deque[tuple[int, Record]] = deque()  # sent, scores not yet back
+    skipped: list[str] = []
+    kept: list[Example] = []
+    images = 0
+
+    def valid_images() -> Iterator[np.ndarray]:
+        for index, record in enumerate(_read_ahead(source)):
+            if record.valid:
+                scored.append((index, record))
+                yield np.asarray(normalise(_resized(record.image, resize_to)))
+            else:
+                skipped.append(record.name)
+                advance()
+
+    windows = {"crop": crop, "stride": stride, "patch": patch, "batch": batch}
+    with _progress(name, len(source)) as advance:
+        for result in stream_scores(score_fn, valid_images(), **windows):
+            index, record = scored.popleft()
+            prediction = predicted_classes(result, record.label.shape, num_classes)
+            confusion += _counted(record, prediction, num_classes, name)
+            images += 1
+            if index in shown:
+                example = record.name, record.image, record.label, prediction
+                kept.append(Example(*example))
+            advance()
+    return DomainResult(name, role, confusion, images, tuple(skipped), tuple(kept))
+
+
+def predicted_classes(
+    result: Float[np.ndarray, "H W K"], size: tuple[int, int], num_classes: int
+) -> UInt8[np.ndarray, "h w"]:
+    """Arg-max of averaged scores, resized bilinearly to the label's size before it."""
+    if result.shape[2] != num_classes:
+        raise ValueError(
+            f"got scores of {result.shape[2]} classes, expected {num_classes}: the "
+            "model and the class set differ"
+        )
+    if not np.isfinite(result).all():  # the arg-max of nan would pass for class 0
+        raise ValueError("got scores that are not finite: the training has diverged")
+    return _resized(result, size).argmax(2).astype(np.uint8)
+
+
+def domain_entry(result: DomainResult, classes: ClassSet) -> dict[str, Any]:
+    """One domain of `report.json`: fractions of 1, None where undefined."""
+    found = scores(result.confusion)
+
+    def by_class(values: Float[np.ndarray, "K"]) -> dict[str, float | None]:
+        return dict(zip(classes.names, map(_or_none, values.tolist()), strict=True))
+
+    return {
+        "role": result.role,
+        "mIoU": _or_none(found.miou),
+        "IoU": by_class(found.iou),
+        "F1": by_class(found.f1),
+        "accuracy": by_class(found.accuracy),
+        "precision": by_class(found.precision),
+        "overall_accuracy": _or_none(found.overall_accuracy),
+        "images": result.images,
+        "skipped": list(result.skipped),
+        "confusion": result.confusion.tolist(),
+    }
+
+
+def _unseen_mean(entries: Mapping[str, Mapping[str, Any]]) -> float | None:
+    """Mean mIoU of the unseen domains; None if there is none or one is undefined."""
+    mious = [e["mIoU"] for e in entries.values() if e["role"] == "unseen"]
+    return None if not mious or None in mious else sum(mious) / len(mious)
+
+
+def _or_none(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _check_names(names: list[str]) -> None:
+    for name in names:
+        if name in ("", ".", "..") or Path(name).name != name or "\\" in name:
+            raise ValueError(
+                f"got a domain named {name!r}, expected a plain file name: rename it"
+            )
+    if not names or len(set(names)) < len(names):
+        raise ValueError(
+            f"got domains {names}, expected at least one and no name twice: rename them"
+        )
+
+
+def _counted(
+    record: Record, prediction: UInt8[np.ndarray, "H W"], num_classes: int, domain: str
+) -> Int[np.ndarray, "K K"]:
+    """One image's confusion matrix; an error names the image."""
+    try:
+        return confusion_matrix(record.label, prediction, num_classes)
+    except ValueError as error:
+        raise ValueError(f"{domain}, {record.name}: {error}") from error
+
+
+def _resized(values: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
+    """Bilinear, half-pixel centres, no antialias; in NumPy, so no size compiles."""
+    if size is None or values.shape[:2] == tuple(size):
+        return values
+    height, width = size
+    resized = cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR)
+    return resized.reshape(height, width, values.shape[2])  # cv2 drops a single K
+
+
+def _read_ahead(source: Source) -> Iterator[Record]:
+    """The records in order, decoded by threads while the device computes."""
+    with ThreadPoolExecutor(READERS) as pool:
+        futures = deque()
+        for index in range(len(source)):
+            futures.append(pool.submit(source.__getitem__, index))
+            if len(futures) == READ_AHEAD:
+                yield futures.popleft().result()
+        while futures:
+            yield futures.popleft().result()
+
+
+@contextmanager
+def _progress(name: str, total: int) -> Iterator[Callable[[], None]]:
+    """Gives a function to call per image: moves a bar, or prints a line at times."""
+    console = Console()
+    begin = printed = time.monotonic()
+    done = 0
+
+    def line() -> None:
+        nonlocal printed
+        now = printed = time.monotonic()
+        text = f"scored {name}: {done} of {total} images in {now - begin:.0f} s"
+        console.out(text, highlight=False)
+
+    def advance() -> None:
+        nonlocal done
+        done += 1
+        if time.monotonic() - printed > SECONDS_BETWEEN_LINES and done < total:
+            line()
+
+    if not console.is_terminal:
+        yield advance
+        line()
+        return
+    with Progress(console=console) as bar:
+        task = bar.add_task(f"scoring {name}", total=total)
+        yield lambda: bar.advance(task)
+
+
+def _write_picture(path: Path, result: DomainResult, classes: ClassSet) -> None:
+    miou = scores(result.confusion).miou
+    shown = "undefined" if math.isnan(miou) else f"{100 * miou:.1f} %"
+    title = f"{result.name} ({result.role}), mIoU {shown}"
+    picture = domain_picture(title, result.examples, classes.names, classes.palette)
+    _write_whole(path, lambda place: picture.save(place, format="PNG"))
+
+
+def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Writes beside the path and renames, so that no half file ever stands there."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,89 @@
+"""Scores of a domain, all from one confusion matrix (benchmarks, "Scoring")."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+BINS = 256  # every value a uint8 label can have
+
+
+def confusion_matrix(
+    truth: UInt8[np.ndarray, "H W"],
+    prediction: UInt8[np.ndarray, "h w"],
+    num_classes: int,
+    ignore: int = 255,
+) -> Int[np.ndarray, "K K"]:
+    """Counts pixels by (true class, predicted class); add matrices to pool images.
+
+    Args:
+      truth: class ids; pixels of value `ignore` are not counted.
+      prediction: class ids, of the truth's shape.
+      num_classes: K.
+      ignore: the label value that means "not annotated".
+
+    Raises:
+      ValueError: the shapes differ, or a counted pixel has an id of K or more.
+    """
+    if truth.shape != prediction.shape:
+        raise ValueError(
+            f"got a truth of {truth.shape} and a prediction of {prediction.shape}, "
+            "expected one shape: resize the scores to the label before the arg-max"
+        )
+    pair = truth.ravel().astype(np.uint16) * BINS + prediction.ravel()
+    counts = np.bincount(pair, minlength=BINS * BINS).reshape(BINS, BINS)
+    counts[ignore] = 0
+    for what, seen in (("label", counts.sum(1)), ("prediction", counts.sum(0))):
+        stray = np.flatnonzero(seen[num_classes:]) + num_classes
+        if stray.size:
+            raise ValueError(
+                f"got {what} values {stray.tolist()}, expected 0 to {num_classes - 1} "
+                f"or {ignore} (ignored): check the classes against the label files"
+            )
+    return counts[:num_classes, :num_classes].astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores as fractions of 1, float64; nan where a class leaves one undefined.
+
+    Attributes:
+      iou: per class; nan if the class is in neither truth nor prediction, and 0 if
+        it is predicted but nowhere true.
+      accuracy: per class, the share of its true pixels that was found (recall).
+      precision: per class, the share of its predicted pixels that is right.
+      f1: per class, equal to Dice; defined wherever `iou` is.
+      miou: mean of the defined `iou`; nan if there is none.
+      overall_accuracy: share of all counted pixels that is right.
+    """
+
+    iou: Float[np.ndarray, "K"]
+    accuracy: Float[np.ndarray, "K"]
+    precision: Float[np.ndarray, "K"]
+    f1: Float[np.ndarray, "K"]
+    miou: float
+    overall_accuracy: float
+
+
+def scores(confusion: Int[np.ndarray, "K K"]) -> Scores:
+    """Scores of a confusion matrix with rows for the truth."""
+    right = np.diag(confusion)
+    true, predicted = confusion.sum(1), confusion.sum(0)
+    iou = _ratio(right, true + predicted - right)
+    defined = iou[~np.isnan(iou)]
+    return Scores(
+        iou=iou,
+        accuracy=_ratio(right, true),
+        precision=_ratio(right, predicted),
+        f1=_ratio(2 * right, true + predicted),
+        miou=float(defined.mean()) if defined.size else float("nan"),
+        overall_accuracy=float(_ratio(right.sum()[None], true.sum()[None])[0]),
+    )
+
+
+def _ratio(
+    part: Int[np.ndarray, "N"], whole: Int[np.ndarray, "N"]
+) -> Float[np.ndarray, "N"]:
+    """Part / whole, nan where whole is 0."""
+    undefined = np.full(whole.shape, np.nan)
+    return np.divide(part, whole, out=undefined, where=whole > 0)

@@ -1,0 +1,108 @@
+"""The score table of a report, for a terminal, a log file and Markdown.
+
+All three show the same cells: one row per domain, source domains first and marked,
+IoU per class and mIoU in percent, and the mean over the unseen domains last.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+Report = Mapping[str, Any]  # what `evaluate.evaluate` returns and writes
+
+
+def print_report(report: Report, console: Console | None = None) -> None:
+    """Prints the table: drawn on a terminal, aligned text otherwise."""
+    console = console or Console()
+    if console.is_terminal:
+        console.print(_rich_table(report))
+        for note in _notes(report):
+            console.print(note, style="dim", markup=False, highlight=False)
+    else:
+        console.out(plain_table(report), highlight=False)
+
+
+def plain_table(report: Report) -> str:
+    """The table as aligned text, with its notes below."""
+    header, source, unseen, mean = _cells(report)
+    rows = [header, *source, *unseen, mean]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
+    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
+    lines = [_aligned(header, widths), rule]
+    lines += [_aligned(row, widths) for row in source]
+    lines += [rule] if source and unseen else []
+    lines += [_aligned(row, widths) for row in unseen]
+    lines += [rule, _aligned(mean, widths)] if unseen else []
+    return "\n".join([*lines, *_notes(report)])
+
+
+def markdown_table(report: Report) -> str:
+    """The table for a README, numbers right-aligned, the mean in bold."""
+    header, source, unseen, mean = _cells(report)
+    marks = ["---", "---"] + ["---:"] * (len(header) - 2)
+    bold = [f"**{cell}**" if cell else "" for cell in mean]
+    rows = [header, marks, *source, *unseen, *([bold] if unseen else [])]
+    escaped = ([cell.replace("|", "\\|") for cell in row] for row in rows)
+    return "\n".join("| " + " | ".join(row) + " |" for row in escaped)
+
+
+def percent(fraction: float | None) -> str:
+    """A fraction of 1 as percent with one decimal, a dash for an undefined one."""
+    return "-" if fraction is None else f"{100 * fraction:.1f}"
+
+
+Row = list[str]
+
+
+def _cells(report: Report) -> tuple[Row, list[Row], list[Row], Row]:
+    """Header, source rows, unseen rows and the mean over the unseen domains."""
+    classes: Sequence[str] = report["classes"]
+    header = ["domain", "role", *classes, "mIoU", "images"]
+    rows: dict[str, list[Row]] = {"source": [], "unseen": []}
+    for name, domain in report["domains"].items():
+        ious = [percent(domain["IoU"][c]) for c in classes]
+        row = [name, domain["role"], *ious, percent(domain["mIoU"])]
+        rows[domain["role"]].append([*row, str(domain["images"])])
+    images = sum(int(row[-1]) for row in rows["unseen"])
+    mean_iou = percent(report["unseen_mean_mIoU"])
+    mean = ["mean", "unseen", *[""] * len(classes), mean_iou, str(images)]
+    return header, rows["source"], rows["unseen"], mean
+
+
+def _aligned(row: Row, widths: list[int]) -> str:
+    left = [cell.ljust(width) for cell, width in zip(row[:2], widths, strict=False)]
+    right = [cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True)]
+    return "  ".join(left + right).rstrip()
+
+
+def _rich_table(report: Report) -> Table:
+    header, source, unseen, mean = _cells(report)
+    table = Table(title="IoU in %", title_justify="left")
+    for i, name in enumerate(header):
+        table.add_column(
+            escape(name), justify="left" if i < 2 else "right", overflow="fold"
+        )
+    for row in source:
+        table.add_row(*map(escape, row), style="cyan", end_section=row is source[-1])
+    for row in unseen:
+        table.add_row(*map(escape, row), end_section=row is unseen[-1])
+    if unseen:
+        table.add_row(*map(escape, mean), style="bold")
+    return table
+
+
+def _notes(report: Report) -> list[str]:
+    domains = report["domains"]
+    notes = ["IoU in %; the mean is over the unseen domains only."]
+    if any(
+        iou is None for domain in domains.values() for iou in domain["IoU"].values()
+    ):
+        notes.append("-: the class is in neither truth nor prediction.")
+    for name, domain in domains.items():
+        if domain["skipped"]:
+            listed = ", ".join(domain["skipped"])
+            notes.append(f"{name}: skipped {len(domain['skipped'])} images: {listed}")
+    return notes

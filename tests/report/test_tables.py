@@ -1,0 +1,105 @@
+import io
+
+from rich.console import Console
+
+from crossearth_jax.report.tables import (
+    markdown_table,
+    percent,
+    plain_table,
+    print_report,
+)
+
+
+def domain(role, ious, images, skipped=()):
+    known = [iou for iou in ious if iou is not None]
+    return {
+        "role": role,
+        "mIoU": sum(known) / len(known),
+        "IoU": dict(zip(("field", "a|b"), ious, strict=True)),
+        "images": images,
+        "skipped": list(skipped),
+    }
+
+
+REPORT = {
+    "classes": ["field", "a|b"],
+    "domains": {
+        "away": domain("unseen", (0.5, 0.25), 12),
+        "home": domain("source", (0.876, 0.9), 3),
+        "far_away": domain("unseen", (None, 0.4), 8, ("x.png", "y.png")),
+    },
+    "unseen_mean_mIoU": 0.3875,
+}
+
+
+def test_plain_table_is_aligned_and_sets_the_source_apart():
+    lines = plain_table(REPORT).splitlines()
+    assert lines[0] == "domain    role    field   a|b  mIoU  images"
+    assert set(lines[1]) == set(lines[3]) == set(lines[6]) == {"-"}
+    assert lines[2] == "home      source   87.6  90.0  88.8       3"
+    assert lines[4] == "away      unseen   50.0  25.0  37.5      12"
+    assert lines[5].split() == ["far_away", "unseen", "-", "40.0", "40.0", "8"]
+    assert lines[7] == "mean      unseen               38.8      20"
+    assert {len(line) for line in lines[:8]} == {len(lines[0])}
+
+
+def test_notes_tell_what_is_missing():
+    text = plain_table(REPORT)
+    assert "far_away: skipped 2 images: x.png, y.png" in text
+    assert "neither truth nor prediction" in text
+    complete = {**REPORT, "domains": {"home": REPORT["domains"]["home"]}}
+    assert "neither" not in plain_table(complete)
+
+
+def test_without_unseen_domains_no_mean_is_shown():
+    home = {"home": REPORT["domains"]["home"]}
+    only = {**REPORT, "domains": home, "unseen_mean_mIoU": None}
+    assert "mean " not in plain_table(only).split("IoU in %")[0]
+    assert "mean" not in markdown_table(only)
+
+
+def test_markdown_table():
+    assert markdown_table(REPORT).splitlines() == [
+        "| domain | role | field | a\\|b | mIoU | images |",
+        "| --- | --- | ---: | ---: | ---: | ---: |",
+        "| home | source | 87.6 | 90.0 | 88.8 | 3 |",
+        "| away | unseen | 50.0 | 25.0 | 37.5 | 12 |",
+        "| far_away | unseen | - | 40.0 | 40.0 | 8 |",
+        "| **mean** | **unseen** |  |  | **38.8** | **20** |",
+    ]
+
+
+def test_percent():
+    assert [percent(x) for x in (0.0, 1.0, 0.12345, None)] == [
+        "0.0",
+        "100.0",
+        "12.3",
+        "-",
+    ]
+
+
+def printed(**options):
+    console = Console(file=io.StringIO(), width=100, **options)
+    print_report(REPORT, console)
+    return console.file.getvalue()
+
+
+def test_a_log_file_gets_plain_text_and_a_terminal_a_drawn_table():
+    assert printed() == plain_table(REPORT) + "\n"
+    drawn = printed(force_terminal=True)
+    assert "━" in drawn and "\x1b[" in drawn
+    for cell in ("far_away", "87.6", "38.8", "skipped 2 images"):
+        assert cell in drawn
+
+
+def test_a_log_line_is_never_wrapped():
+    console = Console(file=io.StringIO(), width=20)
+    print_report(REPORT, console)
+    assert plain_table(REPORT) in console.file.getvalue()
+
+
+def test_square_brackets_in_names_are_kept_on_a_terminal():
+    named = {**REPORT, "domains": {"[red]": REPORT["domains"]["home"]}}
+    console = Console(file=io.StringIO(), width=100, force_terminal=True)
+    print_report(named, console)
+    assert "[red]" in console.file.getvalue()

@@ -1,0 +1,206 @@
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from crossearth_jax.data.classes import ClassSet
+from crossearth_jax.data.datasets import Record
+from crossearth_jax.evaluate import (
+    ScoredDomain,
+    evaluate,
+    evaluate_domain,
+    predicted_classes,
+)
+from crossearth_jax.normalise import normalise
+
+CLASSES = ClassSet(
+    names=("field", "house", "water"),
+    palette=((90, 160, 60), (200, 40, 40), (0, 0, 255)),
+)
+COLOURS = np.asarray(normalise(np.uint8(CLASSES.palette)[None]))[0]  # [K, 3]
+WINDOWS = {"crop": 32, "stride": 21, "patch": 16, "batch": 4}
+SLIDE = Path(__file__).parents[2] / "shared/fixtures/slide.npz"
+
+
+@jax.jit
+def by_colour(windows):
+    """A model that is right wherever the image has the colour of its class."""
+    return -jnp.square(windows[..., None, :] - COLOURS).sum(-1)
+
+
+@dataclass
+class Drawn:
+    """Images in their classes' colours; some are unreadable, some partly wrong."""
+
+    sizes: list
+    broken: tuple = ()
+    wrong_rows: int = 0
+    labels: tuple = (0, 1)
+
+    @property
+    def names(self):
+        return [f"image{i}" for i in range(len(self.sizes))]
+
+    def __len__(self):
+        return len(self.sizes)
+
+    def __getitem__(self, index):
+        height, width = self.sizes[index]
+        label = np.full((height, width), self.labels[0], np.uint8)
+        label[:, width // 2 :] = self.labels[1]
+        label[-1] = 255
+        painted = np.where(label == 255, 0, label)
+        painted[: self.wrong_rows] = self.labels[1]
+        image = np.uint8(CLASSES.palette)[painted]
+        valid = index not in self.broken
+        return Record(image=image, label=label, name=self.names[index], valid=valid)
+
+
+class Stray(Drawn):
+    def __getitem__(self, index):
+        image = np.zeros((32, 32, 3), np.uint8)
+        label = np.full((32, 32), 9, np.uint8)
+        return Record(image=image, label=label, name=self.names[index], valid=True)
+
+
+def domain_result(source, **options):
+    named = {"name": "somewhere", "role": "unseen", "classes": CLASSES}
+    return evaluate_domain(by_colour, source, **named, **WINDOWS, **options)
+
+
+def test_one_confusion_matrix_over_all_images():
+    result = domain_result(Drawn([(40, 60), (32, 32), (20, 50)], wrong_rows=5))
+    left = 30 + 16 + 25
+    counted = 39 * 60 + 31 * 32 + 19 * 50
+    expected = [
+        [counted // 2 - 5 * left, 5 * left, 0],
+        [0, counted // 2, 0],
+        [0, 0, 0],
+    ]
+    np.testing.assert_array_equal(result.confusion, expected)
+    assert (result.images, result.skipped) == (3, ())
+
+
+def test_unreadable_images_are_skipped_counted_and_named():
+    result = domain_result(Drawn([(32, 32)] * 5, broken=(0, 3)))
+    assert result.images == 3
+    assert result.skipped == ("image0", "image3")
+    assert result.confusion.sum() == 3 * 31 * 32
+
+
+def test_examples_are_evenly_spaced():
+    result = domain_result(Drawn([(16, 16)] * 11), examples=3)
+    assert [e.name for e in result.examples] == ["image0", "image5", "image10"]
+    few = domain_result(Drawn([(16, 16)] * 2), examples=4)
+    assert [e.name for e in few.examples] == ["image0", "image1"]
+    example = few.examples[0]
+    np.testing.assert_array_equal(example.prediction[:-1], example.truth[:-1])
+
+
+def test_images_are_resized_and_scores_counted_at_the_label():
+    result = domain_result(Drawn([(64, 96)] * 2), resize_to=(32, 48))
+    assert result.confusion.sum() == 2 * 63 * 96
+    right = np.diag(result.confusion).sum()
+    assert right / result.confusion.sum() > 0.97
+
+
+@pytest.mark.skipif(not SLIDE.exists(), reason="shared/fixtures is not here")
+def test_resize_to_the_label_as_the_authors():
+    recorded = np.load(SLIDE)
+    logits = recorded["S64/logits"][0].transpose(1, 2, 0)
+    got = predicted_classes(logits, (225, 165), 5)
+    theirs = recorded["S64/predict_argmax"][0]
+    top = np.sort(recorded["S64/predict_logits"], axis=0)
+    clear = top[-1] - top[-2] > 1e-5
+    np.testing.assert_array_equal(got[clear], theirs[clear])
+    assert clear.mean() > 0.999
+
+
+def test_report_and_pictures_are_written(tmp_path):
+    domains = [
+        ScoredDomain("home", "source", Drawn([(32, 32)] * 3)),
+        ScoredDomain("away", "unseen", Drawn([(40, 60)] * 2, wrong_rows=8)),
+        ScoredDomain("far", "unseen", Drawn([(32, 32)], labels=(2, 1), broken=())),
+    ]
+    report = evaluate(
+        by_colour,
+        domains,
+        classes=CLASSES,
+        workdir=tmp_path,
+        about={"step": 7},
+        **WINDOWS,
+    )
+    assert json.loads((tmp_path / "report.json").read_text()) == report
+    assert list(report["domains"]) == ["home", "away", "far"]
+    home, away, far = report["domains"].values()
+    assert (home["role"], home["mIoU"], home["images"]) == ("source", 1.0, 3)
+    assert home["IoU"] == {"field": 1.0, "house": 1.0, "water": None}
+    assert away["IoU"]["field"] == pytest.approx(31 / 39)
+    assert far["IoU"] == {"field": None, "house": 1.0, "water": 1.0}
+    mean = (away["mIoU"] + far["mIoU"]) / 2
+    assert report["unseen_mean_mIoU"] == pytest.approx(mean)
+    assert report["about"] == {"step": 7}
+    assert np.sum(away["confusion"]) == 2 * 39 * 60
+    written = sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*.*"))
+    pictures = [f"pictures/{name}.png" for name in ("away", "far", "home")]
+    assert written == [*pictures, "report.json"]
+    for picture in pictures:
+        Image.open(tmp_path / picture).verify()
+
+
+def test_without_unseen_domains_their_mean_is_null(tmp_path):
+    domains = [ScoredDomain("home", "source", Drawn([(32, 32)]))]
+    report = evaluate(by_colour, domains, classes=CLASSES, workdir=tmp_path, **WINDOWS)
+    assert report["unseen_mean_mIoU"] is None
+
+
+def test_a_domain_without_one_readable_image_is_null(tmp_path):
+    domains = [ScoredDomain("away", "unseen", Drawn([(32, 32)], broken=(0,)))]
+    report = evaluate(by_colour, domains, classes=CLASSES, workdir=tmp_path, **WINDOWS)
+    assert report["domains"]["away"]["mIoU"] is None
+    assert report["unseen_mean_mIoU"] is None
+    assert report["domains"]["away"]["skipped"] == ["image0"]
+
+
+def test_a_failure_leaves_the_old_report(tmp_path):
+    (tmp_path / "report.json").write_text("old")
+    domains = [ScoredDomain("away", "unseen", Stray([(32, 32)]))]
+    with pytest.raises(ValueError, match=r"away, image0: got label values \[9\]"):
+        evaluate(by_colour, domains, classes=CLASSES, workdir=tmp_path, **WINDOWS)
+    assert (tmp_path / "report.json").read_text() == "old"
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [([], "at least one"), (["a", "a"], "no name twice"), (["a/b"], "plain file name")],
+)
+def test_bad_domain_names_are_refused(tmp_path, names, message):
+    domains = [ScoredDomain(name, "unseen", Drawn([(16, 16)])) for name in names]
+    with pytest.raises(ValueError, match=message):
+        evaluate(by_colour, domains, classes=CLASSES, workdir=tmp_path, **WINDOWS)
+
+
+def test_bad_scores_and_empty_sources_are_refused():
+    named = {"name": "somewhere", "role": "unseen", "classes": CLASSES, **WINDOWS}
+    source = Drawn([(32, 32)])
+    with pytest.raises(ValueError, match="got no images in domain 'somewhere'"):
+        evaluate_domain(by_colour, Drawn([]), **named)
+    with pytest.raises(ValueError, match="2 classes, expected 3"):
+        evaluate_domain(lambda w: by_colour(w)[..., :2], source, **named)
+    with pytest.raises(ValueError, match="not finite"):
+        evaluate_domain(lambda w: by_colour(w) * jnp.nan, source, **named)
+
+
+def test_a_reader_that_raises_stops_the_run():
+    class Failing(Drawn):
+        def __getitem__(self, index):
+            raise ValueError("broken.png: truncated")
+
+    with pytest.raises(ValueError, match="truncated"):
+        domain_result(Failing([(32, 32)] * 20))
