@@ -1,0 +1,1 @@
+"""Weights between CrossEarth's PyTorch checkpoints and this project, both ways."""

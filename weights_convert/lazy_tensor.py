@@ -1,0 +1,43 @@
+"""A tensor of a weight file that is known by shape and read only when asked for."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Shaped
+
+
+@dataclass(frozen=True)
+class LazyTensor:
+    """Shape and type of a stored tensor, and the way to its numbers.
+
+    Attributes:
+      shape: sizes as stored, in the file's axis order.
+      dtype: NumPy type; bfloat16 and the 8-bit floats come from `ml_dtypes`.
+      load: reads the numbers; called again at every `read`, nothing is cached.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    load: Callable[[], np.ndarray] = field(repr=False, compare=False)
+
+    @classmethod
+    def of(cls, array: Shaped[np.ndarray, "..."]) -> "LazyTensor":
+        """Wraps an array that is in memory already."""
+        return cls(array.shape, array.dtype, lambda: array)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that `read` returns."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    def read(self) -> Shaped[np.ndarray, "..."]:
+        """Returns the numbers, of exactly the announced shape and type."""
+        array = self.load()
+        if (array.shape, array.dtype) != (self.shape, self.dtype):
+            raise ValueError(
+                f"got {array.dtype} {array.shape} from the file, expected "
+                f"{self.dtype} {self.shape}: the file changed while it was read"
+            )
+        return array

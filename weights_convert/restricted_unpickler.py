@@ -1,0 +1,270 @@
+"""A pickle reader that can build, and nothing else.
+
+Python's own unpickler calls whatever a file names. This one is a small stack
+machine over `pickletools.genops`, which only splits a pickle into its operations:
+the names it knows are the keys of the table it is given, a call reaches only a
+`Builder` of that table, attributes are set on `Inert` stand-ins alone, and every
+operation that is not listed here is refused.
+"""
+
+from __future__ import annotations
+
+import pickletools
+import struct
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+# A tensor takes about 35 operations and 150 bytes.
+MAX_BYTES = 64 * 2**20
+MAX_OPERATIONS = 500_000
+MAX_NESTING = 64
+
+_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
+_EMPTY = {"EMPTY_LIST": list, "EMPTY_DICT": dict, "EMPTY_SET": set}
+_SHORT_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+_VALUES = frozenset(
+    "BININT BININT1 BININT2 LONG1 LONG4 BINFLOAT BINUNICODE SHORT_BINUNICODE "
+    "BINUNICODE8 BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8".split()
+)
+_MALFORMED = (IndexError, KeyError, TypeError, OverflowError, struct.error)
+_PYTHON2 = {"__builtin__": "builtins", "copy_reg": "copyreg"}
+
+
+@dataclass(frozen=True)
+class Builder:
+    """The only callable a pickle can reach: a pure function under a known name."""
+
+    name: str
+    build: Callable[..., object]
+
+
+@dataclass
+class Inert:
+    """What stands for an object of a known foreign class: its parts, unused."""
+
+    origin: str
+    args: tuple = ()
+    state: object = None
+    items: list = field(default_factory=list)
+
+
+def inert(name: str) -> Builder:
+    """A builder of stand-ins for the class (or function) `name`."""
+    return Builder(name, lambda *args: Inert(name, args))
+
+
+def unpickle(
+    data: bytes,
+    known: Mapping[str, object],
+    persistent: Callable[[object], object],
+) -> object:
+    """Rebuilds the object in `data` out of plain containers and known builders.
+
+    Args:
+      data: one whole pickle, nothing behind it.
+      known: "module name" (with one blank) to a `Builder` or an inert value.
+      persistent: turns a persistent id (PyTorch: a storage) into an object.
+
+    Raises:
+      ValueError: an import outside `known` (named), an operation that is not
+        needed for plain data, damage, or sizes beyond the limits above.
+    """
+    if len(data) > MAX_BYTES:
+        raise ValueError(f"got a pickle of {len(data)} bytes, at most {MAX_BYTES}")
+    machine = _Machine(known, persistent)
+    try:
+        end = _run(machine, data)
+    except _MALFORMED as error:
+        raise ValueError(f"got a malformed pickle ({error!r})") from error
+    if end != len(data):
+        raise ValueError(f"got {len(data) - end} bytes behind the end of the pickle")
+    if machine.outer or len(machine.stack) != 1:
+        raise ValueError("got a malformed pickle (objects left over at its end)")
+    _check_nesting(machine.stack[0])
+    return machine.stack[0]
+
+
+def _run(machine: _Machine, data: bytes) -> int:
+    """Feeds every operation to the machine; returns the position after the last."""
+    position = -1
+    for count, (code, arg, position) in enumerate(pickletools.genops(data)):  # noqa: B007
+        if count >= MAX_OPERATIONS:
+            raise ValueError(f"got a pickle of more than {MAX_OPERATIONS} operations")
+        if code.name in _VALUES:
+            machine.stack.append(arg)
+        elif code.name in _CONSTANTS:
+            machine.stack.append(_CONSTANTS[code.name])
+        elif code.name in _EMPTY:
+            machine.stack.append(_EMPTY[code.name]())
+        elif code.name not in ("PROTO", "FRAME", "STOP"):
+            machine.step(code.name, arg)
+    return position + 1
+
+
+class _Machine:
+    """The stack, the marks and the memo of one unpickling."""
+
+    def __init__(
+        self,
+        known: Mapping[str, object],
+        persistent: Callable[[object], object],
+    ) -> None:
+        self.known, self.persistent = known, persistent
+        self.stack: list = []
+        self.outer: list[list] = []  # stacks below the open marks
+        self.memo: dict[int, object] = {}
+
+    def step(self, name: str, arg: object) -> None:
+        """Executes one operation that reads the stack or the memo."""
+        match name:
+            case "MARK":
+                self.outer.append(self.stack)
+                self.stack = []
+            case "BINPUT" | "LONG_BINPUT":
+                self.memo[arg] = self.stack[-1]
+            case "MEMOIZE":
+                self.memo[len(self.memo)] = self.stack[-1]
+            case "BINGET" | "LONG_BINGET":
+                self.stack.append(self.memo[arg])
+            case "TUPLE":
+                items = self._since_mark()  # it replaces the stack: not one line
+                self.stack.append(tuple(items))
+            case "TUPLE1" | "TUPLE2" | "TUPLE3":
+                self.stack.append(tuple(self._pop(_SHORT_TUPLES[name])))
+            case "FROZENSET":
+                items = self._since_mark()
+                self.stack.append(frozenset(map(key, items)))
+            case "APPEND":
+                _append(self.stack[-2], self._pop(1))
+            case "APPENDS":
+                items = self._since_mark()
+                _append(self.stack[-1], items)
+            case "ADDITEMS":
+                items = self._since_mark()
+                expect(self.stack[-1], set).update(map(key, items))
+            case "SETITEM":
+                _set_items(self.stack[-3], self._pop(2))
+            case "SETITEMS":
+                items = self._since_mark()
+                _set_items(self.stack[-1], items)
+            case "GLOBAL":
+                self.stack.append(self._find(*str(arg).split(" ", 1)))
+            case "STACK_GLOBAL":
+                self.stack.append(self._find(*self._pop(2)))
+            case "REDUCE" | "NEWOBJ":
+                builder, args = self._pop(2)
+                build = expect(builder, Builder).build
+                self.stack.append(build(*expect(args, tuple)))
+            case "BUILD":
+                _set_state(self.stack[-2], *self._pop(1))
+            case "BINPERSID":
+                self.stack.append(self.persistent(*self._pop(1)))
+            case _:
+                raise ValueError(
+                    f"got the pickle operation {name}, which plain weights do not "
+                    "need: do not load this file with other tools"
+                )
+
+    def _pop(self, count: int) -> list:
+        if len(self.stack) < count:
+            raise IndexError("stack underflow")
+        items = self.stack[-count:]
+        del self.stack[-count:]
+        return items
+
+    def _since_mark(self) -> list:
+        items, self.stack = self.stack, self.outer.pop()
+        return items
+
+    def _find(self, module: object, name: object) -> object:
+        module, name = expect(module, str), expect(name, str)
+        try:
+            return self.known[f"{_PYTHON2.get(module, module)} {name}"]
+        except KeyError:
+            raise ValueError(
+                f"got a pickle that imports {f'{module}.{name}'[:100]!r}, which "
+                "weights do not need: it could run code where other tools load it; "
+                "if you trust its source, save the state_dict alone and try again"
+            ) from None
+
+
+def expect(value: object, kind: type) -> object:
+    """Passes a value of exactly this type, refuses the rest."""
+    if type(value) is not kind:
+        raise ValueError(
+            f"got a {type(value).__name__} in a pickle, expected {kind.__name__}"
+        )
+    return value
+
+
+def key(value: object) -> object:
+    """Passes what may be a key of a dict or a member of a set, refuses the rest."""
+    # Hashing nested tuples recurses without a limit, and long integers collide.
+    short = not isinstance(value, int) or abs(value) < 2**63
+    if value is None or (isinstance(value, str | bytes | int) and short):
+        return value
+    raise ValueError(f"got a {type(value).__name__} as a key, expected str or int")
+
+
+def _append(target: object, items: Sequence) -> None:
+    expect(target.items if isinstance(target, Inert) else target, list).extend(items)
+
+
+def _set_items(target: object, items: Sequence) -> None:
+    if len(items) % 2:
+        raise ValueError("got a malformed pickle (a key without a value)")
+    pairs = zip(map(key, items[::2]), items[1::2], strict=True)
+    if isinstance(target, Inert):
+        target.items.extend(pairs)
+    else:
+        expect(target, OrderedDict if type(target) is not dict else dict).update(pairs)
+
+
+def _set_state(target: object, state: object) -> None:
+    if isinstance(target, Inert):
+        target.state = state
+    elif set(expect(state, dict)) == {"_metadata"}:
+        # PyTorch hangs the versions of the modules on a state_dict.
+        vars(expect(target, OrderedDict)).update(state)
+    else:
+        raise ValueError(
+            f"got a pickle that sets attributes of a {type(target).__name__}, "
+            "expected them only on known foreign objects"
+        )
+
+
+def _children(node: object) -> Iterable:
+    match node:
+        case OrderedDict():
+            return [*node.values(), *vars(node).values()]
+        case dict():
+            return node.values()
+        case list() | tuple() | set() | frozenset():
+            return node
+        case Inert():
+            return [node.args, node.state, node.items]
+    return ()
+
+
+def _check_nesting(root: object) -> None:
+    """Refuses cycles and deep nesting, on which later code would recurse."""
+    height: dict[int, int] = {}
+    path: set[int] = set()
+    todo = [root]
+    while todo:
+        node = todo[-1]
+        below = _children(node)
+        if id(node) in path:  # all below it is measured
+            path.remove(id(node))
+            height[id(node)] = 1 + max((height[id(c)] for c in below), default=0)
+            if height[id(node)] > MAX_NESTING:
+                raise ValueError(f"got containers nested deeper than {MAX_NESTING}")
+        if id(node) in height:
+            todo.pop()
+            continue
+        path.add(id(node))
+        fresh = [c for c in below if id(c) not in height]
+        if any(id(c) in path for c in fresh):
+            raise ValueError("got a container that holds itself")
+        todo.extend(fresh)
