@@ -125,7 +125,6 @@ class CrossEarth(nnx.Module):
             scale=config.rein_scale,
             **make,
         )
-        self.gse = self.injectors = None
         if config.gse:
             self.gse = GeospatialSemanticExtractor(vit.width, vit.patch_size, **make)
             self.injectors = nnx.List(
@@ -153,7 +152,6 @@ class CrossEarth(nnx.Module):
             groups=config.groups,
             **make,
         )
-        self.mim_decoder = self.prompt = None
         if config.mim:
             self.mim_decoder = _mim_decoder(config, rngs=rngs, dtype=dtype)
             self.prompt = nnx.Param(jnp.zeros((config.crop, config.crop, 3)))
@@ -166,7 +164,7 @@ class CrossEarth(nnx.Module):
         self, taps: list[Float[Array, "B h w C"]], image: Float[Array, "B H W 3"]
     ) -> Segmentation:
         """Segmentation flow: Injector(GSE), stage maps, Mask2Former."""
-        if self.gse is not None:
+        if self.config.gse:
             queries = self.gse(image)
             taps = [
                 inject(tap, queries)

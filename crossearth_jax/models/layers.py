@@ -19,8 +19,27 @@ def attend(
     value: Float[Array, "B S h d"],
     mask: Bool[Array, "B 1 Q S"] | None = None,
 ) -> Float[Array, "B Q h d"]:
-    """Scaled dot-product attention; True in `mask` lets a query see a key."""
-    return jax.nn.dot_product_attention(query, key, value, mask=mask)
+    """Scaled dot-product attention; True in `mask` lets a query see a key.
+
+    The sum of a row is divided out after the product with the values: one pass less
+    over [B, h, Q, S] than `jax.nn.dot_product_attention`, whose gradient took 2 to 4
+    times as long on a CPU.
+    """
+    q, k, v = (x.transpose(0, 2, 1, 3) for x in (query, key, value))  # [B, h, N, d]
+    logits = jnp.matmul(
+        q * q.shape[-1] ** -0.5,
+        k.swapaxes(-1, -2),
+        preferred_element_type=jnp.float32,
+    )  # [B, h, Q, S]
+    if mask is not None:
+        logits = jnp.where(mask, logits, -jnp.inf)
+    largest = jax.lax.stop_gradient(logits.max(-1, keepdims=True))
+    weights = jnp.exp(logits - largest)
+    total = weights.sum(-1, keepdims=True)
+    attended = jnp.matmul(
+        weights.astype(v.dtype), v, preferred_element_type=jnp.float32
+    )
+    return (attended / total).astype(value.dtype).transpose(0, 2, 1, 3)
 
 
 def split_heads(x: Float[Array, "B N C"], heads: int) -> Float[Array, "B N h d"]:

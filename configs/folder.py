@@ -1,0 +1,53 @@
+r"""Your own images: folders of images and label images, any number of domains.
+
+    python -m crossearth_jax.main --config configs/folder.py \
+        --config.data.train=A/images:A/labels,B/images:B/labels \
+        --config.data.unseen=nepal=C/images:C/labels,kenya=D/images:D/labels \
+        --config.backbone.weights=dinov2_vitl16.safetensors
+
+A folder that has images/ and labels/ may stand alone: --config.data.train=A,B. Images:
+PNG, JPEG, TIFF; RGB, RGBA or grey; 8 bits. Labels of the same stem: class ids
+(data.encoding=ids), 0/255 masks (mask255) or colours of a class file (colours). Names
+and colours of the classes stand in a YAML file, data.classes=classes.yaml.
+
+    configs/folder.py:small     a 1.5 M parameter ViT from scratch, for a first look
+                                without DINOv2 weights or a GPU
+"""
+
+from ml_collections import ConfigDict
+
+from crossearth_jax.config import default
+
+
+def get_config(size: str = "large") -> ConfigDict:
+    if size not in ("large", "small"):
+        raise ValueError(f'got folder.py:{size}, expected "large" or "small"')
+    config = default()
+    config.name = "folder"
+    config.style.transfer = "statistics"
+    if size == "large":
+        return config
+
+    config.data.crop = 256
+    config.data.scales = (0.75, 1.0, 1.25, 1.5)
+    config.backbone.variant = "vit_tiny"
+    config.backbone.trainable = True
+    config.backbone.layer_scale = 0.1
+    config.rein.num_tokens = 32
+    config.decoder.width = 64
+    config.decoder.encoder_layers = 2
+    config.decoder.decoder_layers = 3
+    config.decoder.heads = 4
+    config.decoder.encoder_ffn = 128
+    config.decoder.decoder_ffn = 256
+    config.decoder.groups = 8
+    config.loss.num_points = 1024
+    config.mim.width = 32
+    config.train.batch_size = 4
+    config.train.steps = 2000
+    config.optim.lr = 1e-3
+    config.optim.clip_norm = 1.0
+    config.optim.warmup_steps = 50
+    config.optim.warmup_factor = 1e-3
+    config.optim.decay_steps = 2020
+    return config

@@ -1,0 +1,327 @@
+"""Configuration to objects: the only place below the entry points that reads it."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jaxtyping import PyTree
+from ml_collections import ConfigDict
+
+from crossearth_jax.checkpoint import fill, read_weights
+from crossearth_jax.data.datasets import (
+    CASID,
+    ClassSet,
+    FolderSource,
+    Source,
+    infer_classes,
+    parse_domain,
+    parse_domains,
+)
+from crossearth_jax.data.pipeline import Augment
+from crossearth_jax.data.synthetic import CLIMATES, SyntheticSource, field_images
+from crossearth_jax.earth_style.restyle import load_pool, load_restyle
+from crossearth_jax.evaluate import ScoredDomain
+from crossearth_jax.losses.segmentation import SegmentationLoss
+from crossearth_jax.models.crossearth import CrossEarth, ModelConfig
+from crossearth_jax.models.dinov2 import VARIANTS, ViTConfig
+from crossearth_jax.optim import adamw, decay_mask, learning_rate
+from crossearth_jax.train_step import (
+    MaskedModelling,
+    Objective,
+    StyleInjection,
+    partition,
+    trainable_mask,
+)
+
+KNOWN_CLASSES: dict[str, ClassSet] = {"casid": CASID}
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+POOL_SIZE = 64  # images and pixels a side; the stand-ins need no more
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """What a run reads.
+
+    Attributes:
+      classes: names and palette.
+      train: training records.
+      domains: what is scored, the source domain first.
+    """
+
+    classes: ClassSet
+    train: Source
+    domains: tuple[ScoredDomain, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """A model taken apart for pure functions.
+
+    Attributes:
+      graph: structure; `nnx.merge(graph, params)` gives the module back.
+      trainable: nested dict of the arrays that train.
+      frozen: nested dict of the others, in the compute type.
+      model: the module itself, for its structure only.
+    """
+
+    graph: nnx.GraphDef
+    trainable: PyTree
+    frozen: PyTree
+    model: CrossEarth
+
+
+def build_data(config: ConfigDict) -> Data:
+    """Sources of training and evaluation."""
+    if config.data.kind == "synthetic":
+        return _synthetic(config)
+    if config.data.kind == "folder":
+        return _folders(config)
+    raise ValueError(
+        f'got data.kind="{config.data.kind}", expected "folder" or "synthetic"'
+    )
+
+
+def _synthetic(config: ConfigDict) -> Data:
+    """The embedded scenes: one climate trains, the others are unseen."""
+    data, seed = config.data, config.train.seed
+    if data.climate not in CLIMATES:
+        raise ValueError(
+            f'got data.climate="{data.climate}", expected one of {", ".join(CLIMATES)}'
+        )
+    # Evaluation scenes are the same whatever the training seed.
+    train = SyntheticSource(data.climate, data.train_scenes, seed=1 + seed)
+    order = [data.climate, *(c for c in CLIMATES if c != data.climate)]
+    domains = tuple(
+        ScoredDomain(
+            name,
+            "source" if name == data.climate else "unseen",
+            SyntheticSource(name, data.eval_scenes, seed=0),
+        )
+        for name in order
+    )
+    return Data(CASID, train, domains)
+
+
+def _folders(config: ConfigDict) -> Data:
+    data = config.data
+    if not data.train:
+        raise ValueError(
+            "got no training data, expected folders of images and labels: set "
+            "--config.data.train=A/images:A/labels"
+        )
+    train = parse_domain(_rooted(config, data.train)).find_pairs()
+    classes = _classes(data.classes, [pair.label for pair in train], data.encoding)
+    make = {
+        "classes": classes,
+        "encoding": data.encoding,
+        "on_corrupt": data.on_corrupt,
+    }
+    domains = [
+        ScoredDomain(domain.name, role, FolderSource(domain.find_pairs(), **make))
+        for role in ("source", "unseen")
+        if data[role]
+        for domain in parse_domains(_rooted(config, data[role]))
+    ]
+    return Data(classes, FolderSource(train, **make), tuple(domains))
+
+
+def _rooted(config: ConfigDict, text: str) -> str:
+    if "{root}" not in text:
+        return text
+    if not config.data.root:
+        raise ValueError(
+            f"got no data.root, expected the folder of the prepared data set of "
+            f"{config.name}: set --config.data.root=DIR"
+        )
+    return text.replace("{root}", config.data.root)
+
+
+def _classes(given: str | None, labels: list[Path], encoding: str | None) -> ClassSet:
+    if given in KNOWN_CLASSES:
+        return KNOWN_CLASSES[given]
+    if given:
+        return ClassSet.from_file(given)
+    if encoding == "mask255":
+        return ClassSet(("background", "foreground"), ((0, 0, 0), (255, 255, 255)))
+    return infer_classes(labels)
+
+
+def build_augment(config: ConfigDict) -> Augment:
+    """Training augmentation."""
+    data = config.data
+    return Augment(
+        crop=data.crop,
+        ratios=tuple(data.scales),
+        cat_max_ratio=data.cat_max_ratio,
+        flip=data.flip,
+        photometric=data.photometric,
+    )
+
+
+def build_restyle(config: ConfigDict) -> nnx.Module | None:
+    """p_t or its stand-in; None where Earth-style injection is off."""
+    style = config.style
+    if style.probability == 0:
+        return None
+    # Without a folder of field imagery the stand-ins take drawn scenes.
+    if style.pool:
+        pool = load_pool(style.pool, POOL_SIZE, POOL_SIZE)
+    else:
+        pool = field_images(POOL_SIZE, POOL_SIZE, seed=0)
+    return load_restyle(
+        style.transfer,
+        weights=style.weights,
+        statistics=style.statistics,
+        pool=pool,
+        alpha=style.alpha,
+    )
+
+
+def build_network(config: ConfigDict, num_classes: int) -> Network:
+    """The model with its frozen weights, split by `trainable_mask`.
+
+    Raises:
+      ValueError: the backbone is frozen but has no weights, or they do not fit.
+    """
+    backbone, dtype = config.backbone, _dtype(config.precision)
+    if not backbone.weights and not backbone.trainable:
+        raise ValueError(
+            "got a frozen backbone without weights: convert DINOv2 with `python -m "
+            "weights_convert dinov2 dinov2_vitl14_pretrain.pth dinov2_vitl16."
+            "safetensors --crop "
+            f"{config.data.crop}` and set --config.backbone.weights=dinov2_vitl16."
+            "safetensors, or train it from scratch with "
+            "--config.backbone.trainable=True"
+        )
+    weights = read_weights(backbone.weights)[0] if backbone.weights else {}
+    sizes = _model_config(config, num_classes, weights)
+    model = CrossEarth(
+        sizes,
+        rngs=nnx.Rngs(config.train.seed),
+        dtype=dtype,
+        remat=backbone.remat,
+    )
+    graph, state = nnx.split(model)
+    params = nnx.to_pure_dict(state)
+    if weights:
+        params = fill(params, weights, "backbone")
+    mask = trainable_mask(params, train_backbone=backbone.trainable)
+    trainable, frozen = partition(params, mask)
+    frozen = jax.tree.map(lambda x: jnp.asarray(x, dtype), frozen)
+    return Network(graph, jax.tree.map(jnp.asarray, trainable), frozen, model)
+
+
+def _dtype(precision: str) -> jnp.dtype:
+    if precision not in DTYPES:
+        raise ValueError(f'got precision="{precision}", expected {" or ".join(DTYPES)}')
+    return DTYPES[precision]
+
+
+def _vit(config: ConfigDict, weights: dict[str, np.ndarray]) -> ViTConfig:
+    backbone = config.backbone
+    if backbone.variant not in VARIANTS:
+        raise ValueError(
+            f'got backbone.variant="{backbone.variant}", expected one of '
+            f"{', '.join(VARIANTS)}"
+        )
+    patch, grid = backbone.patch_size, config.data.crop // backbone.patch_size
+    if config.data.crop % (2 * patch):
+        raise ValueError(
+            f"got data.crop={config.data.crop} with backbone.patch_size={patch}, "
+            "expected a multiple of twice the patch size"
+        )
+    if "backbone.pos_embed" in weights:  # resized at run time where it differs
+        grid = round((len(weights["backbone.pos_embed"]) - 1) ** 0.5)
+    changes: dict[str, Any] = {
+        name: backbone[name]
+        for name in ("width", "depth", "heads")
+        if backbone[name] is not None
+    }
+    if backbone.taps:
+        changes["taps"] = tuple(backbone.taps)
+    return dataclasses.replace(
+        VARIANTS[backbone.variant],
+        patch_size=patch,
+        grid=grid,
+        registers=backbone.registers,
+        layer_scale=backbone.layer_scale,
+        **changes,
+    )
+
+
+def _model_config(
+    config: ConfigDict, num_classes: int, weights: dict[str, np.ndarray]
+) -> ModelConfig:
+    return ModelConfig(
+        backbone=_vit(config, weights),
+        num_classes=num_classes,
+        crop=config.data.crop,
+        num_queries=config.rein.num_tokens,
+        rein_rank=config.rein.rank,
+        rein_scale=config.rein.scale,
+        gse=config.gse.enabled,
+        injector_gamma=config.injector.gamma_init,
+        injector_residual=config.injector.residual,
+        mim=config.mim.enabled,
+        mim_decoder=config.mim.decoder,
+        mim_width=config.mim.width,
+        **config.decoder,
+    )
+
+
+def build_objective(config: ConfigDict) -> Objective:
+    """Losses and their weights."""
+    loss, style, mim = config.loss, config.style, config.mim
+    names = {field.name for field in dataclasses.fields(SegmentationLoss)}
+    segmentation = SegmentationLoss(**{k: v for k, v in loss.items() if k in names})
+    injection = StyleInjection(
+        probability=style.probability,
+        per_image=style.per_image,
+        ratio=style.ratio,
+        block=style.block,
+        polarity=style.polarity,
+    )
+    modelling = MaskedModelling(
+        ratio=mim.ratio,
+        block=mim.block,
+        prompt=mim.prompt,
+        loss=mim.loss,
+        target=mim.target,
+    )
+    return Objective(
+        segmentation=segmentation,
+        style=injection if style.probability > 0 else None,
+        masked=modelling if mim.enabled else None,
+        weights=(loss.seg, loss.mim, loss.delta),
+    )
+
+
+def build_schedule(config: ConfigDict) -> optax.Schedule:
+    """Learning rate of each step."""
+    optim = config.optim
+    return learning_rate(
+        optim.lr,
+        power=optim.power,
+        decay_steps=optim.decay_steps,
+        warmup_steps=optim.warmup_steps,
+        warmup_factor=optim.warmup_factor,
+    )
+
+
+def build_optimiser(
+    config: ConfigDict, network: Network, schedule: optax.Schedule
+) -> optax.GradientTransformation:
+    """AdamW over the trainable parameters."""
+    return adamw(
+        schedule,
+        decay_mask(network.model, network.trainable),
+        betas=tuple(config.optim.betas),
+        eps=config.optim.eps,
+        weight_decay=config.optim.weight_decay,
+        clip_norm=config.optim.clip_norm,
+    )

@@ -1,0 +1,29 @@
+"""`crossearth COMMAND …`: the friendly face of the package's entry points."""
+
+import sys
+
+from crossearth_jax import main as training
+from crossearth_jax.earth_style import statistics
+
+USAGE = """usage: crossearth COMMAND [options]
+
+  train             train and score:  crossearth train --config configs/demo.py
+  eval              score the newest checkpoint of a --workdir
+  style-statistics  Earth statistics of a folder of field imagery
+
+`crossearth COMMAND --help` lists the options of a command."""
+
+
+def main() -> None:
+    """Passes the rest of the command line on to one command."""
+    command = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    rest = sys.argv[2:]
+    if command in ("train", "eval"):
+        sys.argv = [f"crossearth {command}", f"--mode={command}", *rest]
+        training.start()
+    elif command == "style-statistics":
+        sys.exit(statistics.main(rest))
+    elif command in ("-h", "--help", "help"):
+        print(USAGE)
+    else:
+        sys.exit(f"error: got command {command!r}\n\n{USAGE}")

@@ -1,0 +1,184 @@
+"""Every configuration key with its default, once; nothing else invents a key.
+
+Files in `configs/` call `default()` and override. Values are the paper's 512 setting
+(method.md sections 1 to 9). Sections named below are method.md's.
+"""
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+
+def default() -> ConfigDict:
+    """All keys, locked: an unknown key is an error that names the nearest one."""
+    config = ConfigDict()
+    config.name = "crossearth"
+    # Logs, checkpoints, report and pictures; a run found here is resumed.
+    config.workdir = placeholder(str)  # default runs/<name>
+    # "bfloat16" halves time and memory on GPU and TPU; losses stay float32.
+    config.precision = "float32"
+
+    config.data = _data()
+    config.backbone = _backbone()
+    config.rein = ConfigDict({"num_tokens": 100, "rank": 16, "scale": 1e-3})
+    config.gse = ConfigDict({"enabled": True})
+    config.injector = ConfigDict({"gamma_init": 0.0, "residual": True})
+    config.decoder = _decoder()
+    config.mim = _mim()
+    config.style = _style()
+    config.loss = _loss()
+    config.optim = _optim()
+    config.train = _train()
+    # Windows of data.crop; stride None means round(2/3 * crop). examples: pictures.
+    config.eval = ConfigDict({"stride": placeholder(int), "batch": 1, "examples": 4})
+    config.lock()
+    return config
+
+
+def _data() -> ConfigDict:
+    """Images and labels; section 8 for the augmentation."""
+    return ConfigDict(
+        {
+            "root": placeholder(str),  # folder of the prepared data set
+            # "folder": images on disk; "synthetic": the embedded demo scenes.
+            "kind": "folder",
+            # IMAGES:LABELS folder pairs, several joined by commas; {root} is data.root.
+            "train": placeholder(str),
+            # Domains that are scored: NAME=IMAGES:LABELS, several joined by commas.
+            "source": placeholder(str),  # held-out part of the training domain
+            "unseen": placeholder(str),
+            "classes": placeholder(str),  # YAML or JSON file, or a known set's name
+            "encoding": placeholder(str),  # "ids", "mask255" or "colours"
+            "on_corrupt": "error",  # or "skip": leave out, count and list
+            "crop": 512,
+            "scales": tuple(i / 10 for i in range(5, 21)),  # shortest edge / crop
+            "cat_max_ratio": 0.75,  # largest share of one class in a crop
+            "flip": True,
+            "photometric": True,
+            "threads": 2,  # reader threads
+            "workers": 0,  # reader processes
+            # Synthetic scenes only.
+            "climate": "sub",
+            "train_scenes": 400,
+            "eval_scenes": 24,
+        }
+    )
+
+
+def _backbone() -> ConfigDict:
+    """Section 1. None leaves a size as the variant has it."""
+    return ConfigDict(
+        {
+            "variant": "vit_large",  # see models/dinov2.py
+            "patch_size": 16,
+            "weights": placeholder(str),  # made by `python -m weights_convert dinov2`
+            "trainable": False,  # True only where no pretrained weights exist
+            "width": placeholder(int),
+            "depth": placeholder(int),
+            "heads": placeholder(int),
+            "taps": (),  # four 0-based blocks; () keeps the variant's
+            "registers": 0,
+            "layer_scale": 1e-5,
+            "remat": False,  # recompute blocks in the backward pass: less memory
+        }
+    )
+
+
+def _decoder() -> ConfigDict:
+    """Section 4."""
+    return ConfigDict(
+        {
+            "width": 256,
+            "encoder_layers": 6,
+            "decoder_layers": 9,
+            "heads": 8,
+            "points": 4,
+            "encoder_ffn": 1024,
+            "decoder_ffn": 2048,
+            "groups": 32,
+        }
+    )
+
+
+def _mim() -> ConfigDict:
+    """Section 7; mask of X_M per benchmark from Table 14."""
+    return ConfigDict(
+        {
+            "enabled": True,
+            "decoder": "aspp",  # "aspp_shared", "linear"
+            "width": 256,
+            "loss": "mse",  # "l1" for CASID
+            "target": "clean",  # "self": X_M and X_S, as L_MIM is printed
+            "prompt": "replace",  # "product": Eq. 6 by the letter
+            "ratio": 0.7,  # share of altered area
+            "block": 64,  # pixels
+        }
+    )
+
+
+def _style() -> ConfigDict:
+    """Section 6; mask of X_S per benchmark from Table 14."""
+    return ConfigDict(
+        {
+            "probability": 0.1,  # of a styled step; 0 turns Earth-style injection off
+            "per_image": False,  # draw for each image instead of the whole batch
+            # "ghiasi" is p_t; "fourier" and "statistics" stand in without weights.
+            "transfer": "ghiasi",
+            "weights": placeholder(str),  # `python -m weights_convert style`
+            "statistics": placeholder(str),  # `crossearth style-statistics`
+            "pool": placeholder(str),  # folder of field imagery for the stand-ins;
+            # None draws synthetic scenes
+            "alpha": 0.1,  # share of the sampled Earth style
+            "polarity": "altered",  # "equation5": style the other part
+            "ratio": 0.7,
+            "block": 64,
+        }
+    )
+
+
+def _loss() -> ConfigDict:
+    """Section 5, and the weights of section 8's sum."""
+    return ConfigDict(
+        {
+            "class_weight": 2.0,
+            "mask_weight": 5.0,
+            "dice_weight": 5.0,
+            "no_object": 0.1,
+            "num_points": 12544,
+            "oversample": 3.0,
+            "importance": 0.75,
+            "exclude_ignored": False,
+            "seg": 1.0,
+            "mim": 1.0,
+            "delta": 1.0,
+        }
+    )
+
+
+def _optim() -> ConfigDict:
+    """Section 8."""
+    return ConfigDict(
+        {
+            "lr": 1e-4,
+            "betas": (0.9, 0.999),
+            "eps": 1e-8,
+            "weight_decay": 0.05,
+            "power": 0.9,
+            "decay_steps": 40_000,  # where the polynomial reaches 0
+            "warmup_steps": 0,  # linear from warmup_factor * lr
+            "warmup_factor": 1e-6,
+            "clip_norm": 0.0,  # 0: no clipping
+        }
+    )
+
+
+def _train() -> ConfigDict:
+    return ConfigDict(
+        {
+            "steps": 30_000,
+            "batch_size": 1,  # over all devices and hosts
+            "seed": 42,
+            "log_every": 50,
+            "checkpoint_every": 1_000,
+            "keep": 2,  # newest checkpoints kept
+        }
+    )

@@ -1,0 +1,61 @@
+"""`python -m crossearth_jax.main --config configs/X.py`: flags → train or eval."""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", help_string="Configuration, e.g. configs/demo.py or configs/casid.py:sub."
+)
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Results of the run; a run found there is resumed."
+)
+_MODE = flags.DEFINE_enum("mode", "train", ["train", "eval"], "What to do.")
+_TRACEBACK = flags.DEFINE_bool("traceback", False, "Show where an error came from.")
+
+
+def enable_compilation_cache() -> None:
+    """Keeps compiled steps between runs; JAX_COMPILATION_CACHE_DIR moves them."""
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
+        jax.config.update("jax_compilation_cache_dir", str(cache / "crossearth_jax"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+
+
+def run(argv: Sequence[str]) -> None:
+    """Runs one mode with parsed flags."""
+    if len(argv) > 1:
+        raise ValueError(f"got {argv[1:]}, expected flags only, such as --config FILE")
+    if _CONFIG.value is None:
+        raise ValueError("got no --config, expected e.g. --config configs/demo.py")
+    from crossearth_jax.train import evaluate_run, train
+
+    config = _CONFIG.value
+    workdir = Path(_WORKDIR.value or config.workdir or f"runs/{config.name}")
+    {"train": train, "eval": evaluate_run}[_MODE.value](config, workdir)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Turns errors of the user's input into one line and exit code 1."""
+    logging.set_verbosity(logging.INFO)
+    enable_compilation_cache()
+    try:
+        run(argv)
+    except (ValueError, OSError) as error:
+        if _TRACEBACK.value:
+            raise
+        sys.exit(f"error: {error}\n(--traceback shows where)")
+
+
+def start() -> None:
+    """Entry of the module and of `crossearth train` and `crossearth eval`."""
+    app.run(main)
+
+
+if __name__ == "__main__":
+    start()

@@ -1,0 +1,157 @@
+"""Training: set-up, loop, final evaluation; read from top to bottom."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from absl import logging
+from flax import nnx
+from ml_collections import ConfigDict
+
+from crossearth_jax import build, describe, sharding
+from crossearth_jax.checkpoint import Checkpoints
+from crossearth_jax.data.pipeline import train_batches
+from crossearth_jax.evaluate import evaluate
+from crossearth_jax.report.tables import print_report
+from crossearth_jax.run_log import RunLog
+from crossearth_jax.sliding import ScoreFn
+from crossearth_jax.train_step import TrainState, combine, make_train_step
+
+
+def train(config: ConfigDict, workdir: Path) -> dict[str, Any]:
+    """Trains, or goes on where the workdir stopped, then scores every domain.
+
+    Args:
+      config: all keys, see `config.default`.
+      workdir: holds config.json, metrics.jsonl, TensorBoard events, checkpoints,
+        report.json and pictures.
+
+    Returns:
+      The report.
+
+    Raises:
+      ValueError: something in the configuration or the data does not fit.
+    """
+    # ---- data and model -------------------------------------------------------
+    mesh = sharding.make_mesh()
+    sharding.check_batch_size(config.train.batch_size, mesh)
+    data = build.build_data(config)
+    restyle = build.build_restyle(config)
+    network = build.build_network(config, len(data.classes.names))
+    schedule = build.build_schedule(config)
+    optimiser = build.build_optimiser(config, network, schedule)
+
+    # ---- step -------------------------------------------------------------------
+    restyle_graph, restyle_state = nnx.split(restyle) if restyle else (None, {})
+    step_fn = make_train_step(
+        network.graph, restyle_graph, optimiser, build.build_objective(config)
+    )
+    frozen = {"model": network.frozen, "restyle": restyle_state}
+    frozen = sharding.replicate(frozen, mesh)
+    params = network.trainable
+    state = TrainState(params, optimiser.init(params), jnp.zeros((), jnp.int32))
+    state = sharding.replicate(state, mesh)
+    key = sharding.replicate(jax.random.key(config.train.seed), mesh)
+
+    # ---- resume -----------------------------------------------------------------
+    checkpoints = Checkpoints(workdir, keep=config.train.keep)
+    if checkpoints.latest() is not None:
+        state = checkpoints.restore(state)
+    start = int(state.step)
+    workdir.mkdir(parents=True, exist_ok=True)
+    write_config(config, workdir)
+    describe.announce(config, workdir, data, network, restyle, start)
+
+    # ---- loop -------------------------------------------------------------------
+    batches = train_batches(
+        data.train,
+        build.build_augment(config),
+        batch_size=config.train.batch_size,
+        seed=config.train.seed,
+        start_step=start,
+        host_index=jax.process_index(),
+        host_count=jax.process_count(),
+        num_threads=config.data.threads,
+        num_workers=config.data.workers,
+    )
+    with RunLog(workdir, start, config.train.steps) as log:
+        for step in range(start, config.train.steps):
+            batch = sharding.shard_batch(next(batches), config.train.batch_size, mesh)
+            state, metrics = step_fn(state, frozen, batch, key)
+            if (step + 1) % config.train.log_every == 0 or step == start:
+                # The only wait for the device, and only on logged steps.
+                log.write(step + 1, jax.device_get(metrics), schedule(step))
+            if (step + 1) % config.train.checkpoint_every == 0:
+                checkpoints.save(state)
+            log.advance()
+    batches.close()
+    checkpoints.save(state)
+    checkpoints.close()
+
+    # ---- final evaluation ---------------------------------------------------------
+    return score(config, workdir, data, network, state)
+
+
+def evaluate_run(config: ConfigDict, workdir: Path) -> dict[str, Any]:
+    """Scores every domain with the newest checkpoint of a workdir.
+
+    Raises:
+      ValueError: there is no checkpoint, or it belongs to another architecture.
+    """
+    data = build.build_data(config)
+    network = build.build_network(config, len(data.classes.names))
+    optimiser = build.build_optimiser(config, network, build.build_schedule(config))
+    params = network.trainable
+    state = TrainState(params, optimiser.init(params), jnp.zeros((), jnp.int32))
+    state = sharding.replicate(state, sharding.make_mesh())
+    state = Checkpoints(workdir, keep=config.train.keep).restore(state)
+    return score(config, workdir, data, network, state)
+
+
+def score(
+    config: ConfigDict,
+    workdir: Path,
+    data: build.Data,
+    network: build.Network,
+    state: TrainState,
+) -> dict[str, Any]:
+    """Evaluates, writes report.json and pictures, prints the table."""
+    if not data.domains:
+        logging.warning("no domain to score: set data.source and data.unseen")
+        return {"domains": {}}
+    crop = config.data.crop
+    report = evaluate(
+        make_score_fn(network, state),
+        data.domains,
+        classes=data.classes,
+        workdir=workdir,
+        crop=crop,
+        stride=config.eval.stride or round(crop * 2 / 3),
+        patch=2 * config.backbone.patch_size,
+        batch=config.eval.batch,
+        examples=config.eval.examples,
+        about={"name": config.name, "step": int(state.step)},
+    )
+    print_report(report)
+    logging.info("report: %s", workdir / "report.json")
+    return report
+
+
+def make_score_fn(network: build.Network, state: TrainState) -> ScoreFn:
+    """Jitted function from normalised windows to class scores."""
+
+    @jax.jit
+    def scores(params: Any, frozen: Any, windows: jax.Array) -> jax.Array:
+        return nnx.merge(network.graph, combine(params, frozen)).scores(windows)
+
+    return lambda windows: scores(state.params, network.frozen, windows)
+
+
+def write_config(config: ConfigDict, workdir: Path) -> None:
+    """Keeps the configuration beside the results."""
+    temporary = workdir / "config.json.tmp"
+    temporary.write_text(json.dumps(config.to_dict(), indent=2) + "\n")
+    os.replace(temporary, workdir / "config.json")

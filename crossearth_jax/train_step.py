@@ -1,0 +1,297 @@
+"""The training step of CrossEarth: pure, jitted, one backbone call (method.md 8).
+
+X is a clean image, X_S styled, X_M masked; B images per batch.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx, traverse_util
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from crossearth_jax.data.pipeline import Batch
+from crossearth_jax.earth_style.inject import Restyle, masked_image, styled_image
+from crossearth_jax.losses.mim import delta_loss, reconstruction_loss
+from crossearth_jax.losses.segmentation import (
+    SegmentationLoss,
+    draw_points,
+    segmentation_terms,
+)
+from crossearth_jax.models.crossearth import CrossEarth
+from crossearth_jax.normalise import normalise
+
+Metrics = dict[str, Float[Array, ""]]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class TrainState:
+    """Everything that a step changes; plain nested dicts of arrays.
+
+    Attributes:
+      params: trainable parameters only.
+      opt_state: of the same parameters.
+      step: number of finished steps; also the position in the data.
+    """
+
+    params: PyTree
+    opt_state: PyTree
+    step: Array
+
+
+@dataclasses.dataclass(frozen=True)
+class StyleInjection:
+    """How X_S is made (method.md sections 6 and 8).
+
+    Attributes:
+      probability: of a styled step.
+      per_image: draw for each image instead of once for the batch.
+      ratio: τ, share of altered area.
+      block: B, block side in pixels.
+      polarity: which part takes the style.
+    """
+
+    probability: float = 0.1
+    per_image: bool = False
+    ratio: float = 0.7
+    block: int = 64
+    polarity: Literal["altered", "equation5"] = "altered"
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskedModelling:
+    """How X_M is made and reconstructed (method.md sections 6 and 7).
+
+    Attributes:
+      ratio: τ, share of altered area.
+      block: B, block side in pixels.
+      prompt: how the visual prompt enters.
+      loss: "l1" or "mse".
+      target: "clean" reconstructs X, "self" the input X_M or X_S.
+    """
+
+    ratio: float = 0.7
+    block: int = 64
+    prompt: Literal["replace", "product"] = "replace"
+    loss: Literal["l1", "mse"] = "mse"
+    target: Literal["clean", "self"] = "clean"
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """Which losses a step computes, and their weights.
+
+    Attributes:
+      segmentation: L_Seg.
+      style: None trains without Earth-style injection.
+      masked: None trains without the MIM flow.
+      weights: of L_Seg, L_MIM and L_Δ in the sum.
+    """
+
+    segmentation: SegmentationLoss
+    style: StyleInjection | None
+    masked: MaskedModelling | None
+    weights: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+
+def trainable_mask(params: PyTree, *, train_backbone: bool = False) -> PyTree:
+    """True for every array that trains: all but the backbone's.
+
+    The single truth of what trains: gradients, the optimiser and checkpoints see
+    only these arrays.
+    """
+
+    def trains(path: tuple, _: Array) -> bool:
+        return train_backbone or path[0].key != "backbone"
+
+    return jax.tree_util.tree_map_with_path(trains, params)
+
+
+def partition(params: PyTree, mask: PyTree) -> tuple[PyTree, PyTree]:
+    """Splits nested dicts into (where the mask is True, the rest)."""
+    flat, chosen = (traverse_util.flatten_dict(tree) for tree in (params, mask))
+    return tuple(
+        traverse_util.unflatten_dict({k: v for k, v in flat.items() if chosen[k] is b})
+        for b in (True, False)
+    )
+
+
+def combine(*trees: PyTree) -> PyTree:
+    """Undoes `partition`."""
+    flat = [traverse_util.flatten_dict(tree) for tree in trees]
+    return traverse_util.unflatten_dict(
+        {k: v for tree in flat for k, v in tree.items()}
+    )
+
+
+def compute_losses(
+    model: CrossEarth,
+    restyle: Restyle | None,
+    batch: Batch,
+    key: PRNGKeyArray,
+    objective: Objective,
+) -> Metrics:
+    """L_Seg, L_MIM and L_Δ of one batch; X (or X_S) and X_M in one backbone call.
+
+    Returns:
+      "loss" (the weighted sum), "seg", its last prediction's "class", "mask" and
+      "dice", and where they apply "mim", "delta", "styled" (share of images).
+    """
+    keys = dict(zip(("style", "mask", "points"), jax.random.split(key, 3), strict=True))
+    clean = normalise(batch.image)  # X
+    image, styled = _styled(clean, restyle, keys["style"], objective.style)
+    views = [image]
+    if objective.masked:
+        masked = masked_image(
+            keys["mask"],
+            clean,
+            model.prompt[...],
+            ratio=objective.masked.ratio,
+            block=objective.masked.block,
+            prompt_mode=objective.masked.prompt,
+        )
+        views.append(masked)
+    # Views of one image stay neighbours, so a batch split over devices stays put.
+    stacked = jnp.stack(views, axis=1)  # [B, V, H, W, 3]
+    taps = model.taps(stacked.reshape(-1, *clean.shape[1:]))
+    taps = [tap.reshape(*stacked.shape[:2], *tap.shape[1:]) for tap in taps]
+
+    metrics = _segmentation(
+        model, [t[:, 0] for t in taps], image, batch, keys["points"], objective
+    )
+    if objective.masked:
+        metrics |= _modelling(model, taps, clean, views, styled, objective)
+    if objective.style:
+        metrics["styled"] = styled.mean()
+    seg, mim, delta = objective.weights
+    metrics["loss"] = (
+        seg * metrics["seg"]
+        + mim * metrics.get("mim", 0.0)
+        + delta * metrics.get("delta", 0.0)
+    )
+    return metrics
+
+
+def _styled(
+    clean: Array,
+    restyle: Restyle | None,
+    key: PRNGKeyArray,
+    style: StyleInjection | None,
+) -> tuple[Array, Float[Array, " B"]]:
+    """X_S where drawn, X elsewhere, and which images were drawn."""
+    batch = clean.shape[0]
+    if style is None:
+        return clean, jnp.zeros(batch)
+    draw_key, style_key = jax.random.split(key)
+    draws = (batch,) if style.per_image else (1,)
+    drawn = jax.random.bernoulli(draw_key, style.probability, draws)
+    drawn = jnp.broadcast_to(drawn, (batch,))
+
+    def inject() -> Array:
+        injected = styled_image(
+            style_key,
+            clean,
+            restyle,
+            ratio=style.ratio,
+            block=style.block,
+            polarity=style.polarity,
+        )
+        return jnp.where(drawn[:, None, None, None], injected, clean)
+
+    # A branch, not a select: unstyled steps do not pay for the style networks.
+    return jax.lax.cond(drawn.any(), inject, lambda: clean), drawn.astype(jnp.float32)
+
+
+def _segmentation(
+    model: CrossEarth,
+    taps: list[Array],
+    image: Array,
+    batch: Batch,
+    key: PRNGKeyArray,
+    objective: Objective,
+) -> Metrics:
+    output = model.segment(taps, image)
+    predictions, images, _, classes = output.class_logits.shape
+    points = draw_points(
+        key, objective.segmentation, (predictions, images, classes - 1)
+    )
+    terms = segmentation_terms(
+        output.class_logits,
+        output.mask_logits,
+        batch.label,
+        points,
+        objective.segmentation,
+    )
+    last = {name: terms[name][-1] for name in ("class", "mask", "dice")}
+    return {"seg": sum(terms[name].sum() for name in last), **last}
+
+
+def _modelling(
+    model: CrossEarth,
+    taps: list[Array],
+    clean: Array,
+    views: list[Array],
+    styled: Float[Array, " B"],
+    objective: Objective,
+) -> Metrics:
+    """L_MIM of X_M always; L_MIM of X_S and L_Δ on styled images."""
+    settings = objective.masked
+
+    def target(view: Array) -> Array:
+        return clean if settings.target == "clean" else jax.lax.stop_gradient(view)
+
+    rebuilt = model.reconstruct([tap[:, 1] for tap in taps])  # X̂_M
+    mim = reconstruction_loss(rebuilt, target(views[1]), settings.loss).mean()
+    if objective.style is None:
+        return {"mim": mim}
+
+    def styled_terms() -> tuple[Array, Array]:
+        rebuilt_styled = model.reconstruct([tap[:, 0] for tap in taps])  # X̂_S
+        error = reconstruction_loss(rebuilt_styled, target(views[0]), settings.loss)
+        delta = delta_loss(rebuilt_styled, rebuilt)
+        return (error * styled).mean(), (delta * styled).mean()
+
+    mim_styled, delta = jax.lax.cond(
+        styled.any(), styled_terms, lambda: (jnp.zeros(()), jnp.zeros(()))
+    )
+    return {"mim": mim + mim_styled, "delta": delta}
+
+
+def make_train_step(
+    model_graph: nnx.GraphDef,
+    restyle_graph: nnx.GraphDef | None,
+    optimiser: optax.GradientTransformation,
+    objective: Objective,
+) -> Callable[..., tuple[TrainState, Metrics]]:
+    """The jitted step `(state, frozen, batch, key) -> (state, metrics)`.
+
+    `state` is donated. `frozen` is {"model": …, "restyle": …}: no gradient is taken
+    and no optimiser state is kept for it. `key` is the run's key; the step's own is
+    fold_in(key, step).
+    """
+
+    def loss(
+        params: PyTree, frozen: dict[str, Any], batch: Batch, key: PRNGKeyArray
+    ) -> tuple[Array, Metrics]:
+        model = nnx.merge(model_graph, combine(params, frozen["model"]))
+        restyle = restyle_graph and nnx.merge(restyle_graph, frozen["restyle"])
+        metrics = compute_losses(model, restyle, batch, key, objective)
+        return metrics["loss"], metrics
+
+    def step(
+        state: TrainState, frozen: dict[str, Any], batch: Batch, key: PRNGKeyArray
+    ) -> tuple[TrainState, Metrics]:
+        key = jax.random.fold_in(key, state.step)
+        (_, metrics), gradients = jax.value_and_grad(loss, has_aux=True)(
+            state.params, frozen, batch, key
+        )
+        updates, opt_state = optimiser.update(gradients, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        metrics["gradient"] = optax.global_norm(gradients)
+        return TrainState(params, opt_state, state.step + 1), metrics
+
+    return jax.jit(step, donate_argnums=0)
