@@ -238,7 +238,8 @@ def _colour(value: Any) -> Colour:
 def _refuse_unknown_keys(content: Mapping[str, Any], known: set[str]) -> None:
     if unknown := sorted(map(str, set(content) - known)):
         raise ValueError(
-            f"got unknown key(s) {', '.join(unknown)}, expected {', '.join(sorted(known))}"
+            f"got unknown key(s) {', '.join(unknown)}, expected "
+            f"{', '.join(sorted(known))}"
         )
 
 
