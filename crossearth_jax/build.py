@@ -200,20 +200,25 @@ def build_network(config: ConfigDict, num_classes: int) -> Network:
         )
     weights = read_weights(backbone.weights)[0] if backbone.weights else {}
     sizes = _model_config(config, num_classes, weights)
-    model = CrossEarth(
-        sizes,
-        rngs=nnx.Rngs(config.train.seed),
-        dtype=dtype,
-        remat=backbone.remat,
-    )
-    graph, state = nnx.split(model)
-    params = nnx.to_pure_dict(state)
+
+    def create() -> CrossEarth:
+        return CrossEarth(
+            sizes,
+            rngs=nnx.Rngs(config.train.seed),
+            dtype=dtype,
+            remat=backbone.remat,
+        )
+
+    model = nnx.eval_shape(create)  # shapes only
+    # One compiled call: eager initialisation would compile hundreds of small ones.
+    params = jax.jit(lambda: nnx.to_pure_dict(nnx.state(create())))()
     if weights:
         params = fill(params, weights, "backbone")
     mask = trainable_mask(params, train_backbone=backbone.trainable)
     trainable, frozen = partition(params, mask)
     frozen = jax.tree.map(lambda x: jnp.asarray(x, dtype), frozen)
-    return Network(graph, jax.tree.map(jnp.asarray, trainable), frozen, model)
+    trainable = jax.tree.map(jnp.asarray, trainable)
+    return Network(nnx.graphdef(model), trainable, frozen, model)
 
 
 def _dtype(precision: str) -> jnp.dtype:

@@ -35,7 +35,7 @@ def announce(
             f"{d.name} ({d.role}, {len(d.source)})" for d in data.domains
         )
         or "none",
-        "Earth style": restyle.description if restyle else "off",
+        "Earth style": restyle.description.removeprefix("Earth style: ") if restyle else "off",
         "backbone": _backbone(config),
         "steps": f"{start} of {config.train.steps} done"
         if start

@@ -42,7 +42,7 @@ def run(argv: Sequence[str]) -> None:
 
 def main(argv: Sequence[str]) -> None:
     """Turns errors of the user's input into one line and exit code 1."""
-    logging.set_verbosity(logging.INFO)
+    logging.set_verbosity(logging.WARNING)
     enable_compilation_cache()
     try:
         run(argv)

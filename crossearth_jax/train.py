@@ -136,7 +136,7 @@ def score(
         about={"name": config.name, "step": int(state.step)},
     )
     print_report(report)
-    logging.info("report: %s", workdir / "report.json")
+    print(f"report: {workdir / 'report.json'}, pictures: {workdir / 'pictures'}")
     return report
 
 

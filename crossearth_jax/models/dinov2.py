@@ -100,10 +100,9 @@ class Block(nnx.Module):
 
     def __init__(self, config: ViTConfig, *, rngs: nnx.Rngs, dtype: jnp.dtype) -> None:
         width, hidden = config.width, int(config.width * config.mlp_ratio)
-        scale = jnp.full((width,), config.layer_scale)
         self.norm1 = layer_norm(width, epsilon=1e-6, dtype=dtype, rngs=rngs)
         self.attn = SelfAttention(width, config.heads, dtype=dtype, rngs=rngs)
-        self.ls1 = nnx.Param(scale)
+        self.ls1 = nnx.Param(jnp.full((width,), config.layer_scale))
         self.norm2 = layer_norm(width, epsilon=1e-6, dtype=dtype, rngs=rngs)
         if config.swiglu:
             self.mlp = SwiGlu(width, hidden, dtype=dtype, rngs=rngs)
@@ -116,7 +115,7 @@ class Block(nnx.Module):
                 dtype=dtype,
                 rngs=rngs,
             )
-        self.ls2 = nnx.Param(scale)
+        self.ls2 = nnx.Param(jnp.full((width,), config.layer_scale))
 
     def __call__(self, x: Float[Array, "B N C"]) -> Float[Array, "B N C"]:
         """Attention, then MLP, each scaled per channel and added."""
