@@ -168,6 +168,18 @@ class Plan:
     unused: tuple[str, ...]
 
 
+def run_shapes(rule: Rule, shapes: Sequence[Shape]) -> list[Shape]:
+    """What `Rule.run` makes of arrays of these shapes.
+
+    Raises:
+      ValueError: the rule does not fit them.
+    """
+    # Arrays of one repeated byte: shapes without memory.
+    byte = np.zeros((), np.uint8)
+    made = rule.run([np.broadcast_to(byte, shape) for shape in shapes])
+    return [array.shape for array in made]
+
+
 def find_moves(key: str, rules: Sequence[Rule]) -> list[Move]:
     """Every rule that `key` belongs to, filled in: one in a sound table."""
     moves = []
@@ -299,17 +311,15 @@ class _Problems:
         shapes = [source_shapes[key] for key in move.sources]
         came = " and ".join(f"{k} {source_shapes[k]}" for k in move.sources)
         try:
-            # Arrays of one repeated byte: shapes without memory.
-            byte = np.zeros((), np.uint8)
-            made = move.rule.run([np.broadcast_to(byte, shape) for shape in shapes])
+            made = run_shapes(move.rule, shapes)
         except ValueError as error:
             self.shapes.append(f"{came} → {', '.join(move.targets)}: {error}")
             return
-        for target, array in zip(move.targets, made, strict=True):
-            wanted = (target_shapes or {}).get(target, array.shape)
-            if tuple(wanted) != array.shape:
+        for target, shape in zip(move.targets, made, strict=True):
+            wanted = (target_shapes or {}).get(target, shape)
+            if tuple(wanted) != shape:
                 self.shapes.append(
-                    f"{came} → {target} {array.shape}, expected {tuple(wanted)}"
+                    f"{came} → {target} {shape}, expected {tuple(wanted)}"
                 )
 
     def _raise(self, missing: list[str]) -> None:

@@ -37,6 +37,9 @@ _NAMES = {
     "BOOL": "bool",
 }
 
+KINDS = {DTYPES[name]: kind for kind, name in _NAMES.items()}
+"""The format's name of each element type."""
+
 
 def read_safetensors(path: Path) -> tuple[dict[str, LazyTensor], dict[str, str]]:
     """Lists the tensors of a file without reading them.

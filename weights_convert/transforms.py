@@ -67,6 +67,19 @@ class Squeeze:
 
 
 @dataclass(frozen=True)
+class ZeroRow:
+    """A row of zeros before the others; the way back takes it off again."""
+
+    def forward(self, x: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, "..."]:
+        """Puts the row before the first axis."""
+        return np.concatenate([np.zeros_like(x[:1]), x])
+
+    def backward(self, x: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, "..."]:
+        """Takes the row away."""
+        return x[1:]
+
+
+@dataclass(frozen=True)
 class Chain:
     """Several transforms, the first one nearest to the source."""
 

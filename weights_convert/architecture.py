@@ -1,0 +1,175 @@
+"""The sizes of a network, read from the shapes of its tensors under our names.
+
+Heads, groups and the split into heads and points leave no trace in any shape; the
+shapes of the other tensors do not depend on them.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+from flax import nnx
+
+from crossearth_jax.models.crossearth import CrossEarth, ModelConfig
+from crossearth_jax.models.dinov2 import VARIANTS, DinoV2, ViTConfig
+from weights_convert.mapping import Rule, Shape, find_moves, run_shapes
+
+_LEVELS = 3  # of the deformable attention
+
+
+def preview_shapes(
+    shapes: Mapping[str, Shape], rules: Sequence[Rule]
+) -> dict[str, Shape]:
+    """Shapes after a mapping, of whatever can be mapped; faults are passed over.
+
+    From them the architecture is read, against which `plan_moves` is then strict.
+    """
+    made: dict[str, Shape] = {}
+    for key in shapes:
+        for move in find_moves(key, rules):
+            if move.targets and all(source in shapes for source in move.sources):
+                try:
+                    parts = run_shapes(move.rule, [shapes[s] for s in move.sources])
+                except ValueError:
+                    continue
+                made |= zip(move.targets, parts, strict=True)
+    return made
+
+
+def read_backbone(shapes: Mapping[str, Shape]) -> ViTConfig:
+    """Sizes of the ViT.
+
+    Raises:
+      ValueError: a tensor that tells a size is missing or has other axes.
+    """
+    *_, patch, _, width = _shape(shapes, "backbone.patch_embed.kernel", 4)
+    rows, _ = _shape(shapes, "backbone.pos_embed", 2)
+    grid = round((rows - 1) ** 0.5)
+    if grid**2 != rows - 1:
+        raise ValueError(f"got {rows} positions, expected one and a square grid")
+    swiglu = "backbone.blocks.0.mlp.w3.kernel" in shapes
+    first = "w12" if swiglu else "fc1"
+    _, hidden_width = _shape(shapes, f"backbone.blocks.0.mlp.{first}.kernel", 2)
+    depth = _count(shapes, "backbone.blocks.")
+    registers = shapes.get("backbone.register_tokens", (0,))[0]
+    # SwiGlu takes 2/3 of the hidden width, and a gate besides.
+    hidden_width = hidden_width * 3 / 4 if swiglu else hidden_width
+    return ViTConfig(
+        width=width,
+        depth=depth,
+        heads=max(1, width // 64),
+        taps=tuple(min(depth - 1, tap) for tap in range(4)),
+        patch_size=patch,
+        grid=grid,
+        mlp_ratio=(hidden_width + 0.5) / width,  # the model rounds down
+        swiglu=swiglu,
+        registers=registers,
+    )
+
+
+def read_model(shapes: Mapping[str, Shape]) -> ModelConfig:
+    """Sizes of backbone, Rein and Mask2Former; without GSE, Injectors and MIM.
+
+    Raises:
+      ValueError: a tensor that tells a size is missing or has other axes.
+    """
+    low_rank = "rein.tokens_a" in shapes
+    tokens = "rein.tokens_a" if low_rank else "rein.tokens"
+    depth, num_tokens, rank = _shape(shapes, tokens, 3)
+    width, classes = _shape(shapes, "decoder.class_head.kernel", 2)
+    encoder, decoder = "decoder.pixel_decoder.encoder.", "decoder.layers."
+    backbone = read_backbone(shapes)
+    if backbone.depth != depth:
+        raise ValueError(
+            f"got Rein tokens for {depth} blocks and a backbone of {backbone.depth}: "
+            "they do not belong together"
+        )
+    weights = _shape(shapes, f"{encoder}0.self_attn.attention_weights.kernel", 2)[1]
+    return ModelConfig(
+        backbone=backbone,
+        num_classes=classes - 1,
+        crop=backbone.grid * backbone.patch_size,
+        width=width,
+        num_queries=num_tokens,
+        rein_rank=rank if low_rank else 0,
+        gse=False,
+        mim=False,
+        encoder_layers=_count(shapes, encoder),
+        decoder_layers=_count(shapes, decoder),
+        heads=1,
+        points=weights // _LEVELS,
+        encoder_ffn=_shape(shapes, f"{encoder}0.ffn.fc1.kernel", 2)[1],
+        decoder_ffn=_shape(shapes, f"{decoder}0.ffn.fc1.kernel", 2)[1],
+        groups=1,
+    )
+
+
+def backbone_shapes(config: ViTConfig) -> dict[str, Shape]:
+    """Shape of every tensor of the backbone, `backbone.…`."""
+    one_head = dataclasses.replace(config, heads=1)
+    module = nnx.eval_shape(lambda: DinoV2(one_head, rngs=nnx.Rngs(0)))
+    return _module_shapes({"backbone": nnx.to_pure_dict(nnx.state(module))})
+
+
+def model_shapes(config: ModelConfig) -> dict[str, Shape]:
+    """Shape of every tensor of the whole network."""
+    one_head = dataclasses.replace(config.backbone, heads=1)
+    config = dataclasses.replace(config, backbone=one_head)
+    module = nnx.eval_shape(lambda: CrossEarth(config, rngs=nnx.Rngs(0)))
+    return _module_shapes(nnx.to_pure_dict(nnx.state(module)))
+
+
+def _module_shapes(state: Any) -> dict[str, Shape]:
+    leaves, _ = jax.tree_util.tree_flatten_with_path(state)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="."): leaf.shape
+        for path, leaf in leaves
+    }
+
+
+def describe_backbone(config: ViTConfig) -> dict[str, Any]:
+    """What a converted backbone is, for its provenance and for the user."""
+    sizes = (config.width, config.depth, config.swiglu)
+    known = [n for n, v in VARIANTS.items() if (v.width, v.depth, v.swiglu) == sizes]
+    return {
+        "variant": known[0] if known else "no published size",
+        "width": config.width,
+        "depth": config.depth,
+        "patch_size": config.patch_size,
+        "grid": config.grid,
+        "registers": config.registers,
+        "swiglu": config.swiglu,
+    }
+
+
+def describe_model(config: ModelConfig) -> dict[str, Any]:
+    """What a converted model is; the keys are the configuration's."""
+    return {
+        "backbone": describe_backbone(config.backbone),
+        "num_classes": config.num_classes,
+        "crop": config.crop,
+        "width": config.width,
+        "num_tokens": config.num_queries,
+        "rank": config.rein_rank,
+        "encoder_layers": config.encoder_layers,
+        "decoder_layers": config.decoder_layers,
+        "heads × points": config.points,
+        "encoder_ffn": config.encoder_ffn,
+        "decoder_ffn": config.decoder_ffn,
+    }
+
+
+def _count(shapes: Mapping[str, Shape], prefix: str) -> int:
+    """Number of modules of a list."""
+    numbers = {k[len(prefix) :].split(".")[0] for k in shapes if k.startswith(prefix)}
+    return 1 + max(int(number) for number in numbers) if numbers else 0
+
+
+def _shape(shapes: Mapping[str, Shape], key: str, axes: int) -> Shape:
+    if len(shape := shapes.get(key, ())) != axes:
+        raise ValueError(
+            f"got no tensor for {key} with {axes} axes, expected one: the file is "
+            "damaged or another network's"
+        )
+    return shape

@@ -1,0 +1,216 @@
+"""`crossearth` and `rein`: mmseg-style checkpoints of the authors' segmentor.
+
+Such a checkpoint holds `decode_head.…` and `backbone.reins.…`; the frozen DINOv2 is
+in it only after the authors' merging tool. Class count, image size and architecture
+are read from the tensors.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from weights_convert.architecture import (
+    describe_model,
+    model_shapes,
+    preview_shapes,
+    read_model,
+)
+from weights_convert.dinov2 import hub_rules
+from weights_convert.lazy_tensor import LazyTensor
+from weights_convert.mapping import Rule, Shape, apply_rules, rule
+from weights_convert.output import Converted, single_precision, write
+from weights_convert.sources import WeightFile, open_weights
+from weights_convert.torch_layers import attention, conv, linear, norm
+
+
+def mmseg_rules() -> list[Rule]:
+    """The whole segmentor: DINOv2, Rein, pixel decoder, transformer decoder."""
+    return [
+        *hub_rules("backbone."),
+        *rein_rules(),
+        *pixel_decoder_rules(),
+        *decoder_rules(),
+    ]
+
+
+def rein_rules() -> list[Rule]:
+    """Rein's adapters, low-rank or full-rank."""
+    r = "backbone.reins"
+    layers = "{layer:mlp_token2feat|mlp_delta_f|transform|merge}"
+    return [
+        rule(f"{r}.scale", "rein.scale"),
+        rule(f"{r}.learnable_tokens", "rein.tokens"),
+        rule(f"{r}.learnable_tokens_{{x:a|b}}", "rein.tokens_{x}"),
+        *linear(f"{r}.{layers}", "rein.{layer}"),
+    ]
+
+
+def pixel_decoder_rules() -> list[Rule]:
+    """mmdet's MSDeformAttnPixelDecoder."""
+    p, ours = "decode_head.pixel_decoder", "decoder.pixel_decoder"
+    layer, our_layer = f"{p}.encoder.layers.{{i}}", f"{ours}.encoder.{{i}}"
+    parts = "{part:sampling_offsets|attention_weights|value_proj|output_proj}"
+    fine = (("lateral_convs.0", "lateral"), ("output_convs.0", "output"))
+    return [
+        *conv(
+            f"{p}.input_convs.{{i}}.conv", f"{ours}.input_convs.{{i}}.conv", bias=True
+        ),
+        *norm(f"{p}.input_convs.{{i}}.gn", f"{ours}.input_convs.{{i}}.norm"),
+        rule(f"{p}.level_encoding.weight", f"{ours}.level_encoding"),
+        *linear(f"{layer}.self_attn.{parts}", f"{our_layer}.self_attn.{{part}}"),
+        *_feed_forward(f"{layer}.ffn", f"{our_layer}.ffn"),
+        *_norms(layer, our_layer, 2),
+        *(
+            each
+            for theirs, name in fine
+            for each in (
+                *conv(f"{p}.{theirs}.conv", f"{ours}.{name}.conv", bias=False),
+                *norm(f"{p}.{theirs}.gn", f"{ours}.{name}.norm"),
+            )
+        ),
+        *conv(f"{p}.mask_feature", f"{ours}.mask_feature", bias=True),
+    ]
+
+
+def decoder_rules() -> list[Rule]:
+    """ReinMask2FormerHead without its pixel decoder."""
+    d = "decode_head"
+    layer = f"{d}.transformer_decoder.layers.{{i}}"
+    our_layer = "decoder.layers.{i}"
+    return [
+        *attention(f"{layer}.{{a:cross_attn|self_attn}}.attn", f"{our_layer}.{{a}}"),
+        *_feed_forward(f"{layer}.ffn", f"{our_layer}.ffn"),
+        *_norms(layer, our_layer, 3),
+        *norm(f"{d}.transformer_decoder.post_norm", "decoder.post_norm"),
+        rule(f"{d}.level_embed.weight", "decoder.level_embed"),
+        *linear(f"{d}.querys2feat", "decoder.query_feature"),
+        *linear(f"{d}.cls_embed", "decoder.class_head"),
+        *(  # ReLUs stand between, and have numbers too
+            each
+            for j in range(3)
+            for each in linear(
+                f"{d}.mask_embed.{2 * j}", f"decoder.mask_head.layers.{j}"
+            )
+        ),
+    ]
+
+
+def _feed_forward(source: str, target: str) -> list[Rule]:
+    """mmcv's FFN."""
+    first, second = f"{source}.layers.0.0", f"{source}.layers.1"
+    return [*linear(first, f"{target}.fc1"), *linear(second, f"{target}.fc2")]
+
+
+def _norms(source: str, target: str, count: int) -> list[Rule]:
+    return [
+        each
+        for n in range(count)
+        for each in norm(f"{source}.norms.{n}", f"{target}.norm{n + 1}")
+    ]
+
+
+def convert_mmseg(
+    file: WeightFile,
+    backbone: WeightFile | None,
+    allow_unused: Sequence[str] = (),
+) -> Converted:
+    """Converts an open checkpoint; see `crossearth`."""
+    source = single_precision(file.tensors)
+    rules = mmseg_rules()
+    preview = preview_shapes({k: t.shape for k, t in source.items()}, rules)
+    frozen = _frozen(file, preview, backbone)
+    config = read_model(preview | {key: t.shape for key, t in frozen.items()})
+    wanted = model_shapes(config) | {
+        key: shape for key, shape in preview.items() if key.startswith("torch.")
+    }
+    wanted = {key: shape for key, shape in wanted.items() if key not in frozen}
+    arrays = apply_rules(source, rules, wanted, allow_unused)
+    converted = {key: LazyTensor.of(array) for key, array in arrays.items()}
+    return Converted(
+        frozen | converted,
+        {
+            "format": "mmseg checkpoint "
+            + ("without" if frozen else "with")
+            + " the frozen backbone",
+            "architecture": describe_model(config),
+        },
+    )
+
+
+def _frozen(
+    file: WeightFile, preview: Mapping[str, Shape], backbone: WeightFile | None
+) -> dict[str, LazyTensor]:
+    """The frozen backbone's tensors, where the checkpoint lacks them."""
+    if "decoder.class_head.kernel" not in preview:
+        raise ValueError(
+            f"{file.path}: got the tensors {list(file.tensors)[:5]} …, expected an "
+            "mmseg checkpoint with backbone.reins.… and decode_head.…"
+        )
+    inside = any(key.startswith("backbone.") for key in preview)
+    if inside and backbone is not None:
+        raise ValueError(
+            f"{file.path}: got a checkpoint with its own backbone and --backbone "
+            f"{backbone.path}: leave --backbone out"
+        )
+    if inside:
+        return {}
+    if backbone is None:
+        raise ValueError(
+            f"{file.path}: got a checkpoint without the frozen backbone: convert the "
+            "DINOv2 it was trained on with `python -m weights_convert dinov2` and give "
+            "the result with --backbone"
+        )
+    names = ("backbone.", "torch.backbone.")
+    found = {k: t for k, t in backbone.tensors.items() if k.startswith(names)}
+    if "backbone.patch_embed.kernel" not in found:
+        raise ValueError(
+            f"{backbone.path}: got no converted backbone: make one with `python -m "
+            "weights_convert dinov2`"
+        )
+    return found
+
+
+def crossearth(
+    source: str | Path,
+    target: str | Path,
+    *,
+    backbone: str | Path | None = None,
+    allow_unused: Sequence[str] = (),
+) -> Converted:
+    """Converts a released CrossEarth checkpoint to a file for `train.init`.
+
+    Args:
+      source: an mmseg checkpoint.
+      target: the .safetensors file to write; it holds the backbone, too.
+      backbone: converted DINOv2; needed where the checkpoint leaves it out.
+      allow_unused: globs of source tensors that may stay unused.
+
+    Raises:
+      ValueError: see `open_weights` and `plan_moves`; or the backbone is missing or
+        does not fit.
+    """
+    return _mmseg("crossearth", source, target, backbone, allow_unused)
+
+
+def rein(
+    source: str | Path,
+    target: str | Path,
+    *,
+    backbone: str | Path | None = None,
+    allow_unused: Sequence[str] = (),
+) -> Converted:
+    """Converts a released Rein checkpoint on DINOv2; see `crossearth`."""
+    return _mmseg("rein", source, target, backbone, allow_unused)
+
+
+def _mmseg(
+    kind: str,
+    source: str | Path,
+    target: str | Path,
+    backbone: str | Path | None,
+    allow_unused: Sequence[str],
+) -> Converted:
+    file = open_weights(source)
+    frozen = None if backbone is None else open_weights(backbone)
+    converted = convert_mmseg(file, frozen, allow_unused)
+    files = [file] if frozen is None else [file, frozen]
+    return write(target, converted, kind, files, {"allow_unused": [*allow_unused]})

@@ -1,0 +1,136 @@
+"""Converted weights on their way to disk: checked names, provenance, whole or not."""
+
+import json
+import os
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from weights_convert.lazy_tensor import LazyTensor
+from weights_convert.safetensors_file import KINDS
+from weights_convert.sources import WeightFile
+
+
+@dataclass(frozen=True)
+class Converted:
+    """The result of a conversion.
+
+    Attributes:
+      tensors: by their names under `crossearth_jax`.
+      facts: what the conversion found out, for provenance and user.
+    """
+
+    tensors: Mapping[str, LazyTensor]
+    facts: Mapping[str, Any]
+
+
+def single_precision(tensors: Mapping[str, LazyTensor]) -> dict[str, LazyTensor]:
+    """Floating-point tensors as float32, the type of all our parameters."""
+    return {key: _single(tensor) for key, tensor in tensors.items()}
+
+
+def _single(tensor: LazyTensor) -> LazyTensor:
+    if tensor.dtype == np.float32 or tensor.dtype.kind in "iubc":
+        return tensor
+    return LazyTensor(
+        tensor.shape, np.dtype(np.float32), lambda: tensor.read().astype(np.float32)
+    )
+
+
+def provenance(
+    kind: str,
+    files: Sequence[WeightFile],
+    options: Mapping[str, Any],
+    facts: Mapping[str, Any],
+) -> dict[str, str]:
+    """Where weights come from, each value as JSON (safetensors keeps only text)."""
+    stored = {
+        "kind": kind,
+        "tool": f"weights_convert {tool_version()}",
+        "sources": [{"name": f.path.name, "sha256": f.sha256} for f in files],
+        "options": options,
+        **facts,
+    }
+    return {key: json.dumps(value, ensure_ascii=False) for key, value in stored.items()}
+
+
+def tool_version() -> str:
+    """Version of the installed project."""
+    try:
+        return version("crossearth_jax")
+    except PackageNotFoundError:  # run from a checkout
+        return "(not installed)"
+
+
+def write(
+    target: str | Path,
+    converted: Converted,
+    kind: str,
+    files: Sequence[WeightFile],
+    options: Mapping[str, Any],
+) -> Converted:
+    """Writes a safetensors file with provenance; returns what it wrote.
+
+    Raises:
+      ValueError: another suffix than .safetensors, or the target is a source.
+    """
+    check_target(target, (".safetensors",), files)
+    notes = provenance(kind, files, options, converted.facts)
+    write_safetensors(Path(target), converted.tensors, notes)
+    return converted
+
+
+def check_target(
+    target: str | Path, suffixes: Sequence[str], files: Sequence[WeightFile] = ()
+) -> None:
+    """Refuses a target that cannot be meant."""
+    target = Path(target)
+    if target.suffix not in suffixes:
+        raise ValueError(
+            f"got the target {target}, expected a name ending in {' or '.join(suffixes)}"
+        )
+    if any(target.exists() and target.samefile(file.path) for file in files):
+        raise ValueError(f"got {target} as source and target: name another target")
+    if not target.absolute().parent.is_dir():
+        raise ValueError(f"got the target {target} in a folder that does not exist")
+
+
+def write_safetensors(
+    path: Path, tensors: Mapping[str, LazyTensor], metadata: Mapping[str, str]
+) -> None:
+    """Writes tensors one after another, so that only one is held at a time.
+
+    A broken write leaves an older file at `path` as it was.
+    """
+    # Large element types first: every tensor then lies on a multiple of its size.
+    order = sorted(tensors, key=lambda k: (-tensors[k].dtype.itemsize, k))
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    end = 0
+    for key in order:
+        start, end = end, end + tensors[key].nbytes
+        header[key] = {
+            "dtype": KINDS[tensors[key].dtype],
+            "shape": list(tensors[key].shape),
+            "data_offsets": [start, end],
+        }
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(struct.pack("<Q", len(text)) + text)
+            for key in order:
+                file.write(
+                    np.asarray(tensors[key].read(), order="C")
+                    .reshape(-1)
+                    .view(np.uint8)
+                    .data
+                )
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
