@@ -11,8 +11,6 @@ The climates carry the names of CASID's domains: subtropical monsoon (sub), temp
 monsoon (tem), temperate continental (tms) and tropical rainforest (trf).
 """
 
-from dataclasses import dataclass, field
-
 import numpy as np
 from jaxtyping import UInt8
 
@@ -40,45 +38,54 @@ def draw_scene(climate: str, seed: int, index: int, size: int = 128) -> Record:
     Raises:
         ValueError: for an unknown climate.
     """
-    if climate not in CLIMATES:
-        raise ValueError(f"got climate {climate!r}, expected one of {CLIMATES}")
+    look = _look(climate)
     rng = np.random.default_rng([CLIMATES.index(climate), seed, index])
-    image, label = _draw(rng, climates.season(rng, climates.CLIMATES[climate]), size)
-    return Record(image=image, label=label, name=f"{climate}_{seed}_{index:05d}")
+    image, label = _draw(rng, climates.season(rng, look), size)
+    return Record(image=image, label=label, name=_name(climate, seed, index))
 
 
-@dataclass
+def _look(climate: str) -> climates.Climate:
+    if climate not in CLIMATES:
+        known = ", ".join(CLIMATES)
+        raise ValueError(f"got climate {climate!r}, expected one of {known}")
+    return climates.CLIMATES[climate]
+
+
+def _name(climate: str, seed: int, index: int) -> str:
+    return f"{climate}_{seed}_{index:05d}"
+
+
 class SyntheticSource:
-    """Random access to `count` scenes of one climate, drawn when first asked for."""
+    """Random access to scenes of one climate, drawn when first asked for.
 
-    climate: str
-    count: int
-    size: int = 128
-    seed: int = 0
-    _drawn: dict[int, Record] = field(default_factory=dict, repr=False)
+    Attributes:
+      climate: one of `CLIMATES`.
+      size: side of a scene in pixels.
+      seed: chooses the set of scenes.
+      names: the name of every scene.
 
-    def __post_init__(self) -> None:
-        if self.climate not in CLIMATES:
-            raise ValueError(
-                f"got climate {self.climate!r}, expected one of {CLIMATES}"
-            )
+    Raises:
+      ValueError: for an unknown climate.
+    """
+
+    def __init__(
+        self, climate: str, count: int, size: int = 128, seed: int = 0
+    ) -> None:
+        _look(climate)
+        self.climate, self.size, self.seed = climate, size, seed
+        self.names = tuple(_name(climate, seed, i) for i in range(count))
+        self._drawn: dict[int, Record] = {}
 
     def __len__(self) -> int:
-        return self.count
+        return len(self.names)
 
     def __getitem__(self, index: int) -> Record:
-        index = int(index)
-        if not 0 <= index < self.count:
-            raise IndexError(f"got scene {index}, expected 0 to {self.count - 1}")
+        index = int(index)  # a sampler's np.int64 and an int are one key
+        if not 0 <= index < len(self):
+            raise IndexError(f"got scene {index}, expected 0 to {len(self) - 1}")
         if index not in self._drawn:
-            scene = draw_scene(self.climate, self.seed, index, self.size)
-            self._drawn[index] = scene
+            self._drawn[index] = draw_scene(self.climate, self.seed, index, self.size)
         return self._drawn[index]
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The name of every scene, without drawing it."""
-        return tuple(f"{self.climate}_{self.seed}_{i:05d}" for i in range(self.count))
 
 
 def field_images(count: int, size: int, seed: int) -> UInt8[np.ndarray, "N H W 3"]:
