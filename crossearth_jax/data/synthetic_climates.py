@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-Colour = tuple[float, float, float]
+Number = int | float  # palettes are written in whole numbers
+Colour = tuple[Number, Number, Number]
 
 
 @dataclass(frozen=True)
@@ -19,17 +20,17 @@ class Climate:
     water: tuple[Colour, ...]
     roofs: tuple[Colour, ...]
     road: tuple[Colour, ...]
-    parcel: tuple[float, float]
-    warp: float
-    furrow: float
-    period: float
-    crown: float
-    density: float  # share of the building plots that are built on
-    house: tuple[float, float]  # range of a house's sides
-    gabled: float  # share of roofs with two slopes
-    shadow: float  # length of a house's shadow
+    parcel: tuple[Number, Number]
+    warp: Number
+    furrow: Number
+    period: Number
+    crown: Number
+    density: Number  # share of the building plots that are built on
+    house: tuple[Number, Number]  # range of a house's sides
+    gabled: Number  # share of roofs with two slopes
+    shadow: Number  # length of a house's shadow
     tint: Colour  # light per channel, about 1
-    haze: float
+    haze: Number
     haze_colour: Colour
 
 
@@ -150,12 +151,12 @@ def season(rng: np.random.Generator, look: Climate) -> Climate:
         )[0]
         * 255
     )
-    rows = [tuple(row) for row in rgb.tolist()]
+    rows = tuple(tuple(row) for row in rgb.tolist())
     n, m = len(look.crops), len(look.roofs)
     return replace(
         look,
-        crops=tuple(rows[:n]),
-        roofs=tuple(rows[n : n + m]),
+        crops=rows[:n],
+        roofs=rows[n : n + m],
         canopy=rows[-3:-2],
         water=rows[-2:-1],
         road=rows[-1:],

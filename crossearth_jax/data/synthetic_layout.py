@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Float32
 
+from crossearth_jax.data.synthetic_climates import Number
+
 Plane = Float32[np.ndarray, "H W"]
 Vector = Float[np.ndarray, "2"]
 Mask = Bool[np.ndarray, "H W"]
@@ -25,7 +27,7 @@ def grid(size: int) -> tuple[Plane, Plane]:
     return x, y
 
 
-def smooth_noise(rng: np.random.Generator, size: int, cell: float) -> Plane:
+def smooth_noise(rng: np.random.Generator, size: int, cell: Number) -> Plane:
     """Noise in about [-1, 1] whose bumps are `cell` pixels wide, [H, W]."""
     n = max(2, round(size / cell) + 1)
     coarse = rng.uniform(-1, 1, (n, n)).astype(np.float32)
@@ -33,7 +35,7 @@ def smooth_noise(rng: np.random.Generator, size: int, cell: float) -> Plane:
 
 
 def rectangle(
-    centre: np.ndarray, heading: float, length: float, width: float
+    centre: np.ndarray, heading: Number, length: Number, width: Number
 ) -> Float[np.ndarray, "4 2"]:
     """Corners (x, y) of a box, round the outline, the long side along `heading`."""
     c, s = cos(heading), sin(heading)
@@ -53,10 +55,10 @@ class Curve:
     """A gently bending line: a sine around a straight axis through `centre`."""
 
     centre: Vector
-    angle: float
-    bend: float
-    wavelength: float
-    phase: float
+    angle: Number
+    bend: Number
+    wavelength: Number
+    phase: Number
 
     def coordinates(self, size: int) -> tuple[Plane, Plane]:
         """Distance along and signed distance across the curve, two planes [H, W]."""
@@ -70,7 +72,7 @@ class Curve:
         slope = self.bend * k * np.cos(turn)
         return along, (across - offset) / np.sqrt(1 + slope**2)
 
-    def at(self, along: float, across: float) -> tuple[Vector, float]:
+    def at(self, along: Number, across: Number) -> tuple[Vector, float]:
         """The point (x, y) beside the curve, and the heading of the curve there."""
         k = 2 * pi / self.wavelength
         turn = k * along + self.phase
@@ -87,8 +89,8 @@ class Road:
     """A strip along a curve; it begins at `start` (-inf crosses the scene)."""
 
     curve: Curve
-    half: float  # half the width
-    start: float
+    half: Number  # half the width
+    start: Number
     along: Plane
     across: Plane
     distance: Plane  # signed distance to the kerb
@@ -99,11 +101,11 @@ class House:
     """A rectangular footprint, its long axis along the road."""
 
     centre: Vector
-    heading: float
-    length: float
-    width: float
+    heading: Number
+    length: Number
+    width: Number
 
-    def outline(self, margin: float = 0) -> Float[np.ndarray, "4 2"]:
+    def outline(self, margin: Number = 0) -> Float[np.ndarray, "4 2"]:
         """Corners (x, y) in order, `margin` pixels outside the walls."""
         return rectangle(
             self.centre,
@@ -128,7 +130,7 @@ def lay_water(rng: np.random.Generator, size: int) -> Plane:
     return np.minimum.reduce([lake(rng, size, c, rng.uniform(25, 34)) for c in centres])
 
 
-def lake(rng: np.random.Generator, size: int, centre: np.ndarray, r: float) -> Plane:
+def lake(rng: np.random.Generator, size: int, centre: np.ndarray, r: Number) -> Plane:
     """Signed distance to the shore of a round body with an uneven rim, [H, W]."""
     x, y = grid(size)
     reach = np.hypot(x - np.float32(centre[0]), y - np.float32(centre[1]))
@@ -138,7 +140,7 @@ def lake(rng: np.random.Generator, size: int, centre: np.ndarray, r: float) -> P
 def lay_roads(rng: np.random.Generator, size: int) -> list[Road]:
     """A main road across the scene and side roads that leave it at right angles."""
 
-    def road(centre: np.ndarray, angle: float, half: float, start: float) -> Road:
+    def road(centre: np.ndarray, angle: Number, half: Number, start: Number) -> Road:
         bend, phase = rng.uniform(0, 5), rng.uniform(0, 2 * np.pi)
         curve = Curve(centre, angle, bend, 150, phase)
         along, across = curve.coordinates(size)
@@ -159,8 +161,8 @@ def lay_houses(
     rng: np.random.Generator,
     roads: list[Road],
     taken: Mask,
-    sides: tuple[float, float],
-    density: float,
+    sides: tuple[Number, Number],
+    density: Number,
 ) -> list[House]:
     """Houses on both sides of every road, two rows deep, where there is room.
 
@@ -187,7 +189,7 @@ def lay_houses(
 
 
 def _plots(
-    rng: np.random.Generator, road: Road, sides: tuple[float, float], size: int
+    rng: np.random.Generator, road: Road, sides: tuple[Number, Number], size: int
 ) -> Iterator[House]:
     for side in (-1, 1):
         along = max(-0.75 * size, road.start + 10)
@@ -196,12 +198,13 @@ def _plots(
             for row in range(2):
                 setback = road.half + 4 + (row + 0.5) * width + 6 * row
                 centre, heading = road.curve.at(along + length / 2, side * setback)
-                if 0 < centre.min() and centre.max() < size:
+                x, y = centre.tolist()
+                if 0 < x < size and 0 < y < size:
                     yield House(centre, heading, length, width)
             along += length + rng.uniform(5, 9)
 
 
-def footprints(houses: list[House], size: int, margin: float = 0) -> Mask:
+def footprints(houses: list[House], size: int, margin: Number = 0) -> Mask:
     """The ground under the houses and `margin` pixels around, [size, size]."""
     canvas = np.zeros((size, size), np.uint8)
     for house in houses:
