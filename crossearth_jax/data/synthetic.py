@@ -11,6 +11,9 @@ The climates carry the names of CASID's domains: subtropical monsoon (sub), temp
 monsoon (tem), temperate continental (tms) and tropical rainforest (trf).
 """
 
+import operator
+from typing import SupportsIndex
+
 import numpy as np
 from jaxtyping import UInt8
 
@@ -79,8 +82,8 @@ class SyntheticSource:
     def __len__(self) -> int:
         return len(self.names)
 
-    def __getitem__(self, index: int) -> Record:
-        index = int(index)  # a sampler's np.int64 and an int are one key
+    def __getitem__(self, index: SupportsIndex) -> Record:
+        index = operator.index(index)  # a sampler's np.int64 and an int are one key
         if not 0 <= index < len(self):
             raise IndexError(f"got scene {index}, expected 0 to {len(self) - 1}")
         if index not in self._drawn:
