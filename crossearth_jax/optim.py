@@ -24,8 +24,9 @@ def learning_rate(
     def schedule(count: jax.Array) -> jax.Array:
         span = max(warmup_steps - 1, 1)
         rise = warmup_factor + (1 - warmup_factor) * count / span
-        passed = (count - warmup_steps) / (decay_steps - warmup_steps - 1)
-        fall = (1 - jax.numpy.clip(passed, 0, 1)) ** power
+        # Whole steps are subtracted, so that float32 stays exact near the end.
+        left = (decay_steps - 1 - count) / (decay_steps - warmup_steps - 1)
+        fall = jax.numpy.clip(left, 0, 1) ** power
         return lr * jax.numpy.where(count < warmup_steps, rise, fall)
 
     return schedule

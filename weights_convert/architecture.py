@@ -154,7 +154,7 @@ def describe_model(config: ModelConfig) -> dict[str, Any]:
         "rank": config.rein_rank,
         "encoder_layers": config.encoder_layers,
         "decoder_layers": config.decoder_layers,
-        "heads × points": config.points,
+        "heads x points": config.points,
         "encoder_ffn": config.encoder_ffn,
         "decoder_ffn": config.decoder_ffn,
     }

@@ -45,7 +45,7 @@ def rein_rules() -> list[Rule]:
 
 
 def pixel_decoder_rules() -> list[Rule]:
-    """mmdet's MSDeformAttnPixelDecoder."""
+    """Layers of mmdet: MSDeformAttnPixelDecoder."""
     p, ours = "decode_head.pixel_decoder", "decoder.pixel_decoder"
     layer, our_layer = f"{p}.encoder.layers.{{i}}", f"{ours}.encoder.{{i}}"
     parts = "{part:sampling_offsets|attention_weights|value_proj|output_proj}"
@@ -95,7 +95,7 @@ def decoder_rules() -> list[Rule]:
 
 
 def _feed_forward(source: str, target: str) -> list[Rule]:
-    """mmcv's FFN."""
+    """The FFN of mmcv."""
     first, second = f"{source}.layers.0.0", f"{source}.layers.1"
     return [*linear(first, f"{target}.fc1"), *linear(second, f"{target}.fc2")]
 

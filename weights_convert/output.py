@@ -92,7 +92,8 @@ def check_target(
     target = Path(target)
     if target.suffix not in suffixes:
         raise ValueError(
-            f"got the target {target}, expected a name ending in {' or '.join(suffixes)}"
+            f"got the target {target}, expected a name that ends in "
+            f"{' or '.join(suffixes)}"
         )
     if any(target.exists() and target.samefile(file.path) for file in files):
         raise ValueError(f"got {target} as source and target: name another target")

@@ -170,7 +170,8 @@ def segmentation_terms(
     """Weighted loss terms of every prediction.
 
     The class loss is a weighted mean over all queries of the batch; mask and Dice
-    losses are means over all matched masks of the batch (at least one).
+    losses are means over all matched masks of the batch, in which the authors count
+    an image without any class as one mask.
 
     Args:
       class_logits: last column "no object".
@@ -189,7 +190,7 @@ def segmentation_terms(
         terms = jax.vmap(lambda c, m, y, p: _image_terms(c, m, y, p, loss))(
             classes, masks, label, points
         )
-        masks_matched = jnp.maximum(terms["count"].sum(), 1)
+        masks_matched = jnp.maximum(terms["count"], 1).sum()
         total = terms["class"].sum() / terms["weight"].sum()
         return {
             "class": loss.class_weight * total,

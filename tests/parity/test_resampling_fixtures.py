@@ -1,0 +1,18 @@
+"""Bicubic resizing of weights and positions against the authors' PyTorch."""
+
+from parity_fixtures import needs
+from parity_resampling import conversion_errors, runtime_errors
+
+pytestmark = needs("interp.npz")
+
+
+def test_conversion():
+    errors = conversion_errors()
+    assert len(errors) > 1
+    assert max(errors.values()) <= 1e-5, errors
+
+
+def test_positions_at_run_time():
+    errors = runtime_errors()
+    assert len(errors) > 1
+    assert max(errors.values()) <= 1e-5, errors
