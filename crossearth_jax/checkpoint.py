@@ -36,23 +36,31 @@ class Checkpoints:
     """The checkpoints of one run, newest last."""
 
     def __init__(self, workdir: Path, *, keep: int) -> None:
-        """Opens or creates `workdir/checkpoints`; broken saves are removed."""
-        self._manager = ocp.CheckpointManager(
-            (workdir / "checkpoints").absolute(),
-            options=ocp.CheckpointManagerOptions(
-                max_to_keep=keep, cleanup_tmp_directories=True
-            ),
+        """Opens `workdir/checkpoints` if it is there; broken saves are removed.
+
+        The first save creates it, so a run that fails before leaves nothing behind.
+        """
+        self._folder = (workdir / "checkpoints").absolute()
+        self._keep = keep
+        self._manager = self._open() if self._folder.is_dir() else None
+
+    def _open(self) -> ocp.CheckpointManager:
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=self._keep, cleanup_tmp_directories=True
         )
+        return ocp.CheckpointManager(self._folder, options=options)
 
     def latest(self) -> int | None:
         """Step of the newest checkpoint."""
-        return self._manager.latest_step()
+        return None if self._manager is None else self._manager.latest_step()
 
     def save(self, state: TrainState) -> None:
         """Saves in the background; a step is visible only when complete."""
         step = int(state.step)
-        if self._manager.latest_step() == step:
+        if self.latest() == step:
             return
+        if self._manager is None:
+            self._manager = self._open()
         if not self._manager.save(step, args=ocp.args.StandardSave(dotted(state))):
             raise RuntimeError(f"the checkpoint of step {step} was not saved")
 
@@ -65,7 +73,7 @@ class Checkpoints:
         step = self.latest()
         if step is None:
             raise ValueError(
-                f"got no checkpoint in {self._manager.directory}, expected one: train "
+                f"got no checkpoint in {self._folder}, expected one: train "
                 "first, or give the workdir of a finished run with --workdir"
             )
         wanted = {
@@ -76,15 +84,16 @@ class Checkpoints:
         _compare(
             {path: (tuple(x.shape), str(x.dtype)) for path, x in stored.items()},
             {path: (x.shape, str(x.dtype)) for path, x in wanted.items()},
-            f"checkpoint {self._manager.directory}/{step}",
+            f"checkpoint {self._folder}/{step}",
         )
         flat = self._manager.restore(step, args=ocp.args.StandardRestore(wanted))
         return undotted(flat, like)
 
     def close(self) -> None:
         """Waits until the last save is on disk."""
-        self._manager.wait_until_finished()
-        self._manager.close()
+        if self._manager is not None:
+            self._manager.wait_until_finished()
+            self._manager.close()
 
 
 def _compare(stored: dict, wanted: dict, what: str) -> None:

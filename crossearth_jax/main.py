@@ -52,9 +52,38 @@ def main(argv: Sequence[str]) -> None:
         sys.exit(f"error: {error}\n(--traceback shows where)")
 
 
+def parse_flags(argv: Sequence[str]) -> list[str]:
+    """Reads the command line; what does not fit ends in one line, no traceback."""
+    try:
+        rest = flags.FLAGS(argv)
+        if _CONFIG.value is not None:
+            _ = _CONFIG.value.name  # a configuration that was not found raises here
+        return rest
+    except (flags.Error, KeyError, AttributeError, TypeError, OSError) as error:
+        if "--traceback" in argv:
+            raise
+        sys.exit(f"error: {_flag_message(error, argv)}")
+
+
+def _flag_message(error: Exception, argv: Sequence[str]) -> str:
+    """What ml_collections and absl say, without their traces."""
+    if isinstance(error, OSError):
+        return f"--config: {str(error).splitlines()[-1].strip()}"
+    if isinstance(error, flags.Error):
+        # The message of an error in a configuration file is a whole traceback.
+        return [line for line in str(error).splitlines() if line.strip()][-1].strip()
+    if isinstance(error, TypeError):
+        return f"got --config.KEY.MORE where KEY holds a plain value ({error})"
+    while error.args and isinstance(error.args[0], Exception):
+        error = error.args[0]
+    name, *hint = str(error.args[0]).splitlines()
+    given = next((a for a in argv if name.strip("'") in a), "--config")
+    return " ".join([f"{given}: got an unknown configuration key {name}.", *hint])
+
+
 def start() -> None:
     """Entry of the module and of `crossearth train` and `crossearth eval`."""
-    app.run(main)
+    app.run(main, flags_parser=parse_flags)
 
 
 if __name__ == "__main__":

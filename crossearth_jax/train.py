@@ -2,6 +2,8 @@
 
 import json
 import os
+from contextlib import closing
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -56,40 +58,40 @@ def train(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     state = sharding.replicate(state, mesh)
     key = sharding.replicate(jax.random.key(config.train.seed), mesh)
 
-    # ---- resume -----------------------------------------------------------------
-    checkpoints = Checkpoints(workdir, keep=config.train.keep)
-    if checkpoints.latest() is not None:
-        state = checkpoints.restore(state)
-    start = int(state.step)
-    workdir.mkdir(parents=True, exist_ok=True)
-    write_config(config, workdir)
-    describe.announce(config, workdir, data, network, restyle, start)
+    with closing(Checkpoints(workdir, keep=config.train.keep)) as checkpoints:
+        # ---- resume -------------------------------------------------------------
+        if checkpoints.latest() is not None:
+            state = checkpoints.restore(state)
+        start = int(state.step)
+        batches = train_batches(
+            data.train,
+            build.build_augment(config),
+            batch_size=config.train.batch_size,
+            seed=config.train.seed,
+            start_step=start,
+            host_index=jax.process_index(),
+            host_count=jax.process_count(),
+            num_threads=config.data.threads,
+            num_workers=config.data.workers,
+        )
+        first = next(batches)  # unusable data stops here, before anything is written
+        workdir.mkdir(parents=True, exist_ok=True)
+        write_config(config, workdir)
+        describe.announce(config, workdir, data, network, restyle, start)
 
-    # ---- loop -------------------------------------------------------------------
-    batches = train_batches(
-        data.train,
-        build.build_augment(config),
-        batch_size=config.train.batch_size,
-        seed=config.train.seed,
-        start_step=start,
-        host_index=jax.process_index(),
-        host_count=jax.process_count(),
-        num_threads=config.data.threads,
-        num_workers=config.data.workers,
-    )
-    with RunLog(workdir, start, config.train.steps) as log:
-        for step in range(start, config.train.steps):
-            batch = sharding.shard_batch(next(batches), config.train.batch_size, mesh)
-            state, metrics = step_fn(state, frozen, batch, key)
-            if (step + 1) % config.train.log_every == 0 or step == start:
-                # The only wait for the device, and only on logged steps.
-                log.write(step + 1, jax.device_get(metrics), schedule(step))
-            if (step + 1) % config.train.checkpoint_every == 0:
-                checkpoints.save(state)
-            log.advance()
-    batches.close()
-    checkpoints.save(state)
-    checkpoints.close()
+        # ---- loop ---------------------------------------------------------------
+        with closing(batches), RunLog(workdir, start, config.train.steps) as log:
+            steps = range(start, config.train.steps)
+            for step, batch in zip(steps, chain([first], batches), strict=False):
+                batch = sharding.shard_batch(batch, config.train.batch_size, mesh)
+                state, metrics = step_fn(state, frozen, batch, key)
+                if (step + 1) % config.train.log_every == 0 or step == start:
+                    # The only wait for the device, and only on logged steps.
+                    log.write(step + 1, jax.device_get(metrics), schedule(step))
+                if (step + 1) % config.train.checkpoint_every == 0:
+                    checkpoints.save(state)
+                log.advance()
+        checkpoints.save(state)
 
     # ---- final evaluation ---------------------------------------------------------
     return score(config, workdir, data, network, state)
@@ -107,7 +109,8 @@ def evaluate_run(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     params = network.trainable
     state = TrainState(params, optimiser.init(params), jnp.zeros((), jnp.int32))
     state = sharding.replicate(state, sharding.make_mesh())
-    state = Checkpoints(workdir, keep=config.train.keep).restore(state)
+    with closing(Checkpoints(workdir, keep=config.train.keep)) as checkpoints:
+        state = checkpoints.restore(state)
     return score(config, workdir, data, network, state)
 
 
