@@ -1,0 +1,87 @@
+"""A training run of a tiny configuration, taken apart for tests."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jaxtyping import PyTree
+from ml_collections import ConfigDict
+from safetensors.numpy import save_file
+
+from crossearth_jax import build, sharding
+from crossearth_jax.checkpoint import dotted
+from crossearth_jax.data.pipeline import Batch, train_batches
+from crossearth_jax.models.crossearth import CrossEarth
+from crossearth_jax.train_step import TrainState, make_train_step
+
+NUM_CLASSES = 5
+
+
+@dataclasses.dataclass
+class Run:
+    """What `train` builds before its loop, placed on devices as there."""
+
+    network: build.Network
+    optimiser: optax.GradientTransformation
+    step_fn: Callable
+    state: TrainState
+    frozen: dict
+    key: jax.Array
+
+
+def make_run(config: ConfigDict) -> Run:
+    mesh = sharding.make_mesh()
+    network = build.build_network(config, NUM_CLASSES)
+    optimiser = build.build_optimiser(config, network, build.build_schedule(config))
+    restyle = build.build_restyle(config)
+    graph, restyle_state = nnx.split(restyle) if restyle else (None, {})
+    step_fn = make_train_step(
+        network.graph, graph, optimiser, build.build_objective(config)
+    )
+    opt_state = jax.jit(optimiser.init)(network.trainable)
+    state = TrainState(network.trainable, opt_state, jnp.zeros((), jnp.int32))
+    frozen = {"model": network.frozen, "restyle": restyle_state}
+    return Run(
+        network,
+        optimiser,
+        step_fn,
+        sharding.replicate(state, mesh),
+        sharding.replicate(frozen, mesh),
+        sharding.replicate(jax.random.key(0), mesh),
+    )
+
+
+def device_batches(config: ConfigDict) -> Iterator[Batch]:
+    mesh, size = sharding.make_mesh(), config.train.batch_size
+    augment, source = build.build_augment(config), build.build_data(config).train
+    for batch in train_batches(source, augment, batch_size=size, seed=0):
+        yield sharding.shard_batch(batch, size, mesh)
+
+
+def abstract_model(config: ConfigDict, num_classes: int = NUM_CLASSES) -> CrossEarth:
+    """The model's structure; takes no memory."""
+    sizes = build._model_config(config, num_classes, {})
+    return nnx.eval_shape(lambda: CrossEarth(sizes, rngs=nnx.Rngs(0)))
+
+
+def random_like(tree: PyTree, seed: int = 0) -> PyTree:
+    """Small random float32 arrays of the shapes of a tree."""
+    rng = np.random.default_rng(seed)
+
+    def draw(x: jax.ShapeDtypeStruct) -> np.ndarray:
+        return rng.normal(0, 0.1, x.shape).astype(np.float32)
+
+    return jax.tree.map(draw, tree)
+
+
+def write_backbone(config: ConfigDict, path: Path) -> dict[str, np.ndarray]:
+    """Random weights of the backbone as the converter stores them."""
+    params = nnx.to_pure_dict(nnx.state(abstract_model(config)))
+    weights = dotted({"backbone": random_like(params["backbone"])})
+    save_file({k: np.ascontiguousarray(v) for k, v in weights.items()}, path)
+    return weights
