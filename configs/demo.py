@@ -31,6 +31,7 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.backbone.patch_size = 8
     config.backbone.trainable = True
     config.backbone.layer_scale = 0.1
+    config.backbone.remat = False
     config.rein.num_tokens = 16
     config.decoder.width = 64
     config.decoder.encoder_layers = 1

@@ -33,6 +33,7 @@ def get_config(size: str = "large") -> ConfigDict:
     config.backbone.variant = "vit_tiny"
     config.backbone.trainable = True
     config.backbone.layer_scale = 0.1
+    config.backbone.remat = False
     config.rein.num_tokens = 32
     config.decoder.width = 64
     config.decoder.encoder_layers = 2
