@@ -8,11 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from absl import logging
 from flax import nnx
 from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
-from crossearth_jax.checkpoint import fill, read_weights
+from crossearth_jax.checkpoint import fill, read_weights, start_from
 from crossearth_jax.data.datasets import (
     CASID,
     ClassSet,
@@ -189,7 +190,9 @@ def build_network(config: ConfigDict, num_classes: int) -> Network:
       ValueError: the backbone is frozen but has no weights, or they do not fit.
     """
     backbone, dtype = config.backbone, _dtype(config.precision)
-    if not backbone.weights and not backbone.trainable:
+    init = read_weights(config.train.init)[0] if config.train.init else {}
+    frozen_init = {k: v for k, v in init.items() if k.startswith("backbone.")}
+    if not backbone.weights and not frozen_init and not backbone.trainable:
         raise ValueError(
             "got a frozen backbone without weights: convert DINOv2 with `python -m "
             "weights_convert dinov2 dinov2_vitl14_pretrain.pth dinov2_vitl16."
@@ -198,7 +201,7 @@ def build_network(config: ConfigDict, num_classes: int) -> Network:
             "safetensors, or train it from scratch with "
             "--config.backbone.trainable=True"
         )
-    weights = read_weights(backbone.weights)[0] if backbone.weights else {}
+    weights = read_weights(backbone.weights)[0] if backbone.weights else frozen_init
     sizes = _model_config(config, num_classes, weights)
 
     def create() -> CrossEarth:
@@ -214,6 +217,13 @@ def build_network(config: ConfigDict, num_classes: int) -> Network:
     params = jax.jit(lambda: nnx.to_pure_dict(nnx.state(create())))()
     if weights:
         params = fill(params, weights, "backbone")
+    if init:
+        params, initial = start_from(params, init)
+        logging.info(
+            "train.init %s; at their initial values: %s",
+            config.train.init,
+            ", ".join(initial) or "none",
+        )
     mask = trainable_mask(params, train_backbone=backbone.trainable)
     trainable, frozen = partition(params, mask)
     frozen = jax.tree.map(lambda x: jnp.asarray(x, dtype), frozen)

@@ -96,6 +96,35 @@ class Checkpoints:
             self._manager.close()
 
 
+def read_parameters(workdir: Path) -> tuple[int, dict[str, np.ndarray]]:
+    """The trained parameters of a run's newest checkpoint, whatever its architecture.
+
+    Returns:
+      The step, and arrays under dotted paths.
+
+    Raises:
+      ValueError: there is no checkpoint.
+    """
+    if not (workdir / "checkpoints").is_dir():
+        raise ValueError(f"got {workdir} without checkpoints, expected a run's workdir")
+    with ocp.CheckpointManager((workdir / "checkpoints").absolute()) as manager:
+        if (step := manager.latest_step()) is None:
+            raise ValueError(f"got no checkpoint in {workdir}: train first")
+        stored = manager.item_metadata(step)
+        on_host = ocp.RestoreArgs(restore_type=np.ndarray)
+        prefix = "params."
+        names = [path for path in stored if path.startswith(prefix)]
+        restored = manager.restore(
+            step,
+            args=ocp.args.PyTreeRestore(
+                item=dict.fromkeys(names, 0),
+                restore_args=dict.fromkeys(names, on_host),
+                partial_restore=True,
+            ),
+        )
+    return step, {name.removeprefix(prefix): restored[name] for name in names}
+
+
 def _compare(stored: dict, wanted: dict, what: str) -> None:
     """Raises if paths, shapes or types differ; Orbax would cast silently."""
     if stored == wanted:
@@ -159,7 +188,7 @@ def fill(params: PyTree, weights: Mapping[str, np.ndarray], prefix: str) -> PyTr
       ValueError: names or shapes differ.
     """
     part = dotted({prefix: params[prefix]})
-    given = {k: v for k, v in weights.items() if k.startswith(prefix + ".")}
+    given = {k: v for k, v in weights.items() if f"{k}.".startswith(prefix + ".")}
     _compare(
         {k: v.shape for k, v in given.items()},
         {k: v.shape for k, v in part.items()},
@@ -168,3 +197,36 @@ def fill(params: PyTree, weights: Mapping[str, np.ndarray], prefix: str) -> PyTr
     filled = undotted(given, {prefix: params[prefix]})
     flat = traverse_util.flatten_dict(params) | traverse_util.flatten_dict(filled)
     return traverse_util.unflatten_dict(flat)
+
+
+# What the released checkpoints lack: the authors never published its training.
+_UNRELEASED = ("gse", "injectors", "mim_decoder", "prompt")
+
+
+def start_from(
+    params: PyTree, weights: Mapping[str, np.ndarray]
+) -> tuple[PyTree, list[str]]:
+    """Puts converted weights into everything but the backbone, strictly.
+
+    Args:
+      params: the whole model's parameters.
+      weights: arrays under dotted paths; `backbone.*` and what the converter carries
+        along for PyTorch (`torch.*`) are passed over.
+
+    Returns:
+      The parameters, and the paths of GSE, Injectors and MIM that the weights lack
+      and that stay as they are.
+
+    Raises:
+      ValueError: a part is unknown, or names or shapes differ.
+    """
+    given = {path.split(".")[0] for path in weights} - {"backbone", "torch"}
+    if unknown := given - params.keys():
+        raise ValueError(
+            f"got weights for {sorted(unknown)}, which this configuration has not: "
+            "turn these parts on or convert other weights"
+        )
+    initial = [part for part in _UNRELEASED if part in params and part not in given]
+    for part in params.keys() - {"backbone", *initial}:
+        params = fill(params, weights, part)
+    return params, [*dotted({part: params[part] for part in initial})]

@@ -98,7 +98,7 @@ def train(config: ConfigDict, workdir: Path) -> dict[str, Any]:
 
 
 def evaluate_run(config: ConfigDict, workdir: Path) -> dict[str, Any]:
-    """Scores every domain with the newest checkpoint of a workdir.
+    """Scores every domain with the newest checkpoint, or without one `train.init`.
 
     Raises:
       ValueError: there is no checkpoint, or it belongs to another architecture.
@@ -110,7 +110,8 @@ def evaluate_run(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     state = TrainState(params, optimiser.init(params), jnp.zeros((), jnp.int32))
     state = sharding.replicate(state, sharding.make_mesh())
     with closing(Checkpoints(workdir, keep=config.train.keep)) as checkpoints:
-        state = checkpoints.restore(state)
+        if checkpoints.latest() is not None or not config.train.init:
+            state = checkpoints.restore(state)
     return score(config, workdir, data, network, state)
 
 

@@ -58,7 +58,7 @@ DTYPES: dict[str, np.dtype] = {
 }
 """PyTorch's names of the element types that NumPy (with `ml_dtypes`) can hold."""
 
-_STORAGE_TYPES = {
+STORAGE_TYPES = {
     "DoubleStorage": "float64",
     "FloatStorage": "float32",
     "HalfStorage": "float16",
@@ -73,6 +73,7 @@ _STORAGE_TYPES = {
     "BoolStorage": "bool",
     "UntypedStorage": "uint8",
 }
+"""Element type of each of PyTorch's storage classes."""
 
 # Classes whose objects mmengine, mmcv and training scripts leave beside the weights.
 _FOREIGN = """
@@ -206,7 +207,7 @@ def _known_names(archive: _Archive) -> dict[str, object]:
     foreign = _FOREIGN.strip().splitlines()
     known: dict[str, object] = {name: inert(name) for name in foreign}
     known |= {f"torch {name}": dtype for name, dtype in DTYPES.items()}
-    known |= {f"torch {n}": DTYPES[kind] for n, kind in _STORAGE_TYPES.items()}
+    known |= {f"torch {n}": DTYPES[kind] for n, kind in STORAGE_TYPES.items()}
     builders = {
         "torch._utils _rebuild_tensor": tensor_v2,
         "torch._utils _rebuild_tensor_v2": tensor_v2,
