@@ -178,6 +178,9 @@ def _train() -> ConfigDict:
             "steps": 30_000,
             "batch_size": 1,  # over all devices and hosts
             "seed": 42,
+            # Converted CrossEarth or Rein weights to start from, or to score with
+            # --mode eval where the workdir has no checkpoint.
+            "init": placeholder(str),
             "log_every": 50,
             "checkpoint_every": 1_000,
             "keep": 2,  # newest checkpoints kept
