@@ -5,12 +5,17 @@ tensor of ours is filled exactly once.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
 
 import numpy as np
 
 from crossearth_jax.earth_style.statistics import EarthStatistics
 from crossearth_jax.earth_style.weights import check_shapes, state_shapes
+from weights_convert.lazy_tensor import LazyTensor
+from weights_convert.output import Converted, write
+from weights_convert.sources import WeightFile, open_weights
 
 # Counters of training steps that PyTorch's batch norm keeps; nothing reads them.
 DROPPED = re.compile(r".*\.bn\.num_batches_tracked")
@@ -39,6 +44,68 @@ _WIDTHS = {
     "predictor": "Conv2d_1a_3x3.conv.weight",
     "transfer": "layers.0.conv.weight",
 }
+
+# What tells the tables of the release apart.
+_SIGNS = {**_WIDTHS, "embeddings": "pbn_embedding_mean"}
+
+
+def style(
+    source: str | Path, target: str | Path, *, allow_unused: Sequence[str] = ()
+) -> Converted:
+    """Converts the style-augmentation release to a file for `style.weights`.
+
+    Where the release's embeddings are among the sources, their statistics are written
+    beside it, to `…_statistics.npz`, for `style.statistics`.
+
+    Args:
+      source: one file with both networks, or the folder of the release's files.
+      target: the .safetensors file to write.
+      allow_unused: globs of source tensors that may stay unused.
+
+    Raises:
+      ValueError: see `open_weights` and `convert_style`; or a network is missing.
+    """
+    source, target = Path(source), Path(target)
+    paths = sorted(source.glob("*.pth")) if source.is_dir() else [source]
+    files = [open_weights(path) for path in paths]
+    tables: dict[str, dict[str, np.ndarray]] = {}
+    for tensors in (table for file in files for table in _tables(file)):
+        name = next((n for n, sign in _SIGNS.items() if sign in tensors), None)
+        if name is None or name in tables:
+            raise ValueError(
+                f"{source}: got the tensors {list(tensors)[:3]} …, expected each table "
+                "of the style-augmentation release once"
+            )
+        tables[name] = {
+            key: tensor.read()
+            for key, tensor in tensors.items()
+            if not any(fnmatchcase(key, glob) for glob in allow_unused)
+        }
+    if missing := _WIDTHS.keys() - tables.keys():
+        raise ValueError(f"{source}: got no {' and no '.join(sorted(missing))} network")
+    arrays = convert_style(tables["transfer"], tables["predictor"])
+    facts = {"format": "style-augmentation release", "statistics": "not in the source"}
+    lazy = {key: LazyTensor.of(array) for key, array in arrays.items()}
+    if "embeddings" in tables:
+        beside = target.with_name(f"{target.stem}_statistics.npz")
+        convert_embedding_statistics(tables["embeddings"]).save(beside)
+        facts["statistics"] = beside.name
+    options = {"allow_unused": [*allow_unused]}
+    return write(target, Converted(lazy, facts), "style", files, options)
+
+
+def _tables(file: WeightFile) -> list[dict[str, LazyTensor]]:
+    """The tables of one file; several have their names before their tensors' names."""
+    if len(file.wrapper) < 2:
+        return [file.tensors]
+    return [
+        {
+            key.removeprefix(f"{name}."): tensor
+            for key, tensor in file.tensors.items()
+            if key.startswith(f"{name}.")
+        }
+        for name in file.wrapper
+    ]
 
 
 def convert_style(

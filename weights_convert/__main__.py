@@ -1,0 +1,106 @@
+"""`python -m weights_convert KIND SRC DST [options]`: weights in and out.
+
+Errors are one message on standard error and exit code 1.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from weights_convert.crossearth import crossearth, mmseg_rules, rein
+from weights_convert.dinov2 import detect, dinov2
+from weights_convert.inspect_file import inspect, table
+from weights_convert.mapping import Rule
+from weights_convert.output import Converted
+from weights_convert.sources import open_weights
+from weights_convert.style import style
+from weights_convert.to_torch import mmseg_rules_back, to_torch
+
+_HELP = {
+    "dinov2": "DINOv2 of torch-hub, Hugging Face, timm or the authors",
+    "crossearth": "a released CrossEarth checkpoint (mmseg)",
+    "rein": "a released Rein checkpoint on DINOv2 (mmseg)",
+    "style": "the style-augmentation release: a file, or its folder",
+    "to-torch": "a run's workdir or converted weights, to mmseg's names",
+    "inspect": "lists what a file holds and where it would go",
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    whole = argparse.ArgumentParser(prog="weights_convert", description=__doc__)
+    kinds = whole.add_subparsers(dest="kind", metavar="KIND", required=True)
+    for kind, text in _HELP.items():
+        one = kinds.add_parser(kind, help=text, description=text)
+        one.add_argument("source", metavar="SRC", type=Path)
+        if kind == "inspect":
+            continue
+        one.add_argument("target", metavar="DST", type=Path)
+        one.add_argument(
+            "--allow-unused",
+            metavar="PATTERN",
+            action="append",
+            default=[],
+            help="source tensors that may stay unused, e.g. 'head.*'; repeatable",
+        )
+        if kind == "dinov2":
+            one.add_argument("--crop", type=int, default=512, help="pixels, e.g. 1024")
+            one.add_argument("--patch", type=int, default=16, help="pixels")
+        if kind in ("crossearth", "rein", "to-torch"):
+            one.add_argument(
+                "--backbone", type=Path, help="DINOv2 converted by `dinov2`"
+            )
+    return whole
+
+
+def guess_rules(path: Path) -> list[Rule]:
+    """The mapping table that a file's names belong to; none if they are strange."""
+    keys = {key: t.shape for key, t in open_weights(path).tensors.items()}
+    if any(key.startswith("decode_head.") for key in keys):
+        return mmseg_rules()
+    if any(key.startswith(("decoder.", "backbone.blocks.0.norm1.sc")) for key in keys):
+        return mmseg_rules_back()
+    try:
+        return detect(keys).rules
+    except ValueError:
+        return []
+
+
+def run(arguments: argparse.Namespace) -> str:
+    """Does what the command line says; returns what to tell the user."""
+    options = vars(arguments).copy()
+    kind, source = options.pop("kind"), options.pop("source")
+    if kind == "inspect":
+        return table(inspect(source, guess_rules(source)))
+    functions = {
+        "dinov2": dinov2,
+        "crossearth": crossearth,
+        "rein": rein,
+        "style": style,
+        "to-torch": to_torch,
+    }
+    target = options.pop("target")
+    return summary(functions[kind](source, target, **options), target)
+
+
+def summary(converted: Converted, target: Path) -> str:
+    """What was found and written."""
+    lines = [f"{name}: {fact}" for name, fact in converted.facts.items()]
+    size = sum(tensor.nbytes for tensor in converted.tensors.values())
+    return "\n".join(
+        [*lines, f"wrote {len(converted.tensors)} tensors, {size:,} bytes: {target}"]
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point."""
+    arguments = parser().parse_args(argv)
+    try:
+        print(run(arguments))
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()
