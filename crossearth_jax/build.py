@@ -227,7 +227,9 @@ def build_network(config: ConfigDict, num_classes: int) -> Network:
     mask = trainable_mask(params, train_backbone=backbone.trainable)
     trainable, frozen = partition(params, mask)
     frozen = jax.tree.map(lambda x: jnp.asarray(x, dtype), frozen)
-    trainable = jax.tree.map(jnp.asarray, trainable)
+    # With the type named, constants lose their weak type, which a step does not keep:
+    # it would be compiled again for the second step, and for the third.
+    trainable = jax.tree.map(lambda x: jnp.asarray(x, x.dtype), trainable)
     return Network(nnx.graphdef(model), trainable, frozen, model)
 
 
