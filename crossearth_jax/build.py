@@ -219,7 +219,7 @@ def build_network(config: ConfigDict, num_classes: int) -> Network:
         params = fill(params, weights, "backbone")
     if init:
         params, initial = start_from(params, init)
-        logging.info(
+        logging.warning(
             "train.init %s; at their initial values: %s",
             config.train.init,
             ", ".join(initial) or "none",

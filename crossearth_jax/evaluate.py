@@ -9,7 +9,6 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,14 +22,13 @@ from rich.progress import Progress
 
 from crossearth_jax.data.classes import ClassSet
 from crossearth_jax.data.datasets import Record, Source
+from crossearth_jax.data.pipeline import eval_records
 from crossearth_jax.metrics import confusion_matrix, scores
 from crossearth_jax.normalise import normalise
 from crossearth_jax.report.pictures import Example, domain_picture
 from crossearth_jax.sliding import ScoreFn, stream_scores
 
 Role = Literal["source", "unseen"]
-READERS = 2  # threads that decode ahead; image libraries release the GIL
-READ_AHEAD = 8  # records
 SECONDS_BETWEEN_LINES = 10.0  # of progress, where no bar can be drawn
 
 
@@ -163,7 +161,7 @@ def evaluate_domain(
     images = 0
 
     def valid_images() -> Iterator[np.ndarray]:
-        for index, record in enumerate(_read_ahead(source)):
+        for index, record in enumerate(eval_records(source)):
             if record.valid:
                 scored.append((index, record))
                 yield np.asarray(normalise(_resized(record.image, resize_to)))
@@ -259,18 +257,6 @@ def _resized(values: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
     height, width = size
     resized = cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR)
     return resized.reshape(height, width, values.shape[2])  # cv2 drops a single K
-
-
-def _read_ahead(source: Source) -> Iterator[Record]:
-    """The records in order, decoded by threads while the device computes."""
-    with ThreadPoolExecutor(READERS) as pool:
-        futures = deque()
-        for index in range(len(source)):
-            futures.append(pool.submit(source.__getitem__, index))
-            if len(futures) == READ_AHEAD:
-                yield futures.popleft().result()
-        while futures:
-            yield futures.popleft().result()
 
 
 @contextmanager

@@ -9,8 +9,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 from absl import logging
 from flax import nnx
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from crossearth_jax import build, describe, sharding
@@ -53,9 +55,7 @@ def train(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     )
     frozen = {"model": network.frozen, "restyle": restyle_state}
     frozen = sharding.replicate(frozen, mesh)
-    params = network.trainable
-    state = TrainState(params, optimiser.init(params), jnp.zeros((), jnp.int32))
-    state = sharding.replicate(state, mesh)
+    state = initial_state(network, optimiser, mesh)
     key = sharding.replicate(jax.random.key(config.train.seed), mesh)
 
     with closing(Checkpoints(workdir, keep=config.train.keep)) as checkpoints:
@@ -97,6 +97,15 @@ def train(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     return score(config, workdir, data, network, state)
 
 
+def initial_state(
+    network: build.Network, optimiser: optax.GradientTransformation, mesh: Mesh
+) -> TrainState:
+    """The state before the first step, on every device."""
+    params = network.trainable
+    state = TrainState(params, optimiser.init(params), jnp.zeros((), jnp.int32))
+    return sharding.replicate(state, mesh)
+
+
 def evaluate_run(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     """Scores every domain with the newest checkpoint, or without one `train.init`.
 
@@ -106,9 +115,7 @@ def evaluate_run(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     data = build.build_data(config)
     network = build.build_network(config, len(data.classes.names))
     optimiser = build.build_optimiser(config, network, build.build_schedule(config))
-    params = network.trainable
-    state = TrainState(params, optimiser.init(params), jnp.zeros((), jnp.int32))
-    state = sharding.replicate(state, sharding.make_mesh())
+    state = initial_state(network, optimiser, sharding.make_mesh())
     with closing(Checkpoints(workdir, keep=config.train.keep)) as checkpoints:
         if checkpoints.latest() is not None or not config.train.init:
             state = checkpoints.restore(state)
