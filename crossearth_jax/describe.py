@@ -35,7 +35,7 @@ def announce(
             f"{d.name} ({d.role}, {len(d.source)})" for d in data.domains
         )
         or "none",
-        "Earth style": restyle.description.removeprefix("Earth style: ") if restyle else "off",
+        "Earth style": _style(restyle),
         "backbone": _backbone(config),
         "steps": f"{start} of {config.train.steps} done"
         if start
@@ -44,6 +44,10 @@ def announce(
     }
     for name, fact in facts.items():
         console.print(f"[bold]{name:>15}[/]  {fact}", soft_wrap=True)
+
+
+def _style(restyle: nnx.Module | None) -> str:
+    return restyle.description.removeprefix("Earth style: ") if restyle else "off"
 
 
 def _backbone(config: ConfigDict) -> str:
