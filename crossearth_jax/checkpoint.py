@@ -48,7 +48,11 @@ class Checkpoints:
         options = ocp.CheckpointManagerOptions(
             max_to_keep=self._keep, cleanup_tmp_directories=True
         )
-        return ocp.CheckpointManager(self._folder, options=options)
+        # A handler by name: without one, a new process cannot read the metadata.
+        handler = ocp.StandardCheckpointHandler()
+        return ocp.CheckpointManager(
+            self._folder, options=options, item_handlers=handler
+        )
 
     def latest(self) -> int | None:
         """Step of the newest checkpoint."""
@@ -76,6 +80,7 @@ class Checkpoints:
                 f"got no checkpoint in {self._folder}, expected one: train "
                 "first, or give the workdir of a finished run with --workdir"
             )
+        self._manager.wait_until_finished()
         wanted = {
             path: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding)
             for path, x in dotted(like).items()
@@ -107,7 +112,10 @@ def read_parameters(workdir: Path) -> tuple[int, dict[str, np.ndarray]]:
     """
     if not (workdir / "checkpoints").is_dir():
         raise ValueError(f"got {workdir} without checkpoints, expected a run's workdir")
-    with ocp.CheckpointManager((workdir / "checkpoints").absolute()) as manager:
+    with ocp.CheckpointManager(
+        (workdir / "checkpoints").absolute(),
+        item_handlers=ocp.PyTreeCheckpointHandler(),
+    ) as manager:
         if (step := manager.latest_step()) is None:
             raise ValueError(f"got no checkpoint in {workdir}: train first")
         stored = manager.item_metadata(step)
