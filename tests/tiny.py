@@ -22,6 +22,7 @@ def get_config() -> ConfigDict:
     config.backbone.taps = (0, 1, 2, 3)
     config.backbone.layer_scale = 0.1
     config.backbone.trainable = True
+    config.backbone.remat = False
     config.rein.num_tokens = 8
     config.rein.rank = 4
     config.decoder.width = 16

@@ -1,0 +1,181 @@
+"""Checkpoints and weight files: exact round trips, strict checks, clear errors."""
+
+import json
+from contextlib import closing
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from crossearth_jax.checkpoint import (
+    Checkpoints,
+    dotted,
+    fill,
+    read_parameters,
+    read_weights,
+    undotted,
+)
+from crossearth_jax.train_step import TrainState
+
+
+def state(step=0, *, seed=0, width=3, dtype=np.float32, extra=False):
+    rng = np.random.default_rng(seed)
+    params = {
+        "a": {0: rng.normal(size=(2, width)), 1: rng.normal(size=2)},
+        "b": rng.normal(size=5),
+    }
+    if extra:
+        params["new"] = np.ones(1)
+    params = jax.tree.map(lambda x: jnp.asarray(x, dtype), params)
+    moments = (jax.tree.map(lambda x: x * 2, params), jnp.asarray(7, jnp.int32))
+    return TrainState(params, moments, jnp.asarray(step, jnp.int32))
+
+
+def opened(folder, keep=2):
+    return closing(Checkpoints(folder, keep=keep))
+
+
+def test_dotted_paths_are_unique_and_undone():
+    tree = state(3)
+    flat = dotted(tree)
+    assert {"params.a.0", "params.a.1", "params.b", "step"} <= flat.keys()
+    assert len(flat) == len(jax.tree.leaves(tree))
+    back = undotted(dict(reversed(flat.items())), tree)
+    assert jax.tree.structure(back) == jax.tree.structure(tree)
+    assert all(jax.tree.leaves(jax.tree.map(lambda x, y: x is y, back, tree)))
+
+
+def test_save_and_restore_keep_every_bit(tmp_path):
+    saved = state(5, seed=1)
+    with opened(tmp_path) as checkpoints:
+        checkpoints.save(saved)
+    with opened(tmp_path) as checkpoints:
+        assert checkpoints.latest() == 5
+        restored = checkpoints.restore(state())
+    for path, x in dotted(saved).items():
+        got = dotted(restored)[path]
+        assert (got.dtype, got.tobytes()) == (x.dtype, x.tobytes()), path
+    assert restored.params["a"][0].sharding == saved.params["a"][0].sharding
+
+
+def test_newest_checkpoints_are_kept(tmp_path):
+    with opened(tmp_path, keep=2) as checkpoints:
+        for step in (1, 2, 3):
+            checkpoints.save(state(step, seed=step))
+        checkpoints.save(state(3, seed=9))  # the same step again changes nothing
+    with opened(tmp_path) as checkpoints:
+        restored = checkpoints.restore(state())
+    assert int(restored.step) == 3
+    expected = state(3, seed=3).params["b"]
+    assert np.array_equal(restored.params["b"], expected)
+    steps = {p.name for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit()}
+    assert steps == {"2", "3"}
+
+
+def test_looking_for_a_checkpoint_writes_nothing(tmp_path):
+    with opened(tmp_path / "run") as checkpoints:
+        assert checkpoints.latest() is None
+        with pytest.raises(ValueError, match=r"got no checkpoint in .*run/checkpoints"):
+            checkpoints.restore(state())
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_broken_save_is_cleaned_up_and_ignored(tmp_path):
+    with opened(tmp_path) as checkpoints:
+        checkpoints.save(state(1))
+    half = tmp_path / "checkpoints" / "2.orbax-checkpoint-tmp"
+    half.mkdir()
+    (half / "data").write_text("half")
+    with opened(tmp_path) as checkpoints:
+        assert checkpoints.latest() == 1
+    assert not half.exists()
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"width": 4}, r"params\.a\.0: \(\(2, 3\), 'float32'\) in the checkpoint"),
+        ({"dtype": np.float16}, r"'float32'\) in the checkpoint, .*'float16'"),
+        ({"extra": True}, r"params\.new: only in the model"),
+    ],
+)
+def test_another_architecture_is_an_error_that_names_arrays(tmp_path, other, message):
+    with opened(tmp_path) as checkpoints:
+        checkpoints.save(state(1))
+        with pytest.raises(ValueError, match=message) as error:
+            checkpoints.restore(state(**other))
+    assert "another architecture" in str(error.value)
+    assert "--workdir" in str(error.value)
+    assert len(str(error.value).splitlines()) < 12
+
+
+# ---- converted weights --------------------------------------------------------------
+
+
+def test_weights_are_read_with_their_provenance(tmp_path):
+    path = tmp_path / "vit.safetensors"
+    arrays = {"backbone.x": np.arange(6, dtype=np.float32).reshape(2, 3)}
+    save_file(arrays, path, {"source": json.dumps({"sha256": "ab"}), "note": "plain"})
+    weights, provenance = read_weights(path)
+    assert np.array_equal(weights["backbone.x"], arrays["backbone.x"])
+    assert provenance == {"source": {"sha256": "ab"}, "note": "plain"}
+
+
+@pytest.mark.parametrize("name", ["missing.safetensors", "vit.pth"])
+def test_weights_that_are_no_safetensors_file_name_the_converter(tmp_path, name):
+    (tmp_path / "vit.pth").write_bytes(b"PK")
+    with pytest.raises(ValueError, match="python -m weights_convert dinov2") as error:
+        read_weights(tmp_path / name)
+    assert str(tmp_path / name) in str(error.value)
+
+
+def test_cut_weights_are_an_error(tmp_path):
+    path = tmp_path / "vit.safetensors"
+    save_file({"backbone.x": np.ones(1000, np.float32)}, path)
+    whole = path.read_bytes()
+    for size in (0, 5, 40, len(whole) - 4):
+        path.write_bytes(whole[:size])
+        with pytest.raises(ValueError, match=r"damaged weights file .*vit\.saf"):
+            read_weights(path)
+
+
+PARAMS = {
+    "backbone": {"a": np.zeros(2), "c": {0: np.zeros((2, 3))}},
+    "rein": np.ones(1),
+}
+WEIGHTS = {"backbone.a": np.full(2, 5.0), "backbone.c.0": np.full((2, 3), 6.0)}
+
+
+def test_fill_replaces_exactly_the_part_it_is_given():
+    filled = fill(PARAMS, WEIGHTS | {"decoder.x": np.zeros(1)}, "backbone")
+    assert jax.tree.structure(filled) == jax.tree.structure(PARAMS)
+    assert filled["backbone"]["a"] is WEIGHTS["backbone.a"]
+    assert filled["backbone"]["c"][0] is WEIGHTS["backbone.c.0"]
+    assert filled["rein"] is PARAMS["rein"]
+    assert not PARAMS["backbone"]["a"].any()
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"backbone.a": np.zeros(2)}, r"backbone\.c\.0: only in the model"),
+        (WEIGHTS | {"backbone.d": np.zeros(1)}, r"backbone\.d: only in the"),
+        (WEIGHTS | {"backbone.a": np.zeros(3)}, r"backbone\.a: \(3,\) in the"),
+        ({}, "2 arrays differ"),
+    ],
+)
+def test_fill_is_strict(weights, message):
+    with pytest.raises(ValueError, match=message):
+        fill(PARAMS, weights, "backbone")
+
+
+def test_parameters_are_read_without_knowing_the_architecture(tmp_path):
+    with opened(tmp_path) as checkpoints:
+        checkpoints.save(state(4, seed=2))
+    step, params = read_parameters(tmp_path)
+    wanted = dotted(state(seed=2).params)
+    assert step == 4
+    assert params.keys() == wanted.keys()
+    assert all(np.array_equal(params[path], wanted[path]) for path in wanted)
