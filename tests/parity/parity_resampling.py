@@ -35,8 +35,10 @@ def runtime_errors():
         prefix, _, size = key.rpartition("_")
         if not key.startswith("runtime") or key in stored:
             continue
-        grid = prefix.removeprefix("runtime").removesuffix("_pos") or "8"
-        positions = stored[f"runtime_pos_in_{grid}x{grid}"]
+        # "runtime32_pos" starts from the 32×32 grid, "runtime_pos" from the first one.
+        grid = prefix.removeprefix("runtime").removesuffix("_pos")
+        first = next(iter(stored))
+        positions = stored[f"runtime_pos_in_{grid}x{grid}" if grid else first]
         height, width = (int(n) // PATCH for n in size.split("x"))
         got = resize_positions(jnp.asarray(positions[1:]), height, width)
         got = np.concatenate([positions[:1], got])
