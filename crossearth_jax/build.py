@@ -10,6 +10,7 @@ import numpy as np
 import optax
 from absl import logging
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
@@ -233,7 +234,7 @@ def build_network(config: ConfigDict, num_classes: int) -> Network:
     return Network(nnx.graphdef(model), trainable, frozen, model)
 
 
-def _dtype(precision: str) -> jnp.dtype:
+def _dtype(precision: str) -> DTypeLike:
     if precision not in DTYPES:
         raise ValueError(f'got precision="{precision}", expected {" or ".join(DTYPES)}')
     return DTYPES[precision]

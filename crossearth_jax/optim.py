@@ -1,8 +1,11 @@
 """Learning-rate schedule and AdamW with the authors' parameter groups (section 8)."""
 
+from typing import Any
+
 import jax
 import optax
 from flax import nnx
+from jax.typing import ArrayLike
 from jaxtyping import PyTree
 
 from crossearth_jax.models.crossearth import CrossEarth
@@ -21,7 +24,7 @@ def learning_rate(
     The last warm-up step and the first decay step both use the full rate.
     """
 
-    def schedule(count: jax.Array) -> jax.Array:
+    def schedule(count: ArrayLike) -> jax.Array:
         span = max(warmup_steps - 1, 1)
         rise = warmup_factor + (1 - warmup_factor) * count / span
         # Whole steps are subtracted, so that float32 stays exact near the end.
@@ -56,7 +59,7 @@ def decay_mask(model: CrossEarth, params: PyTree) -> PyTree:
         ("decoder", "level_embed"),
     }
 
-    def decays(path: tuple, _: jax.Array) -> bool:
+    def decays(path: tuple, _: Any) -> bool:
         names = tuple(entry.key for entry in path)
         return not (
             names[:-1] in norms

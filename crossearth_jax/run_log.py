@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
@@ -62,7 +61,7 @@ class RunLog:
         """One step is on its way."""
         self._bar.advance(self._task)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "RunLog":
         self._bar.start()
         return self
 

@@ -5,7 +5,7 @@ X is a clean image, X_S styled, X_M masked; B images per batch.
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,9 +27,7 @@ from crossearth_jax.normalise import normalise
 Metrics = dict[str, Float[Array, ""]]
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class TrainState:
+class TrainState(NamedTuple):
     """Everything that a step changes; plain nested dicts of arrays.
 
     Attributes:
@@ -105,7 +103,7 @@ def trainable_mask(params: PyTree, *, train_backbone: bool = False) -> PyTree:
     only these arrays.
     """
 
-    def trains(path: tuple, _: Array) -> bool:
+    def trains(path: tuple, _: Any) -> bool:
         return train_backbone or path[0].key != "backbone"
 
     return jax.tree_util.tree_map_with_path(trains, params)

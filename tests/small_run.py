@@ -73,8 +73,8 @@ def random_like(tree: PyTree, seed: int = 0) -> PyTree:
     """Small random float32 arrays of the shapes of a tree."""
     rng = np.random.default_rng(seed)
 
-    def draw(x: jax.ShapeDtypeStruct) -> np.ndarray:
-        return rng.normal(0, 0.1, x.shape).astype(np.float32)
+    def draw(x: jax.ShapeDtypeStruct) -> jax.Array:
+        return jnp.asarray(rng.normal(0, 0.1, x.shape), jnp.float32)
 
     return jax.tree.map(draw, tree)
 
@@ -83,5 +83,6 @@ def write_backbone(config: ConfigDict, path: Path) -> dict[str, np.ndarray]:
     """Random weights of the backbone as the converter stores them."""
     params = nnx.to_pure_dict(nnx.state(abstract_model(config)))
     weights = dotted({"backbone": random_like(params["backbone"])})
-    save_file({k: np.ascontiguousarray(v) for k, v in weights.items()}, path)
+    weights = {k: np.ascontiguousarray(v) for k, v in weights.items()}
+    save_file(weights, path)
     return weights

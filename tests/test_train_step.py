@@ -14,6 +14,7 @@ from crossearth_jax import build, train_step
 from crossearth_jax.checkpoint import dotted
 from crossearth_jax.data.pipeline import Batch
 from crossearth_jax.losses.segmentation import SegmentationLoss
+from crossearth_jax.models.crossearth import CrossEarth
 from crossearth_jax.models.dinov2 import DinoV2
 from crossearth_jax.models.mask2former import Segmentation
 from crossearth_jax.normalise import normalise
@@ -193,7 +194,7 @@ def test_both_views_go_through_the_backbone_in_one_call(tiny_config, monkeypatch
 
     monkeypatch.setattr(DinoV2, "__call__", counted)
     model, restyle = abstract_model(config), build.build_restyle(config)
-    batch = Batch(np.zeros((3, 32, 32, 3), np.uint8), np.zeros((3, 32, 32), np.uint8))
+    batch = Batch(jnp.zeros((3, 32, 32, 3), "u1"), jnp.zeros((3, 32, 32), "u1"))
     objective = build.build_objective(config)
     key = jax.random.key(0)
     graph, params = nnx.split(model)
@@ -206,6 +207,8 @@ def test_both_views_go_through_the_backbone_in_one_call(tiny_config, monkeypatch
 
 class Mirror:
     """A stand-in model: features are the image, reconstruction is `gain` times it."""
+
+    __class__ = CrossEarth  # for the checks of types
 
     def __init__(self, prompt, gain=1.0):
         self.prompt = prompt
@@ -239,10 +242,16 @@ def flow(monkeypatch):
     monkeypatch.setattr(train_step, "segmentation_terms", no_loss)
     rng = np.random.default_rng(0)
     image = rng.integers(1, 255, (8, 16, 16, 3)).astype(np.uint8)
-    batch = Batch(image, np.zeros((8, 16, 16), np.uint8))
+    batch = Batch(jnp.asarray(image), jnp.zeros((8, 16, 16), "u1"))
 
     def run(
-        *, seed=0, prompt=0.0, gain=1.0, style=None, masked=None, weights=(1, 1, 1)
+        *,
+        seed=0,
+        prompt=0.0,
+        gain=1.0,
+        style=None,
+        masked=None,
+        weights=(1.0, 1.0, 1.0),
     ):
         segmentation = SegmentationLoss(num_points=4)
         objective = Objective(segmentation, style, masked, weights)

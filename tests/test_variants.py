@@ -167,7 +167,7 @@ def test_ghiasi_without_weights_is_an_error_not_a_stand_in(tiny_config):
 def test_gse_with_gamma_zero_predicts_exactly_as_the_rein_baseline(tiny_config):
     full, rein = (abstract_model(tiny_config(**c)) for c in ({}, REIN))
     params = random_like(nnx.to_pure_dict(nnx.state(full)))
-    image = np.random.default_rng(1).normal(size=(1, 32, 32, 3)).astype(np.float32)
+    image = jax.random.normal(jax.random.key(1), (1, 32, 32, 3))
 
     def scores(model, gamma):
         params["injectors"] = {

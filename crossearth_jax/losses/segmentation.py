@@ -5,10 +5,11 @@ per class that is present; pixels of label 255 are in no mask.
 """
 
 import dataclasses
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Integer
 
 from crossearth_jax.interpolate import sample_bilinear
 from crossearth_jax.losses.matcher import dice_terms, match, matching_costs
@@ -42,9 +43,7 @@ class SegmentationLoss:
     exclude_ignored: bool = False
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Points:
+class Points(NamedTuple):
     """Random points in [0, 1]², x first, for all predictions.
 
     Attributes:
@@ -82,7 +81,9 @@ def draw_points(
     )
 
 
-def class_masks(label: Int[Array, "H W"], num_classes: int) -> Float[Array, "H W K"]:
+def class_masks(
+    label: Integer[Array, "H W"], num_classes: int
+) -> Float[Array, "H W K"]:
     """Binary mask of each class; ignored pixels are in none."""
     return (label[..., None] == jnp.arange(num_classes)).astype(jnp.float32)
 
@@ -102,7 +103,7 @@ def uncertain_points(
 def _image_terms(
     class_logits: Float[Array, "Q K1"],
     mask_logits: Float[Array, "Q h w"],
-    label: Int[Array, "H W"],
+    label: Integer[Array, "H W"],
     points: Points,
     loss: SegmentationLoss,
 ) -> dict[str, Array]:
@@ -163,7 +164,7 @@ def _image_terms(
 def segmentation_terms(
     class_logits: Float[Array, "P B Q K1"],
     mask_logits: Float[Array, "P B Q h w"],
-    label: Int[Array, "B H W"],
+    label: Integer[Array, "B H W"],
     points: Points,
     loss: SegmentationLoss,
 ) -> dict[str, Array]:
@@ -205,7 +206,7 @@ def segmentation_terms(
 def segmentation_loss(
     class_logits: Float[Array, "P B Q K1"],
     mask_logits: Float[Array, "P B Q h w"],
-    label: Int[Array, "B H W"],
+    label: Integer[Array, "B H W"],
     points: Points,
     loss: SegmentationLoss,
 ) -> Float[Array, ""]:

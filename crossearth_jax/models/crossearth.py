@@ -6,11 +6,11 @@ flow decodes the plain taps back to pixels.
 """
 
 import dataclasses
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from crossearth_jax.interpolate import resize_bilinear
@@ -64,7 +64,7 @@ class ModelConfig:
     injector_gamma: float = 0.0
     injector_residual: bool = True
     mim: bool = True
-    mim_decoder: Literal["aspp", "aspp_shared", "linear"] = "aspp"
+    mim_decoder: str = "aspp"
     mim_width: int = 256
     encoder_layers: int = 6
     decoder_layers: int = 9
@@ -95,7 +95,7 @@ class CrossEarth(nnx.Module):
         config: ModelConfig,
         *,
         rngs: nnx.Rngs,
-        dtype: jnp.dtype = jnp.float32,
+        dtype: DTypeLike = jnp.float32,
         remat: bool = False,
     ) -> None:
         """Builds all parts that the configuration turns on.
@@ -191,7 +191,7 @@ class CrossEarth(nnx.Module):
 
 
 def _mim_decoder(
-    config: ModelConfig, *, rngs: nnx.Rngs, dtype: jnp.dtype
+    config: ModelConfig, *, rngs: nnx.Rngs, dtype: DTypeLike
 ) -> nnx.Module:
     width, patch = config.backbone.width, config.backbone.patch_size
     make = {"rngs": rngs, "dtype": dtype}

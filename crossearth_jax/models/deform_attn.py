@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from crossearth_jax.interpolate import bilinear_corners
@@ -66,7 +67,7 @@ class DeformableAttention(nnx.Module):
         points: int,
         *,
         rngs: nnx.Rngs,
-        dtype: jnp.dtype,
+        dtype: DTypeLike,
     ) -> None:
         self.heads, self.levels, self.points = heads, levels, points
         zeros = nnx.initializers.zeros

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from crossearth_jax.interpolate import resize_bicubic
@@ -62,7 +63,7 @@ class SwiGlu(nnx.Module):
     """Gated MLP of ViT-g: w3(silu(a) · b) with (a, b) = w12(x)."""
 
     def __init__(
-        self, width: int, hidden: int, *, rngs: nnx.Rngs, dtype: jnp.dtype
+        self, width: int, hidden: int, *, rngs: nnx.Rngs, dtype: DTypeLike
     ) -> None:
         hidden = (int(hidden * 2 / 3) + 7) // 8 * 8
         self.w12 = nnx.Linear(
@@ -80,7 +81,7 @@ class SelfAttention(nnx.Module):
     """Self-attention with one fused qkv projection, as DINOv2 stores it."""
 
     def __init__(
-        self, width: int, heads: int, *, rngs: nnx.Rngs, dtype: jnp.dtype
+        self, width: int, heads: int, *, rngs: nnx.Rngs, dtype: DTypeLike
     ) -> None:
         self.heads = heads
         self.qkv = nnx.Linear(
@@ -98,7 +99,7 @@ class SelfAttention(nnx.Module):
 class Block(nnx.Module):
     """Pre-norm transformer block with LayerScale."""
 
-    def __init__(self, config: ViTConfig, *, rngs: nnx.Rngs, dtype: jnp.dtype) -> None:
+    def __init__(self, config: ViTConfig, *, rngs: nnx.Rngs, dtype: DTypeLike) -> None:
         width, hidden = config.width, int(config.width * config.mlp_ratio)
         self.norm1 = layer_norm(width, epsilon=1e-6, dtype=dtype, rngs=rngs)
         self.attn = SelfAttention(width, config.heads, dtype=dtype, rngs=rngs)
@@ -150,7 +151,7 @@ class DinoV2(nnx.Module):
         config: ViTConfig,
         *,
         rngs: nnx.Rngs,
-        dtype: jnp.dtype = jnp.float32,
+        dtype: DTypeLike = jnp.float32,
         remat: bool = False,
     ) -> None:
         self.config = config

@@ -7,6 +7,7 @@ import math
 
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 
@@ -19,7 +20,7 @@ class GeospatialSemanticExtractor(nnx.Module):
         patch_size: int,
         *,
         rngs: nnx.Rngs,
-        dtype: jnp.dtype = jnp.float32,
+        dtype: DTypeLike = jnp.float32,
     ) -> None:
         """Creates the convolutions.
 

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from crossearth_jax.models.layers import MultiHeadAttention, layer_norm
@@ -18,7 +19,7 @@ class Injector(nnx.Module):
         gamma_init: float,
         residual: bool,
         rngs: nnx.Rngs,
-        dtype: jnp.dtype = jnp.float32,
+        dtype: DTypeLike = jnp.float32,
     ) -> None:
         """Creates norms, attention and, with `residual`, the gain γ per channel.
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 xavier = nnx.initializers.xavier_uniform()
@@ -48,7 +49,7 @@ def split_heads(x: Float[Array, "B N C"], heads: int) -> Float[Array, "B N h d"]
 
 
 def layer_norm(
-    width: int, *, rngs: nnx.Rngs, dtype: jnp.dtype, epsilon: float = 1e-5
+    width: int, *, rngs: nnx.Rngs, dtype: DTypeLike, epsilon: float = 1e-5
 ) -> nnx.LayerNorm:
     """LayerNorm with the two-pass variance, as PyTorch computes it."""
     return nnx.LayerNorm(
@@ -57,7 +58,7 @@ def layer_norm(
 
 
 def group_norm(
-    width: int, groups: int, *, rngs: nnx.Rngs, dtype: jnp.dtype
+    width: int, groups: int, *, rngs: nnx.Rngs, dtype: DTypeLike
 ) -> nnx.GroupNorm:
     """GroupNorm over (h, w, C / groups), eps 1e-5."""
     return nnx.GroupNorm(
@@ -74,7 +75,7 @@ class MultiHeadAttention(nnx.Module):
     """Attention with separate query, key and value projections, all with bias."""
 
     def __init__(
-        self, width: int, heads: int, *, rngs: nnx.Rngs, dtype: jnp.dtype
+        self, width: int, heads: int, *, rngs: nnx.Rngs, dtype: DTypeLike
     ) -> None:
         if width % heads:
             raise ValueError(f"got {heads} heads for width {width}: choose a divisor")
@@ -109,7 +110,7 @@ class Mlp(nnx.Module):
         *,
         activation: Callable[[Array], Array],
         rngs: nnx.Rngs,
-        dtype: jnp.dtype,
+        dtype: DTypeLike,
         kernel_init: nnx.Initializer = xavier,
     ) -> None:
         self.activation = activation

@@ -4,11 +4,12 @@ B batch, Q queries, K classes, D width, P predictions (one before the first laye
 one after each).
 """
 
-import dataclasses
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from crossearth_jax.interpolate import resize_bilinear
@@ -22,9 +23,7 @@ from crossearth_jax.models.layers import (
 from crossearth_jax.models.pixel_decoder import PixelDecoder
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Segmentation:
+class Segmentation(NamedTuple):
     """What the decoder predicts, before any loss.
 
     Attributes:
@@ -40,7 +39,7 @@ class DecoderLayer(nnx.Module):
     """Masked cross-attention, self-attention, FFN; each post-norm."""
 
     def __init__(
-        self, width: int, heads: int, ffn: int, *, rngs: nnx.Rngs, dtype: jnp.dtype
+        self, width: int, heads: int, ffn: int, *, rngs: nnx.Rngs, dtype: DTypeLike
     ) -> None:
         self.cross_attn = MultiHeadAttention(width, heads, dtype=dtype, rngs=rngs)
         self.norm1 = layer_norm(width, dtype=dtype, rngs=rngs)
@@ -69,7 +68,7 @@ class DecoderLayer(nnx.Module):
 class MaskMlp(nnx.Module):
     """Three linear layers with ReLU between: query to mask embedding."""
 
-    def __init__(self, width: int, *, rngs: nnx.Rngs, dtype: jnp.dtype) -> None:
+    def __init__(self, width: int, *, rngs: nnx.Rngs, dtype: DTypeLike) -> None:
         self.layers = nnx.List(
             [
                 nnx.Linear(width, width, kernel_init=xavier, dtype=dtype, rngs=rngs)
@@ -100,7 +99,7 @@ class Mask2Former(nnx.Module):
         decoder_ffn: int,
         groups: int,
         rngs: nnx.Rngs,
-        dtype: jnp.dtype = jnp.float32,
+        dtype: DTypeLike = jnp.float32,
     ) -> None:
         """Creates the decoder.
 

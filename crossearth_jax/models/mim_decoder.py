@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from crossearth_jax.interpolate import resize_bilinear
@@ -22,7 +23,7 @@ def _conv(
     kernel: int,
     dilation: int,
     rngs: nnx.Rngs,
-    dtype: jnp.dtype,
+    dtype: DTypeLike,
 ) -> nnx.Conv:
     return nnx.Conv(
         n_in,
@@ -39,7 +40,7 @@ class AsppDecoder(nnx.Module):
     """Paper's decoder: tap k through a 3×3 conv of dilation 1, 6, 12, 18."""
 
     def __init__(
-        self, width: int, hidden: int, patch: int, *, rngs: nnx.Rngs, dtype: jnp.dtype
+        self, width: int, hidden: int, patch: int, *, rngs: nnx.Rngs, dtype: DTypeLike
     ) -> None:
         self.patch = patch
         self.convs = nnx.List(
@@ -59,7 +60,7 @@ class LinearDecoder(nnx.Module):
     """Table 9's baseline: the concatenated taps through one linear layer."""
 
     def __init__(
-        self, width: int, patch: int, *, rngs: nnx.Rngs, dtype: jnp.dtype
+        self, width: int, patch: int, *, rngs: nnx.Rngs, dtype: DTypeLike
     ) -> None:
         self.patch = patch
         self.linear = nnx.Linear(
@@ -85,7 +86,7 @@ class SharedAsppDecoder(nnx.Module):
         *,
         output_size: int,
         rngs: nnx.Rngs,
-        dtype: jnp.dtype,
+        dtype: DTypeLike,
     ) -> None:
         self.output_size = output_size
         self.reduce = _conv(width, hidden, 1, 1, rngs, dtype)

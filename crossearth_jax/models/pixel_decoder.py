@@ -5,6 +5,7 @@ Stage maps come finest first (strides 4, 8, 16, 32); memories go out coarsest fi
 
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from crossearth_jax.interpolate import resize_bilinear
@@ -30,7 +31,7 @@ class EncoderLayer(nnx.Module):
         ffn: int,
         *,
         rngs: nnx.Rngs,
-        dtype: jnp.dtype,
+        dtype: DTypeLike,
     ) -> None:
         self.self_attn = DeformableAttention(
             width, heads, levels, points, dtype=dtype, rngs=rngs
@@ -65,7 +66,7 @@ class ConvNorm(nnx.Module):
         bias: bool,
         relu: bool,
         rngs: nnx.Rngs,
-        dtype: jnp.dtype,
+        dtype: DTypeLike,
     ) -> None:
         self.relu = relu
         self.conv = nnx.Conv(
@@ -113,7 +114,7 @@ class PixelDecoder(nnx.Module):
         ffn: int,
         groups: int,
         rngs: nnx.Rngs,
-        dtype: jnp.dtype = jnp.float32,
+        dtype: DTypeLike = jnp.float32,
     ) -> None:
         """Creates the decoder.
 

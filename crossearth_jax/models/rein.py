@@ -6,6 +6,7 @@ L layers, m tokens per layer, r rank, C backbone width, D decoder width.
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 # Kaiming-uniform with a = √5, that is ±1/√fan_in.
@@ -26,7 +27,7 @@ class Rein(nnx.Module):
         patch_size: int,
         scale: float,
         rngs: nnx.Rngs,
-        dtype: jnp.dtype = jnp.float32,
+        dtype: DTypeLike = jnp.float32,
     ) -> None:
         """Creates tokens and the shared linear layers.
 

@@ -1,6 +1,7 @@
 """Matching: the optimum, whatever classes are absent (method.md section 5)."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
@@ -28,20 +29,20 @@ def test_matching_is_the_optimal_assignment(queries, classes):
 
 def test_absent_classes_cannot_disturb():
     """Tempting costs in the column of an absent class change nothing."""
-    cost = np.array([[0.0, -100.0], [1.0, -50.0]], np.float32)
-    assert match(cost, np.array([True, False]))[0] == 0
-    assert match(cost, np.array([True, True])).tolist() == [1, 0]
+    cost = jnp.array([[0.0, -100.0], [1.0, -50.0]])
+    assert match(cost, jnp.array([True, False]))[0] == 0
+    assert match(cost, jnp.array([True, True])).tolist() == [1, 0]
 
 
 def test_costs_that_are_not_finite_do_not_hang_it():
-    cost = np.full((4, 3), np.nan, np.float32)
-    got = match(cost, np.array([True, True, False]))
+    cost = jnp.full((4, 3), jnp.nan)
+    got = match(cost, jnp.array([True, True, False]))
     assert set(got.tolist()) <= set(range(4))
 
 
 def test_fewer_queries_than_classes_is_refused():
     with pytest.raises(ValueError, match=r"got 2 queries for 3 classes.*num_tokens"):
-        match(np.zeros((2, 3), np.float32), np.ones(3, bool))
+        match(jnp.zeros((2, 3)), jnp.ones(3, bool))
 
 
 def inputs(points=50):
@@ -53,9 +54,12 @@ def inputs(points=50):
     )
 
 
+costs_of = jax.jit(lambda *arrays: matching_costs(*arrays, **WEIGHTS))
+
+
 def test_costs_are_the_equations():
     classes, masks, targets = inputs()
-    costs = matching_costs(classes, masks, targets, np.ones(50, np.float32), **WEIGHTS)
+    costs = costs_of(classes, masks, targets, np.ones(50, np.float32))
     share = np.exp(classes) / np.exp(classes).sum(-1, keepdims=True)
     np.testing.assert_allclose(costs["class"], -2 * share[:, :3], rtol=1e-5)
     m, t = masks[:, None], targets[None]
@@ -69,16 +73,16 @@ def test_costs_are_the_equations():
 def test_invalid_points_count_nowhere():
     classes, masks, targets = inputs()
     valid = (np.arange(50) < 30).astype(np.float32)
-    got = matching_costs(classes, masks, targets, valid, **WEIGHTS)
+    got = costs_of(classes, masks, targets, valid)
     kept = np.ones(30, np.float32)
-    expected = matching_costs(classes, masks[:, :30], targets[:, :30], kept, **WEIGHTS)
+    expected = costs_of(classes, masks[:, :30], targets[:, :30], kept)
     for name in expected:
         np.testing.assert_allclose(got[name], expected[name], rtol=1e-4, atol=1e-6)
 
 
 def test_dice_of_a_hit_and_a_miss():
-    target = np.array([1.0, 1.0, 0.0, 0.0], np.float32)
-    hit = dice_terms(np.where(target > 0, 50.0, -50.0).astype(np.float32), target)
-    miss = dice_terms(np.where(target > 0, -50.0, 50.0).astype(np.float32), target)
+    target = jnp.array([1.0, 1.0, 0.0, 0.0])
+    hit = dice_terms(jnp.where(target > 0, 50.0, -50.0), target)
+    miss = dice_terms(jnp.where(target > 0, -50.0, 50.0), target)
     assert float(hit) == pytest.approx(0, abs=1e-6)
     assert float(miss) == pytest.approx(1 - 1 / 5)  # +1 smoothing on 2 + 2 pixels

@@ -77,7 +77,7 @@ def test_loss_is_the_sum_of_all_terms(terms):
 def test_no_ground_truth_at_all(terms, loss):
     """Everything ignored: no mask loss, every query learns "no object"."""
     classes, masks = logits()
-    label = np.full((B, 16, 16), 255, np.uint8)
+    label = jnp.full((B, 16, 16), 255, "u1")
     got = terms(classes, masks, label, loss)
     assert not got["mask"].any()
     assert not got["dice"].any()
@@ -152,7 +152,7 @@ def test_predictions_as_labelled_are_matched_to_their_classes(terms):
 
 
 def test_class_masks_leave_ignored_pixels_out():
-    label = np.array([[0, 2], [255, 1]])
+    label = jnp.array([[0, 2], [255, 1]])
     masks = class_masks(label, 3)
     assert masks.shape == (2, 2, 3)
     assert masks.sum(-1).tolist() == [[1, 1], [0, 1]]
@@ -163,8 +163,8 @@ def test_uncertain_points_are_where_the_mask_is_undecided():
     mask = jnp.full((8, 8), 9.0).at[:, 4:].set(-9.0)  # undecided between 3 and 4
     rng = np.random.default_rng(0)
     # Not near the image border: zero padding makes that undecided too.
-    candidates = rng.uniform(0.1, 0.9, (60, 2)).astype(np.float32)
-    extra = np.full((4, 2), 0.123, np.float32)
+    candidates = jnp.asarray(rng.uniform(0.1, 0.9, (60, 2)), jnp.float32)
+    extra = jnp.full((4, 2), 0.123)
     chosen = np.asarray(uncertain_points(mask, candidates, extra, 9))
     assert chosen.shape == (9, 2)
     assert np.array_equal(chosen[5:], extra)

@@ -30,7 +30,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def image():
-    return np.random.default_rng(0).normal(size=(2, 16, 16, 3)).astype(np.float32)
+    return jax.random.normal(jax.random.key(0), (2, 16, 16, 3))
 
 
 def run(model, image, refine=None):
@@ -101,11 +101,11 @@ def test_registers_are_extra_tokens_that_taps_drop(image):
 
 
 def test_positions_of_the_stored_size_are_used_as_they_are():
-    grid = np.random.default_rng(0).normal(size=(16, 3)).astype(np.float32)
+    grid = jnp.asarray(np.random.default_rng(0).normal(size=(16, 3)), jnp.float32)
     assert resize_positions(grid, 4, 4) is grid
     assert resize_positions(grid, 6, 2).shape == (12, 3)
     # A constant grid stays constant at every size.
-    np.testing.assert_allclose(resize_positions(np.ones((16, 1), "f4"), 5, 7), 1, 1e-5)
+    np.testing.assert_allclose(resize_positions(jnp.ones((16, 1)), 5, 7), 1, 1e-5)
     with pytest.raises(ValueError, match="15 positions, expected a square"):
         resize_positions(grid[:15], 4, 4)
 

@@ -82,7 +82,7 @@ def test_attention_mask_is_the_foreground_or_everything():
     logits = np.full((1, 3, 4, 4), -1.0, np.float32)
     logits[0, 0, :2] = 1.0  # the upper half
     logits[0, 2] = 1.0  # all
-    mask = np.asarray(attention_mask(logits, (2, 2)))
+    mask = np.asarray(attention_mask(jnp.asarray(logits), (2, 2)))
     assert mask.shape == (1, 3, 4)
     assert mask[0, 0].tolist() == [True, True, False, False]
     assert mask[0, 1].all()  # all background looks everywhere
@@ -92,7 +92,7 @@ def test_attention_mask_is_the_foreground_or_everything():
 def test_attention_mask_resizes_logits_not_decisions():
     logits = np.array([[3.0, -1.0], [-1.0, -1.0]], np.float32).reshape(1, 1, 2, 2)
     logits = np.concatenate([logits, -logits], 1)
-    mask = np.asarray(attention_mask(logits, (1, 1)))
+    mask = np.asarray(attention_mask(jnp.asarray(logits), (1, 1)))
     assert mask[0, 0, 0]  # the mean is exactly 0, that is not below one half
     assert mask[0, 1, 0]
 
@@ -104,13 +104,17 @@ def test_scores_are_class_times_mask_summed_over_queries():
     share = np.exp(classes) / np.exp(classes).sum(-1, keepdims=True)
     shown = 1 / (1 + np.exp(-masks))
     expected = np.einsum("bqk,bqhw->bhwk", share[..., :3], shown)
-    got = semantic_scores(classes, masks, (3, 3))
+    got = semantic_scores(jnp.asarray(classes), jnp.asarray(masks), (3, 3))
     np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
-    assert semantic_scores(classes, masks, (12, 12)).shape == (2, 12, 12, 3)
+    assert semantic_scores(
+        jnp.asarray(classes), jnp.asarray(masks), (12, 12)
+    ).shape == (2, 12, 12, 3)
 
 
 def test_masks_are_upsampled_before_the_sigmoid():
     masks = np.array([-100.0, 100.0], np.float32).reshape(1, 1, 1, 2)
     classes = np.array([[[50.0, 0.0]]], np.float32)
-    row = np.asarray(semantic_scores(classes, masks, (1, 4)))[0, 0, :, 0]
+    row = np.asarray(semantic_scores(jnp.asarray(classes), jnp.asarray(masks), (1, 4)))[
+        0, 0, :, 0
+    ]
     np.testing.assert_allclose(row, [0, 0, 1, 1], atol=1e-6)  # not 0, ¼, ¾, 1

@@ -16,7 +16,7 @@ from crossearth_jax.models.mim_decoder import (
 )
 
 RNG = np.random.default_rng(0)
-TAPS = [RNG.normal(size=(2, 3, 5, 6)).astype(np.float32) for _ in range(4)]
+TAPS = [jnp.asarray(RNG.normal(size=(2, 3, 5, 6)), jnp.float32) for _ in range(4)]
 
 
 def build(make):
@@ -34,7 +34,7 @@ def test_unpatchify_lays_rows_then_columns_then_channels():
         ],
         axis=1,
     ).reshape(2, 3, 4, 12)
-    assert np.array_equal(unpatchify(patches, 2), image)
+    assert np.array_equal(unpatchify(jnp.asarray(patches), 2), image)
 
 
 def test_linear_decoder_joins_the_taps():
@@ -44,7 +44,7 @@ def test_linear_decoder_joins_the_taps():
         np.asarray(x[...]) for x in (model.linear.kernel, model.linear.bias)
     )
     assert kernel.shape == (24, 12)
-    expected = unpatchify(joined @ kernel + bias, 2)
+    expected = unpatchify(jnp.asarray(joined @ kernel + bias), 2)
     np.testing.assert_allclose(jax.jit(model)(TAPS), expected, rtol=1e-5, atol=1e-5)
 
 
@@ -77,7 +77,7 @@ def test_aspp_rectifies_before_the_linear_layer(aspp):
     dead = nnx.merge(graph, params)
     bias = np.broadcast_to(params["linear"]["bias"], (2, 3, 5, 12))
     np.testing.assert_allclose(
-        jax.jit(dead)(TAPS), unpatchify(bias, 2), rtol=1e-6, atol=1e-6
+        jax.jit(dead)(TAPS), unpatchify(jnp.asarray(bias), 2), rtol=1e-6, atol=1e-6
     )
 
 
