@@ -9,9 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 from PIL import Image
 from safetensors.numpy import save_file
@@ -253,7 +255,7 @@ def test_weights_of_another_backbone(tiny_config, tmp_path, failed):
 
 
 def test_batch_that_the_devices_cannot_share(tiny_config, failed, monkeypatch):
-    mesh = SimpleNamespace(size=4)
+    mesh = Mock(spec=Mesh, size=4)
     monkeypatch.setattr(sharding, "make_mesh", lambda: mesh)
     message = failed(tiny_config(**{"train.batch_size": 6}))
     assert "got train.batch_size=6 on 4 devices, expected a multiple" in message
