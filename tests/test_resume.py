@@ -84,7 +84,7 @@ def test_killed_run_goes_on_bitwise(command):
     assert killed.returncode == -signal.SIGKILL
     assert not (workdir / "report.json").exists()
     before = lines(workdir)
-    assert len(before) >= 5
+    assert 5 <= len(before) < STEPS, "killed too late to test anything"
 
     again, _ = command("killed")
     finish(again)
