@@ -289,7 +289,7 @@ def make_train_step(
         )
         updates, opt_state = optimiser.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        metrics["gradient"] = optax.global_norm(gradients)
+        metrics["gradient"] = optax.tree.norm(gradients)
         return TrainState(params, opt_state, state.step + 1), metrics
 
     return jax.jit(step, donate_argnums=0)
