@@ -204,7 +204,7 @@ class DinoV2(nnx.Module):
     def __call__(
         self,
         image: Float[Array, "B H W 3"],
-        refine: Callable[[int, Array], Array] | None = None,
+        refine: Callable[[int | Array, Array], Array] | None = None,
     ) -> list[Float[Array, "B h w C"]]:
         """Features of the tapped blocks at stride p.
 
@@ -220,18 +220,38 @@ class DinoV2(nnx.Module):
         patch, prefix = self.config.patch_size, 1 + self.config.registers
         tokens = self.embed(image)  # [B, 1 + R + N, C]
 
-        def layer(i: int, tokens: Array) -> Array:
-            tokens = self.blocks[i](tokens)
+        def layer(block: Block, i: int | Array, tokens: Array) -> Array:
+            tokens = block(tokens)
             if refine is None:
                 return tokens
             patches = refine(i, tokens[:, prefix:])
             return jnp.concatenate([tokens[:, :prefix], patches], axis=1)
 
-        taps = []
-        for i in range(self.config.depth):
-            step = jax.checkpoint(layer, static_argnums=0) if self.remat else layer
-            tokens = step(i, tokens)
-            if i in self.config.taps:
-                grid = (batch, height // patch, width // patch, -1)
-                taps.append(tokens[:, prefix:].reshape(grid))
-        return taps
+        outputs = self._recomputed(layer, tokens) if self.remat else []
+        if not self.remat:
+            for i, block in enumerate(self.blocks):
+                tokens = layer(block, i, tokens)
+                outputs.append(tokens)
+        grid = (batch, height // patch, width // patch, -1)
+        return [outputs[i][:, prefix:].reshape(grid) for i in self.config.taps]
+
+    def _recomputed(
+        self, layer: Callable[[Block, Array, Array], Array], tokens: Array
+    ) -> Float[Array, "L B T C"]:
+        """All blocks' outputs; the backward pass computes each block again.
+
+        The blocks run in a loop over stacked weights, because XLA on a CPU undoes
+        `jax.checkpoint` where they stand one after the other.
+        """
+        graph = nnx.graphdef(self.blocks[0])
+        weights = [nnx.to_pure_dict(nnx.state(block)) for block in self.blocks]
+        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *weights)
+
+        @jax.checkpoint
+        def step(tokens: Array, block: tuple) -> tuple[Array, Array]:
+            index, state = block
+            tokens = layer(nnx.merge(graph, state), index, tokens)
+            return tokens, tokens
+
+        indices = jnp.arange(self.config.depth)
+        return jax.lax.scan(step, tokens, (indices, stacked))[1]

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Integer
 
 # Kaiming-uniform with a = √5, that is ±1/√fan_in.
 _kaiming = nnx.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
@@ -74,7 +74,7 @@ class Rein(nnx.Module):
         return self.tokens[...]
 
     def __call__(
-        self, layer: int, features: Float[Array, "B N C"]
+        self, layer: int | Integer[Array, ""], features: Float[Array, "B N C"]
     ) -> Float[Array, "B N C"]:
         """Refines the patch tokens F after one block: F + s·Δ.
 
