@@ -7,7 +7,6 @@ flow decodes the plain taps back to pixels.
 
 import dataclasses
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
@@ -207,8 +206,3 @@ def _mim_decoder(
         f'got mim.decoder="{config.mim_decoder}", expected "aspp", "aspp_shared" or '
         '"linear"'
     )
-
-
-def count_parameters(state: object) -> int:
-    """Number of scalars in a pytree of arrays."""
-    return sum(leaf.size for leaf in jax.tree.leaves(state))
