@@ -36,7 +36,9 @@ class Checkpoints:
     """The checkpoints of one run, newest last."""
 
     def __init__(self, workdir: Path, *, keep: int) -> None:
-        """Opens `workdir/checkpoints` if it is there; broken saves are removed.
+        """Opens `workdir/checkpoints` if it is there.
+
+        Broken saves are ignored, and gone at the latest with the first new save.
 
         The first save creates it, so a run that fails before leaves nothing behind.
         """
