@@ -27,6 +27,7 @@ from crossearth_jax.metrics import confusion_matrix, scores
 from crossearth_jax.normalise import normalise
 from crossearth_jax.report.pictures import Example, domain_picture
 from crossearth_jax.sliding import ScoreFn, stream_scores
+from crossearth_jax.whole_file import whole_file
 
 Role = Literal["source", "unseen"]
 SECONDS_BETWEEN_LINES = 10.0  # of progress, where no bar can be drawn
@@ -126,7 +127,8 @@ def evaluate(
         "about": dict(about or {}),
     }
     text = json.dumps(report, indent=2, allow_nan=False)
-    _write_whole(folder / "report.json", lambda path: path.write_text(text + "\n"))
+    with whole_file(folder / "report.json") as place:
+        place.write_text(text + "\n")
     return report
 
 
@@ -292,14 +294,5 @@ def _write_picture(path: Path, result: DomainResult, classes: ClassSet) -> None:
     shown = "undefined" if math.isnan(miou) else f"{100 * miou:.1f} %"
     title = f"{result.name} ({result.role}), mIoU {shown}"
     picture = domain_picture(title, result.examples, classes.names, classes.palette)
-    _write_whole(path, lambda place: picture.save(place, format="PNG"))
-
-
-def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Writes beside the path and renames, so that no half file ever stands there."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(path) as place:
+        picture.save(place, format="PNG")

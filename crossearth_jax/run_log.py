@@ -1,7 +1,6 @@
 """Curves and progress of a run: metrics.jsonl, TensorBoard events, a progress line."""
 
 import json
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,8 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 from tensorboardX import SummaryWriter
+
+from crossearth_jax.whole_file import whole_file
 
 
 class RunLog:
@@ -91,6 +92,5 @@ def _keep_lines(path: Path, start: int) -> None:
             continue
         if entry["step"] <= start:
             lines.append(line + "\n")
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text("".join(lines))
-    os.replace(temporary, path)
+    with whole_file(path) as place:
+        place.write_text("".join(lines))

@@ -1,7 +1,6 @@
 """Training: set-up, loop, final evaluation; read from top to bottom."""
 
 import json
-import os
 from contextlib import closing
 from itertools import chain
 from pathlib import Path
@@ -23,6 +22,7 @@ from crossearth_jax.report.tables import print_report
 from crossearth_jax.run_log import RunLog
 from crossearth_jax.sliding import ScoreFn
 from crossearth_jax.train_step import TrainState, combine, make_train_step
+from crossearth_jax.whole_file import whole_file
 
 
 def train(config: ConfigDict, workdir: Path) -> dict[str, Any]:
@@ -163,6 +163,5 @@ def make_score_fn(network: build.Network, state: TrainState) -> ScoreFn:
 
 def write_config(config: ConfigDict, workdir: Path) -> None:
     """Keeps the configuration beside the results."""
-    temporary = workdir / "config.json.tmp"
-    temporary.write_text(json.dumps(config.to_dict(), indent=2) + "\n")
-    os.replace(temporary, workdir / "config.json")
+    with whole_file(workdir / "config.json") as place:
+        place.write_text(json.dumps(config.to_dict(), indent=2) + "\n")

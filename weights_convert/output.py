@@ -1,7 +1,6 @@
 """Converted weights on their way to disk: checked names, provenance, whole or not."""
 
 import json
-import os
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from crossearth_jax.whole_file import whole_file
 from weights_convert.lazy_tensor import LazyTensor
 from weights_convert.safetensors_file import KINDS
 from weights_convert.sources import WeightFile
@@ -121,17 +121,12 @@ def write_safetensors(
         }
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(struct.pack("<Q", len(text)) + text)
-            for key in order:
-                file.write(
-                    np.asarray(tensors[key].read(), order="C")
-                    .reshape(-1)
-                    .view(np.uint8)
-                    .data
-                )
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as place, place.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for key in order:
+            file.write(
+                np.asarray(tensors[key].read(), order="C")
+                .reshape(-1)
+                .view(np.uint8)
+                .data
+            )

@@ -4,7 +4,6 @@ The pickle is put together from its opcodes: plain containers, text, numbers, an
 tensors as `torch.save` stores them. `torch.load(weights_only=True)` reads it.
 """
 
-import os
 import pickle
 import struct
 import zipfile
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from crossearth_jax.whole_file import whole_file
 from weights_convert.lazy_tensor import LazyTensor
 from weights_convert.torch_zip import DTYPES, STORAGE_TYPES
 
@@ -30,21 +30,19 @@ def write_torch(path: Path, content: Mapping[str, object]) -> None:
     """
     stored: list[LazyTensor] = []
     pickled = pickle.PROTO + b"\x02" + _object(content, stored) + pickle.STOP
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-            archive.writestr(f"{_ROOT}/data.pkl", pickled)
-            archive.writestr(f"{_ROOT}/byteorder", "little")
-            for number, tensor in enumerate(stored):
-                entry = zipfile.ZipInfo(f"{_ROOT}/data/{number}")
-                entry.file_size = tensor.nbytes  # tells zipfile when to use zip64
-                with archive.open(entry, "w") as file:
-                    array = np.asarray(tensor.read(), order="C")
-                    file.write(array.reshape(-1).view(np.uint8).data)
-            archive.writestr(f"{_ROOT}/version", "3\n")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with (
+        whole_file(path) as place,
+        zipfile.ZipFile(place, "w", zipfile.ZIP_STORED) as archive,
+    ):
+        archive.writestr(f"{_ROOT}/data.pkl", pickled)
+        archive.writestr(f"{_ROOT}/byteorder", "little")
+        for number, tensor in enumerate(stored):
+            entry = zipfile.ZipInfo(f"{_ROOT}/data/{number}")
+            entry.file_size = tensor.nbytes  # tells zipfile when to use zip64
+            with archive.open(entry, "w") as file:
+                array = np.asarray(tensor.read(), order="C")
+                file.write(array.reshape(-1).view(np.uint8).data)
+        archive.writestr(f"{_ROOT}/version", "3\n")
 
 
 def _object(value: object, stored: list[LazyTensor]) -> bytes:

@@ -6,7 +6,6 @@ p_s on field imagery.
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from rich.progress import track
 from crossearth_jax.earth_style.pool import image_files, read_rgb, spread, square
 from crossearth_jax.earth_style.predictor import EMBEDDING, MIN_SIDE, StylePredictor
 from crossearth_jax.earth_style.weights import load_style_networks
+from crossearth_jax.whole_file import whole_file
 
 Image = UInt8[np.ndarray, "h w 3"]
 
@@ -65,10 +65,8 @@ class EarthStatistics:
 
     def save(self, path: str | Path) -> None:
         """Writes one .npz in one step: a broken write leaves the old file."""
-        temporary = Path(path).with_name(Path(path).name + ".tmp")
-        with temporary.open("wb") as file:
+        with whole_file(path) as place, place.open("wb") as file:
             np.savez(file, mean=self.mean, sqrt=self.sqrt)
-        os.replace(temporary, path)
 
     @classmethod
     def load(cls, path: str | Path) -> "EarthStatistics":

@@ -4,7 +4,6 @@ Keys are the networks' own paths with a prefix: `predictor.conv_1a.conv.kernel`,
 `transfer.down.0.conv.conv.kernel`. The converter (`weights_convert.style`) writes it.
 """
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -16,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 
 from crossearth_jax.earth_style.predictor import StylePredictor
 from crossearth_jax.earth_style.transfer import StyleTransfer
+from crossearth_jax.whole_file import whole_file
 
 Network = TypeVar("Network", StylePredictor, StyleTransfer)
 
@@ -41,11 +41,9 @@ def state_shapes(predictor_width: int, transfer_width: int) -> dict[str, tuple]:
 
 def save_style_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Writes a style file in one step: a broken write leaves the old file."""
-    path = Path(path)
-    temporary = path.with_name(path.name + ".tmp")
     contiguous = {k: np.ascontiguousarray(v, np.float32) for k, v in arrays.items()}
-    save_file(contiguous, temporary)
-    os.replace(temporary, path)
+    with whole_file(path) as place:
+        save_file(contiguous, place)
 
 
 def load_style_networks(path: str | Path) -> tuple[StylePredictor, StyleTransfer]:
