@@ -16,7 +16,6 @@ from ml_collections import ConfigDict
 
 from crossearth_jax.checkpoint import fill, read_weights, start_from
 from crossearth_jax.data.datasets import (
-    CASID,
     ClassSet,
     FolderSource,
     Source,
@@ -24,6 +23,7 @@ from crossearth_jax.data.datasets import (
     parse_domain,
     parse_domains,
 )
+from crossearth_jax.data.known_classes import CASID, KNOWN_CLASSES
 from crossearth_jax.data.pipeline import Augment
 from crossearth_jax.data.synthetic import CLIMATES, SyntheticSource, field_images
 from crossearth_jax.earth_style.restyle import load_pool, load_restyle
@@ -40,7 +40,6 @@ from crossearth_jax.train_step import (
     trainable_mask,
 )
 
-KNOWN_CLASSES: dict[str, ClassSet] = {"casid": CASID}
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 POOL_SIZE = 64  # images and pixels a side; the stand-ins need no more
 

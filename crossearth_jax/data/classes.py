@@ -60,15 +60,20 @@ class ClassSet:
       names: K names.
       palette: K RGB colours, 0-255.
       encoding: how the label files encode them, if the class file says so.
+      foreground: id of the one class that a binary set is about; its IoU is also
+        reported by itself.
+      clutter: id of a left-over class; the mean is also reported without it.
 
     Raises:
       ValueError: fewer than 2 or more than 255 classes, repeated names, or a palette
-        that does not fit.
+        or an id that does not fit.
     """
 
     names: tuple[str, ...]
     palette: tuple[Colour, ...]
     encoding: LabelEncoding | None = None
+    foreground: int | None = None
+    clutter: int | None = None
 
     def __post_init__(self) -> None:
         if not 2 <= len(self.names) <= IGNORE:
@@ -82,6 +87,12 @@ class ClassSet:
                 f"got {len(self.palette)} colours for {len(self.names)} classes, "
                 "expected one each: complete the palette"
             )
+        for what, k in (("foreground", self.foreground), ("clutter", self.clutter)):
+            if k is not None and not 0 <= k < len(self.names):
+                raise ValueError(
+                    f"got {what} class {k}, expected an id from 0 to "
+                    f"{len(self.names) - 1}"
+                )
 
     @classmethod
     def from_file(cls, path: Path | str) -> "ClassSet":
@@ -89,7 +100,8 @@ class ClassSet:
 
         Keys: `classes`, a list of {name, color: [r, g, b]}; `encoding`, one of "ids",
         "mask255", "colours"; optional `ignore` (a number, or a colour for "colours";
-        default 255 for "ids"); optional `ids`, {number on disk: class name or id}.
+        default 255 for "ids"); optional `ids`, {number on disk: class name or id};
+        optional `foreground` and `clutter`, each the name of a class, see above.
 
         Raises:
           ValueError: the file is missing, not YAML/JSON, or a key is absent, unknown
@@ -100,12 +112,6 @@ class ClassSet:
             return _parse_class_file(_load_mapping(path))
         except ValueError as error:
             raise ValueError(f"class file {path}: {error}") from error
-
-
-CASID = ClassSet(
-    names=("background", "building", "forest", "road", "water"),
-    palette=((0, 0, 0), (255, 255, 0), (85, 255, 0), (255, 0, 0), (0, 112, 255)),
-)
 
 
 def resolve_encoding(
@@ -182,7 +188,8 @@ def _load_mapping(path: Path) -> Mapping[str, Any]:
 
 
 def _parse_class_file(content: Mapping[str, Any]) -> ClassSet:
-    _refuse_unknown_keys(content, {"classes", "encoding", "ignore", "ids"})
+    scored = ("foreground", "clutter")
+    _refuse_unknown_keys(content, {"classes", "encoding", "ignore", "ids", *scored})
     entries = content.get("classes")
     if not isinstance(entries, list):
         raise ValueError("expected `classes`, a list of {name, color: [r, g, b]}")
@@ -204,9 +211,18 @@ def _parse_class_file(content: Mapping[str, Any]) -> ClassSet:
         ignore=_colour(ignore) if isinstance(ignore, list) else ignore,
         ids=_id_pairs(content.get("ids"), names),
     )
-    classes = ClassSet(tuple(names), tuple(palette), encoding)
+    also = {what: _class_id(what, content.get(what), names) for what in scored}
+    classes = ClassSet(tuple(names), tuple(palette), encoding, **also)
     _check_encoding(classes, encoding)
     return classes
+
+
+def _class_id(what: str, name: Any, names: Sequence[str]) -> int | None:
+    if name is None:
+        return None
+    if name not in names:
+        raise ValueError(f"got {what} {name!r}, expected one of {', '.join(names)}")
+    return names.index(name)
 
 
 def _id_pairs(ids: Any, names: Sequence[str]) -> tuple[tuple[int, int], ...] | None:

@@ -16,7 +16,6 @@ from absl import logging
 from jaxtyping import UInt8
 
 from crossearth_jax.data.classes import (
-    CASID,
     ENCODINGS,
     IGNORE,
     ClassSet,
@@ -27,6 +26,7 @@ from crossearth_jax.data.classes import (
 )
 from crossearth_jax.data.decode import read_image, read_label
 from crossearth_jax.data.infer import infer_classes
+from crossearth_jax.data.known_classes import CASID
 
 __all__ = [
     "CASID",
