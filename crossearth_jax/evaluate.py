@@ -23,7 +23,7 @@ from rich.progress import Progress
 from crossearth_jax.data.classes import ClassSet
 from crossearth_jax.data.datasets import Record, Source
 from crossearth_jax.data.pipeline import eval_records
-from crossearth_jax.metrics import confusion_matrix, scores
+from crossearth_jax.metrics import confusion_matrix, extra_scores, scores
 from crossearth_jax.normalise import normalise
 from crossearth_jax.report.pictures import Example, domain_picture
 from crossearth_jax.sliding import ScoreFn, stream_scores
@@ -35,11 +35,20 @@ SECONDS_BETWEEN_LINES = 10.0  # of progress, where no bar can be drawn
 
 @dataclass(frozen=True)
 class ScoredDomain:
-    """What to score: a source, its name in the report, and whether it was trained."""
+    """What to score.
+
+    Attributes:
+      name: as in the report.
+      role: "source" for a held-out part of a training domain, else "unseen".
+      source: its records.
+      fit: pixels; images are resized to this longest edge first, see `fitted_size`.
+        Scores are counted at the label's own size all the same.
+    """
 
     name: str
     role: Role
     source: Source
+    fit: int | None = None
 
 
 @dataclass(frozen=True)
@@ -73,7 +82,6 @@ def evaluate(
     stride: int,
     patch: int,
     batch: int,
-    resize_to: tuple[int, int] | None = None,
     examples: int = 4,
     about: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -88,8 +96,6 @@ def evaluate(
       stride: step between windows.
       patch: the network's patch size.
       batch: windows per call of `score_fn`.
-      resize_to: height and width that images are resized to first; scores are still
-        counted at the label's size.
       examples: rows of a picture at most.
       about: anything to keep in the report, such as the step.
 
@@ -107,15 +113,12 @@ def evaluate(
     for domain in domains:
         result = evaluate_domain(
             score_fn,
-            domain.source,
-            name=domain.name,
-            role=domain.role,
+            domain,
             classes=classes,
             crop=crop,
             stride=stride,
             patch=patch,
             batch=batch,
-            resize_to=resize_to,
             examples=examples,
         )
         entries[domain.name] = domain_entry(result, classes)
@@ -134,16 +137,13 @@ def evaluate(
 
 def evaluate_domain(
     score_fn: ScoreFn,
-    source: Source,
+    domain: ScoredDomain,
     *,
-    name: str,
-    role: Role,
     classes: ClassSet,
     crop: int,
     stride: int,
     patch: int,
     batch: int,
-    resize_to: tuple[int, int] | None = None,
     examples: int = 4,
 ) -> DomainResult:
     """Counts one domain's pixels; arguments as `evaluate`, which see.
@@ -152,6 +152,7 @@ def evaluate_domain(
       ValueError: the source is empty, the scores have another number of classes, or
         a label value is no class.
     """
+    source, name = domain.source, domain.name
     if len(source) == 0:
         raise ValueError(f"got no images in domain {name!r}, expected some: check it")
     num_classes = len(classes.names)
@@ -166,7 +167,7 @@ def evaluate_domain(
         for index, record in enumerate(eval_records(source)):
             if record.valid:
                 scored.append((index, record))
-                yield np.asarray(normalise(_resized(record.image, resize_to)))
+                yield np.asarray(normalise(_fitted(record.image, domain.fit)))
             else:
                 skipped.append(record.name)
                 advance()
@@ -182,7 +183,9 @@ def evaluate_domain(
                 example = record.name, record.image, record.label, prediction
                 kept.append(Example(*example))
             advance()
-    return DomainResult(name, role, confusion, images, tuple(skipped), tuple(kept))
+    return DomainResult(
+        name, domain.role, confusion, images, tuple(skipped), tuple(kept)
+    )
 
 
 def predicted_classes(
@@ -202,6 +205,9 @@ def predicted_classes(
 def domain_entry(result: DomainResult, classes: ClassSet) -> dict[str, Any]:
     """One domain of `report.json`: fractions of 1, None where undefined."""
     found = scores(result.confusion)
+    extra = extra_scores(
+        found.iou, foreground=classes.foreground, clutter=classes.clutter
+    )
 
     def by_class(values: Float[np.ndarray, "K"]) -> dict[str, float | None]:
         return dict(zip(classes.names, map(_or_none, values.tolist()), strict=True))
@@ -209,6 +215,8 @@ def domain_entry(result: DomainResult, classes: ClassSet) -> dict[str, Any]:
     return {
         "role": result.role,
         "mIoU": _or_none(found.miou),
+        **{what: _or_none(value) for what, value in extra.items()},
+        "mF1": _or_none(found.mf1),
         "IoU": by_class(found.iou),
         "F1": by_class(found.f1),
         "accuracy": by_class(found.accuracy),
@@ -252,9 +260,25 @@ def _counted(
         raise ValueError(f"{domain}, {record.name}: {error}") from error
 
 
-def _resized(values: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
+def fitted_size(height: int, width: int, longest: int) -> tuple[int, int]:
+    """Height and width of the same shape whose longer edge is `longest`.
+
+    As mmsegmentation's Resize with keep_ratio, which the authors use for RescueNet:
+    halves are rounded up, and a smaller image is enlarged.
+    """
+    scale = longest / max(height, width)
+    return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
+
+
+def _fitted(image: UInt8[np.ndarray, "H W 3"], longest: int | None) -> np.ndarray:
+    if longest is None:
+        return image
+    return _resized(image, fitted_size(*image.shape[:2], longest))
+
+
+def _resized(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Bilinear, half-pixel centres, no antialias; in NumPy, so no size compiles."""
-    if size is None or values.shape[:2] == tuple(size):
+    if values.shape[:2] == tuple(size):
         return values
     height, width = size
     resized = cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR)

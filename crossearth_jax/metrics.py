@@ -54,6 +54,7 @@ class Scores:
       precision: per class, the share of its predicted pixels that is right.
       f1: per class, equal to Dice; defined wherever `iou` is.
       miou: mean of the defined `iou`; nan if there is none.
+      mf1: mean of the defined `f1`; nan if there is none.
       overall_accuracy: share of all counted pixels that is right.
     """
 
@@ -62,6 +63,7 @@ class Scores:
     precision: Float[np.ndarray, "K"]
     f1: Float[np.ndarray, "K"]
     miou: float
+    mf1: float
     overall_accuracy: float
 
 
@@ -70,15 +72,45 @@ def scores(confusion: Int[np.ndarray, "K K"]) -> Scores:
     right = np.diag(confusion)
     true, predicted = confusion.sum(1), confusion.sum(0)
     iou = _ratio(right, true + predicted - right)
-    defined = iou[~np.isnan(iou)]
+    f1 = _ratio(2 * right, true + predicted)
     return Scores(
         iou=iou,
         accuracy=_ratio(right, true),
         precision=_ratio(right, predicted),
-        f1=_ratio(2 * right, true + predicted),
-        miou=float(defined.mean()) if defined.size else float("nan"),
+        f1=f1,
+        miou=_mean(iou),
+        mf1=_mean(f1),
         overall_accuracy=float(_ratio(right.sum()[None], true.sum()[None])[0]),
     )
+
+
+def extra_scores(
+    iou: Float[np.ndarray, "K"],
+    *,
+    foreground: int | None = None,
+    clutter: int | None = None,
+) -> dict[str, float]:
+    """What a class set is also scored by, on the same confusion matrix.
+
+    Args:
+      iou: per class, `Scores.iou`.
+      foreground: id of the one class of interest: gives "foreground_IoU", its IoU.
+      clutter: id of the left-over class: gives "mIoU_without_clutter". Only the class
+        is left out of the mean. Its pixels stay counted, so that calling clutter a
+        car is still an error and the other classes keep the IoU they are listed with.
+    """
+    found = {}
+    if foreground is not None:
+        found["foreground_IoU"] = float(iou[foreground])
+    if clutter is not None:
+        found["mIoU_without_clutter"] = _mean(np.delete(iou, clutter))
+    return found
+
+
+def _mean(values: Float[np.ndarray, "K"]) -> float:
+    """Of the defined values; nan without one."""
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if defined.size else float("nan")
 
 
 def _ratio(

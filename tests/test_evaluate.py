@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from crossearth_jax.evaluate import (
     ScoredDomain,
     evaluate,
     evaluate_domain,
+    fitted_size,
     predicted_classes,
 )
 from crossearth_jax.normalise import normalise
@@ -68,9 +70,9 @@ class Stray(Drawn):
         return Record(image=image, label=label, name=self.names[index], valid=True)
 
 
-def domain_result(source, **options):
-    named = {"name": "somewhere", "role": "unseen", "classes": CLASSES}
-    return evaluate_domain(by_colour, source, **named, **WINDOWS, **options)
+def domain_result(source, *, fit=None, score_fn=by_colour, **options):
+    domain = ScoredDomain("somewhere", "unseen", source, fit)
+    return evaluate_domain(score_fn, domain, classes=CLASSES, **WINDOWS, **options)
 
 
 def test_one_confusion_matrix_over_all_images():
@@ -102,11 +104,37 @@ def test_examples_are_evenly_spaced():
     np.testing.assert_array_equal(example.prediction[:-1], example.truth[:-1])
 
 
-def test_images_are_resized_and_scores_counted_at_the_label():
-    result = domain_result(Drawn([(64, 96)] * 2), resize_to=(32, 48))
+def test_fitted_images_are_scored_at_the_size_of_their_label():
+    seen = []
+
+    def score_fn(windows):
+        seen.append(windows.shape[1:3])
+        return by_colour(windows)
+
+    result = domain_result(Drawn([(64, 96)] * 2), fit=48, score_fn=score_fn)
+    assert set(seen) == {(32, 32)}  # 32 x 48: two windows each, not the ten of 64 x 96
+    assert len(seen) == 1
     assert result.confusion.sum() == 2 * 63 * 96
     right = np.diag(result.confusion).sum()
     assert right / result.confusion.sum() > 0.97
+    (example, _) = result.examples
+    assert example.image.shape == (64, 96, 3)  # the picture shows what was on disk
+
+
+@pytest.mark.parametrize(
+    ("size", "fitted"),
+    [
+        ((3000, 4000), (384, 512)),  # RescueNet
+        ((4000, 3000), (512, 384)),
+        ((512, 512), (512, 512)),
+        ((300, 200), (512, 341)),  # enlarged; 341.33
+        ((5, 1024), (3, 512)),  # 2.5 rounds up
+        ((1, 4096), (1, 512)),
+    ],
+)
+def test_the_longest_edge_fits_and_the_ratio_is_kept(size, fitted):
+    """The rule of mmcv's imrescale, which mmsegmentation's Resize calls."""
+    assert fitted_size(*size, 512) == fitted
 
 
 @pytest.mark.skipif(not SLIDE.exists(), reason="shared/fixtures is not here")
@@ -139,6 +167,8 @@ def test_report_and_pictures_are_written(tmp_path):
     assert list(report["domains"]) == ["home", "away", "far"]
     home, away, far = report["domains"].values()
     assert (home["role"], home["mIoU"], home["images"]) == ("source", 1.0, 3)
+    assert home["mF1"] == home["overall_accuracy"] == 1.0
+    assert not {"foreground_IoU", "mIoU_without_clutter"} & home.keys()
     assert home["IoU"] == {"field": 1.0, "house": 1.0, "water": None}
     assert away["IoU"]["field"] == pytest.approx(31 / 39)
     assert far["IoU"] == {"field": None, "house": 1.0, "water": 1.0}
@@ -151,6 +181,23 @@ def test_report_and_pictures_are_written(tmp_path):
     assert written == [*pictures, "report.json"]
     for picture in pictures:
         Image.open(tmp_path / picture).verify()
+
+
+def test_a_class_set_says_what_else_is_scored(tmp_path):
+    """Foreground and clutter are data of the classes, whatever their names."""
+    domains = [ScoredDomain("away", "unseen", Drawn([(40, 60)] * 2, wrong_rows=8))]
+    reports = [
+        evaluate(by_colour, domains, classes=classes, workdir=tmp_path, **WINDOWS)
+        for classes in (
+            dataclasses.replace(CLASSES, foreground=1),
+            dataclasses.replace(CLASSES, clutter=1),
+        )
+    ]
+    one, two = (report["domains"]["away"] for report in reports)
+    assert one["foreground_IoU"] == one["IoU"]["house"] == pytest.approx(39 / 47)
+    assert two["mIoU_without_clutter"] == two["IoU"]["field"] == pytest.approx(31 / 39)
+    assert one["IoU"] == two["IoU"] and one["mIoU"] == two["mIoU"]
+    assert "mIoU_without_clutter" not in one and "foreground_IoU" not in two
 
 
 def test_without_unseen_domains_their_mean_is_null(tmp_path):
@@ -187,14 +234,13 @@ def test_bad_domain_names_are_refused(tmp_path, names, message):
 
 
 def test_bad_scores_and_empty_sources_are_refused():
-    named = {"name": "somewhere", "role": "unseen", "classes": CLASSES, **WINDOWS}
     source = Drawn([(32, 32)])
     with pytest.raises(ValueError, match="got no images in domain 'somewhere'"):
-        evaluate_domain(by_colour, Drawn([]), **named)
+        domain_result(Drawn([]))
     with pytest.raises(ValueError, match="2 classes, expected 3"):
-        evaluate_domain(lambda w: by_colour(w)[..., :2], source, **named)
+        domain_result(source, score_fn=lambda w: by_colour(w)[..., :2])
     with pytest.raises(ValueError, match="not finite"):
-        evaluate_domain(lambda w: by_colour(w) * jnp.nan, source, **named)
+        domain_result(source, score_fn=lambda w: by_colour(w) * jnp.nan)
 
 
 def test_a_reader_that_raises_stops_the_run():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from crossearth_jax.metrics import confusion_matrix, scores
+from crossearth_jax.metrics import confusion_matrix, extra_scores, scores
 
 
 def labels(*rows):
@@ -57,6 +57,7 @@ def test_scores_by_hand():
     np.testing.assert_allclose(found.precision, [6 / 7, 11 / 13])
     np.testing.assert_allclose(found.f1, [12 / 15, 22 / 25])
     assert found.miou == pytest.approx((6 / 9 + 11 / 14) / 2)
+    assert found.mf1 == pytest.approx((12 / 15 + 22 / 25) / 2)
     assert found.overall_accuracy == pytest.approx(17 / 20)
 
 
@@ -72,7 +73,7 @@ def test_absent_class_is_left_out_but_a_false_alarm_counts_as_zero():
 
 def test_nothing_counted_is_undefined_without_a_warning(recwarn):
     empty = scores(np.zeros((2, 2), np.int64))
-    assert np.isnan([empty.miou, empty.overall_accuracy, *empty.iou]).all()
+    assert np.isnan([empty.miou, empty.mf1, empty.overall_accuracy, *empty.iou]).all()
     assert not recwarn.list
 
 
@@ -80,3 +81,20 @@ def test_counts_stay_exact_above_float32():
     found = scores(np.array([[2**24 + 1, 0], [0, 1]]))
     assert found.iou[0] == 1
     assert scores(np.array([[2**24, 1], [0, 1]])).overall_accuracy < 1
+
+
+def test_extra_scores_are_those_of_the_same_matrix():
+    """Clutter leaves the mean only: its pixels still lower what was called wrongly."""
+    iou = scores(np.array([[6, 0, 0], [0, 5, 3], [1, 2, 4]])).iou
+    np.testing.assert_allclose(iou, [6 / 7, 5 / 10, 4 / 10])
+    assert extra_scores(iou) == {}
+    assert extra_scores(iou, foreground=1) == {"foreground_IoU": 0.5}
+    found = extra_scores(iou, clutter=2)
+    assert found == {"mIoU_without_clutter": pytest.approx((6 / 7 + 5 / 10) / 2)}
+
+
+def test_extra_scores_of_absent_classes():
+    iou = np.array([np.nan, 0.25, np.nan])
+    assert np.isnan(extra_scores(iou, foreground=0)["foreground_IoU"])
+    assert extra_scores(iou, clutter=2)["mIoU_without_clutter"] == 0.25
+    assert np.isnan(extra_scores(iou, clutter=1)["mIoU_without_clutter"])

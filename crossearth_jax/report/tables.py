@@ -1,7 +1,8 @@
 """The score table of a report, for a terminal, a log file and Markdown.
 
 All three show the same cells: one row per domain, source domains first and marked,
-IoU per class and mIoU in percent, and the mean over the unseen domains last.
+IoU per class, then the summaries in percent, and their means over the unseen domains
+last.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,16 @@ from rich.markup import escape
 from rich.table import Table
 
 Report = Mapping[str, Any]  # what `evaluate.evaluate` returns and writes
+
+# Summaries of a domain by their key in the report, with the head of their column. A
+# class set decides which of them a report has.
+SUMMARIES = {
+    "mIoU": "mIoU",
+    "foreground_IoU": "foreground IoU",
+    "mIoU_without_clutter": "mIoU w/o clutter",
+    "mF1": "mF1",
+    "overall_accuracy": "OA",
+}
 
 
 def print_report(report: Report, console: Console | None = None) -> None:
@@ -58,18 +69,29 @@ Row = list[str]
 
 
 def _cells(report: Report) -> tuple[Row, list[Row], list[Row], Row]:
-    """Header, source rows, unseen rows and the mean over the unseen domains."""
+    """Header, source rows, unseen rows and the means over the unseen domains."""
     classes: Sequence[str] = report["classes"]
-    header = ["domain", "role", *classes, "mIoU", "images"]
+    domains: Sequence[Mapping[str, Any]] = list(report["domains"].values())
+    shown = [key for key in SUMMARIES if all(key in domain for domain in domains)]
+    heads = [SUMMARIES[key] for key in shown]
+    header = ["domain", "role", *classes, *heads, "images"]
     rows: dict[str, list[Row]] = {"source": [], "unseen": []}
     for name, domain in report["domains"].items():
         ious = [percent(domain["IoU"][c]) for c in classes]
-        row = [name, domain["role"], *ious, percent(domain["mIoU"])]
-        rows[domain["role"]].append([*row, str(domain["images"])])
-    images = sum(int(row[-1]) for row in rows["unseen"])
-    mean_iou = percent(report["unseen_mean_mIoU"])
-    mean = ["mean", "unseen", *[""] * len(classes), mean_iou, str(images)]
+        summaries = [percent(domain[key]) for key in shown]
+        row = [name, domain["role"], *ious, *summaries, str(domain["images"])]
+        rows[domain["role"]].append(row)
+    unseen = [domain for domain in domains if domain["role"] == "unseen"]
+    means = [percent(_mean([domain[key] for domain in unseen])) for key in shown]
+    images = sum(domain["images"] for domain in unseen)
+    mean = ["mean", "unseen", *[""] * len(classes), *means, str(images)]
     return header, rows["source"], rows["unseen"], mean
+
+
+def _mean(fractions: Sequence[float | None]) -> float | None:
+    """None where there is nothing, or one is undefined."""
+    known = [x for x in fractions if x is not None]
+    return sum(known) / len(known) if known and len(known) == len(fractions) else None
 
 
 def _aligned(row: Row, widths: list[int]) -> str:
@@ -80,7 +102,7 @@ def _aligned(row: Row, widths: list[int]) -> str:
 
 def _rich_table(report: Report) -> Table:
     header, source, unseen, mean = _cells(report)
-    table = Table(title="IoU in %", title_justify="left")
+    table = Table(title="Scores in %, IoU per class", title_justify="left")
     for i, name in enumerate(header):
         table.add_column(
             escape(name), justify="left" if i < 2 else "right", overflow="fold"
@@ -96,7 +118,11 @@ def _rich_table(report: Report) -> Table:
 
 def _notes(report: Report) -> list[str]:
     domains = report["domains"]
-    notes = ["IoU in %; the mean is over the unseen domains only."]
+    notes = ["Scores in %, IoU per class; the mean is over the unseen domains only."]
+    if any("mIoU_without_clutter" in domain for domain in domains.values()):
+        notes.append(
+            "w/o clutter: the mean of the other classes; its pixels still count."
+        )
     if any(
         iou is None for domain in domains.values() for iou in domain["IoU"].values()
     ):

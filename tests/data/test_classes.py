@@ -218,6 +218,20 @@ def test_unreadable_class_files(tmp_path):
         ClassSet.from_file(tmp_path / "broken.yaml")
 
 
+def test_class_files_name_what_else_is_scored(tmp_path):
+    path = tmp_path / "classes.json"
+    path.write_text(json.dumps(FILE))
+    plain = ClassSet.from_file(path)
+    assert (plain.foreground, plain.clutter) == (None, None)
+    path.write_text(json.dumps(FILE | {"clutter": plain.names[1]}))
+    assert ClassSet.from_file(path).clutter == 1
+    path.write_text(json.dumps(FILE | {"foreground": "nothing"}))
+    with pytest.raises(ValueError, match="got foreground 'nothing', expected one of"):
+        ClassSet.from_file(path)
+    with pytest.raises(ValueError, match="got clutter class 2, expected an id from 0"):
+        ClassSet(TWO.names, TWO.palette, clutter=2)
+
+
 def test_casid_is_the_benchmarks():
     assert CASID.names == ("background", "building", "forest", "road", "water")
     assert CASID.palette[2] == (85, 255, 0) and CASID.palette[4] == (0, 112, 255)

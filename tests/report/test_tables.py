@@ -1,5 +1,6 @@
 import io
 
+import pytest
 from rich.console import Console
 
 from crossearth_jax.report.tables import (
@@ -16,6 +17,8 @@ def domain(role, ious, images, skipped=()):
         "role": role,
         "mIoU": sum(known) / len(known),
         "IoU": dict(zip(("field", "a|b"), ious, strict=True)),
+        "mF1": 0.5,
+        "overall_accuracy": 0.625,
         "images": images,
         "skipped": list(skipped),
     }
@@ -34,12 +37,13 @@ REPORT = {
 
 def test_plain_table_is_aligned_and_sets_the_source_apart():
     lines = plain_table(REPORT).splitlines()
-    assert lines[0] == "domain    role    field   a|b  mIoU  images"
+    assert lines[0] == "domain    role    field   a|b  mIoU   mF1    OA  images"
     assert set(lines[1]) == set(lines[3]) == set(lines[6]) == {"-"}
-    assert lines[2] == "home      source   87.6  90.0  88.8       3"
-    assert lines[4] == "away      unseen   50.0  25.0  37.5      12"
-    assert lines[5].split() == ["far_away", "unseen", "-", "40.0", "40.0", "8"]
-    assert lines[7] == "mean      unseen               38.8      20"
+    assert lines[2] == "home      source   87.6  90.0  88.8  50.0  62.5       3"
+    assert lines[4] == "away      unseen   50.0  25.0  37.5  50.0  62.5      12"
+    cells = ["far_away", "unseen", "-", "40.0", "40.0", "50.0", "62.5", "8"]
+    assert lines[5].split() == cells
+    assert lines[7] == "mean      unseen               38.8  50.0  62.5      20"
     assert {len(line) for line in lines[:8]} == {len(lines[0])}
 
 
@@ -54,19 +58,40 @@ def test_notes_tell_what_is_missing():
 def test_without_unseen_domains_no_mean_is_shown():
     home = {"home": REPORT["domains"]["home"]}
     only = {**REPORT, "domains": home, "unseen_mean_mIoU": None}
-    assert "mean " not in plain_table(only).split("IoU in %")[0]
+    assert "mean " not in plain_table(only).split("Scores in %")[0]
     assert "mean" not in markdown_table(only)
 
 
 def test_markdown_table():
     assert markdown_table(REPORT).splitlines() == [
-        "| domain | role | field | a\\|b | mIoU | images |",
-        "| --- | --- | ---: | ---: | ---: | ---: |",
-        "| home | source | 87.6 | 90.0 | 88.8 | 3 |",
-        "| away | unseen | 50.0 | 25.0 | 37.5 | 12 |",
-        "| far_away | unseen | - | 40.0 | 40.0 | 8 |",
-        "| **mean** | **unseen** |  |  | **38.8** | **20** |",
+        "| domain | role | field | a\\|b | mIoU | mF1 | OA | images |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| home | source | 87.6 | 90.0 | 88.8 | 50.0 | 62.5 | 3 |",
+        "| away | unseen | 50.0 | 25.0 | 37.5 | 50.0 | 62.5 | 12 |",
+        "| far_away | unseen | - | 40.0 | 40.0 | 50.0 | 62.5 | 8 |",
+        "| **mean** | **unseen** |  |  | **38.8** | **50.0** | **62.5** | **20** |",
     ]
+
+
+@pytest.mark.parametrize(
+    ("key", "head"),
+    [
+        ("foreground_IoU", "foreground IoU"),
+        ("mIoU_without_clutter", "mIoU w/o clutter"),
+    ],
+)
+def test_extra_scores_have_a_column_after_the_mean(key, head):
+    extra = (0.5, 0.25, None)
+    domains = {
+        name: {**entry, key: value}
+        for (name, entry), value in zip(REPORT["domains"].items(), extra, strict=True)
+    }
+    report = {**REPORT, "domains": domains}
+    rows = [line.split(" | ") for line in markdown_table(report).splitlines()]
+    assert rows[0][4:7] == ["mIoU", head, "mF1"]
+    assert [row[5] for row in rows[2:]] == ["25.0", "50.0", "-", "**-**"]
+    assert head in plain_table(report)
+    assert ("its pixels still count" in plain_table(report)) is ("clutter" in key)
 
 
 def test_percent():
