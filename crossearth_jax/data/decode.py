@@ -4,6 +4,7 @@ Everything that cannot be read exactly as it was meant is a `ValueError` that na
 the file; nothing is scaled, rotated or quietly cut to eight bits.
 """
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +16,21 @@ FORMATS = ("PNG", "JPEG", "TIFF")
 SUBFILE_TYPE = 254  # TIFF tag; bit 1: an overview, bit 4: a mask of the main image
 
 
-def read_image(path: Path) -> UInt8[np.ndarray, "H W 3"]:
+def read_image(path: Path, *, data: bytes | None = None) -> UInt8[np.ndarray, "H W 3"]:
     """Reads RGB, RGBA (alpha dropped), grey (repeated) or palette images.
 
     Channels keep the file's order, so IR-R-G stays IR, R, G.
+
+    Args:
+      path: the file.
+      data: its content where that is at hand (from an archive); `path` then only
+        names it in errors.
 
     Raises:
       ValueError: the file is empty, broken, of another type, has more than 8 bits a
         channel, or a channel count other than 1 to 4.
     """
-    pixels = _pixels(path, indexed=False)
+    pixels = _pixels(path, data, indexed=False)
     if pixels.dtype != np.uint8:
         raise ValueError(
             f"{path}: got {pixels.dtype} pixels, expected 8 bits a channel: scale them "
@@ -43,7 +49,7 @@ def read_image(path: Path) -> UInt8[np.ndarray, "H W 3"]:
 
 
 def read_label(
-    path: Path, *, indexed: bool
+    path: Path, *, indexed: bool, data: bytes | None = None
 ) -> Integer[np.ndarray, "H W"] | UInt8[np.ndarray, "H W 3"]:
     """Reads a label file without interpreting its values.
 
@@ -51,6 +57,7 @@ def read_label(
       path: the file.
       indexed: True gives the stored numbers (palette index, bit 0/1), False the
         colours that a viewer shows (palette colour, bit as 0/255).
+      data: as for `read_image`.
 
     Returns:
       [H, W] numbers, also when a colour file is grey everywhere, else [H, W, 3].
@@ -58,7 +65,7 @@ def read_label(
     Raises:
       ValueError: as for `read_image`, or the label is not made of integers.
     """
-    pixels = _pixels(path, indexed=indexed)
+    pixels = _pixels(path, data, indexed=indexed)
     if not np.issubdtype(pixels.dtype, np.integer):
         raise ValueError(
             f"{path}: got {pixels.dtype} label values, expected integers: write the "
@@ -77,14 +84,15 @@ class _RefusedError(ValueError):
     """A readable file that must not be used as it is: no second decoder is tried."""
 
 
-def _pixels(path: Path, *, indexed: bool) -> np.ndarray:
+def _pixels(path: Path, data: bytes | None, *, indexed: bool) -> np.ndarray:
     """[H, W] or [H, W, channels] in the file's own depth."""
     try:
-        if path.stat().st_size == 0:
+        if (path.stat().st_size if data is None else len(data)) == 0:
             raise _RefusedError(
                 f"{path}: got an empty file (0 bytes), expected an image: copy it again"
             )
-        with Image.open(path, formats=FORMATS) as image:
+        file = path if data is None else BytesIO(data)
+        with Image.open(file, formats=FORMATS) as image:
             _check_single_page(path, image)
             _check_pixel_type(path, image)
             return _as_array(image, indexed=indexed)
@@ -93,7 +101,7 @@ def _pixels(path: Path, *, indexed: bool) -> np.ndarray:
     except Exception as error:  # decoders fail on foreign bytes in many ways
         if path.suffix.lower() not in (".tif", ".tiff"):
             raise _broken(path, error) from error
-        return _tiff_pixels(path, error)
+        return _tiff_pixels(path, data, error)
 
 
 def _check_single_page(path: Path, image: Image.Image) -> None:
@@ -135,10 +143,10 @@ def _as_array(image: Image.Image, *, indexed: bool) -> np.ndarray:
     return np.asarray(image)
 
 
-def _tiff_pixels(path: Path, first_error: Exception) -> np.ndarray:
+def _tiff_pixels(path: Path, data: bytes | None, first_error: Exception) -> np.ndarray:
     """Second decoder, for TIFFs that Pillow does not know (float, many bands)."""
     try:
-        with tifffile.TiffFile(path) as file:
+        with tifffile.TiffFile(path if data is None else BytesIO(data)) as file:
             page = file.pages.first
             pixels, axes = page.asarray(), page.axes
     except MemoryError:
