@@ -15,6 +15,8 @@ import numpy as np
 import yaml
 from jaxtyping import Integer, UInt8
 
+from crossearth_jax.whole_file import whole_file
+
 IGNORE = 255  # the class id of pixels that count nowhere
 
 Colour = tuple[int, int, int]
@@ -112,6 +114,30 @@ class ClassSet:
             return _parse_class_file(_load_mapping(path))
         except ValueError as error:
             raise ValueError(f"class file {path}: {error}") from error
+
+
+def save_classes(classes: ClassSet, path: Path) -> None:
+    """Keeps names and colours beside the results of a run, as JSON."""
+    content = {"names": classes.names, "palette": classes.palette}
+    with whole_file(path) as place:
+        place.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def load_classes(path: Path) -> ClassSet:
+    """Reads what `save_classes` wrote.
+
+    Raises:
+      ValueError: the file is missing or holds something else.
+    """
+    try:
+        content = json.loads(path.read_text())
+        palette = tuple(_colour(colour) for colour in content["palette"])
+        return ClassSet(tuple(map(str, content["names"])), palette)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path}: got {error!r}, expected a JSON object with `names` and `palette`, "
+            "as training writes it: copy it from the run"
+        ) from error
 
 
 def resolve_encoding(
