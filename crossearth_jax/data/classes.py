@@ -135,8 +135,8 @@ def load_classes(path: Path) -> ClassSet:
         return ClassSet(tuple(map(str, content["names"])), palette)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{path}: got {error!r}, expected a JSON object with `names` and `palette`, "
-            "as training writes it: copy it from the run"
+            f"{path}: got {error!r}, expected a JSON object with `names` and "
+            "`palette`, as training writes it: copy it from the run"
         ) from error
 
 
