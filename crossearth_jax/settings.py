@@ -1,0 +1,276 @@
+"""The benchmark's 29 settings as data, and `crossearth settings`, which lists them.
+
+One training run on a source serves all settings of that source: 14 runs, because
+Potsdam trains with six and with five classes. The files in `configs/` take their
+masks, crops and losses from here; the paper's scores are in `report/paper_tables.py`.
+"""
+
+import argparse
+import csv
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import TextIO
+
+from rich.console import Console
+from rich.table import Table
+
+Mask = tuple[float, int]  # τ, the share of altered area, and B, the block in pixels
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run.
+
+    Attributes:
+      config: what `--config` takes, e.g. "configs/casid.py:sub".
+      source: the domain it trains on, a folder that `crossearth prepare` writes.
+      targets: {the paper's name of a setting: the domain that it scores}.
+      styled: τ and B of X_S (Table 14).
+      masked: τ and B of X_M (Table 14).
+      crop: pixels.
+      mim_loss: "l1" for CASID, "mse" elsewhere (Section 5.1).
+    """
+
+    config: str
+    source: str
+    targets: dict[str, str]
+    styled: Mask
+    masked: Mask
+    crop: int = 512
+    mim_loss: str = "mse"
+
+    @property
+    def argument(self) -> str:
+        """What stands behind the colon of `config`; empty if nothing does."""
+        return self.config.partition(":")[2]
+
+    @property
+    def name(self) -> str:
+        """`config.name` of the run, which names its folder in runs/."""
+        stem = PurePath(self.config.partition(":")[0]).stem
+        return f"{stem}_{self.argument}" if self.argument else stem
+
+    @property
+    def unseen(self) -> tuple[str, ...]:
+        """The domains that are scored and not trained on."""
+        return tuple(t for t in self.targets.values() if t != self.source)
+
+
+def _casid(name: str, styled: Mask, masked: Mask) -> Run:
+    """A climate: scored at home, and in the other three."""
+    climates = ("Sub", "Tem", "Tms", "Trf")
+    others = [climate for climate in climates if climate != name]
+    targets = {name: name.lower()} | {f"{name}2{x}": x.lower() for x in others}
+    config = f"configs/casid.py:{name.lower()}"
+    return Run(config, name.lower(), targets, styled, masked, 1024, "l1")
+
+
+RUNS = (
+    Run(
+        "configs/potsdam_vaihingen.py:p_irrg",
+        "potsdam_irrg",
+        {"P(i)2V": "vaihingen", "P(i)2P(r)": "potsdam_rgb"},
+        styled=(0.7, 64),
+        masked=(0.7, 64),
+    ),
+    Run(
+        "configs/potsdam_vaihingen.py:p_rgb",
+        "potsdam_rgb",
+        {"P(r)2V": "vaihingen", "P(r)2P(i)": "potsdam_irrg"},
+        styled=(0.3, 16),
+        masked=(0.7, 64),
+    ),
+    Run(
+        "configs/potsdam_vaihingen.py:vaihingen",
+        "vaihingen",
+        {"V2P(i)": "potsdam_irrg", "V2P(r)": "potsdam_rgb"},
+        styled=(0.5, 32),
+        masked=(0.7, 64),
+    ),
+    Run(
+        "configs/loveda.py:urban",
+        "loveda_urban",
+        {"U2R": "loveda_rural"},
+        styled=(0.1, 64),
+        masked=(0.7, 64),
+        crop=1024,
+    ),
+    Run(
+        "configs/loveda.py:rural",
+        "loveda_rural",
+        {"R2U": "loveda_urban"},
+        styled=(0.5, 16),
+        masked=(0.7, 64),
+        crop=1024,
+    ),
+    Run(
+        "configs/deepglobe_massachusetts.py",
+        "deepglobe",
+        {"D2M": "massachusetts"},
+        styled=(0.3, 16),
+        masked=(0.5, 16),
+        crop=1024,
+    ),
+    Run(
+        "configs/potsdam_rescuenet.py:irrg",
+        "potsdam5_irrg",
+        {"P(i)2Res": "rescuenet"},
+        styled=(0.5, 32),
+        masked=(0.7, 64),
+    ),
+    Run(
+        "configs/potsdam_rescuenet.py:rgb",
+        "potsdam5_rgb",
+        {"P(r)2Res": "rescuenet"},
+        styled=(0.3, 16),
+        masked=(0.7, 64),
+    ),
+    Run(
+        "configs/whu_building.py:aerial",
+        "whu_aerial",
+        {"A2S": "whu_satellite"},
+        styled=(0.5, 16),
+        masked=(0.7, 64),
+    ),
+    Run(
+        "configs/whu_building.py:satellite",
+        "whu_satellite",
+        {"S2A": "whu_aerial"},
+        styled=(0.5, 16),
+        masked=(0.7, 16),
+    ),
+    _casid("Sub", styled=(0.1, 64), masked=(0.7, 64)),
+    _casid("Tem", styled=(0.1, 64), masked=(0.7, 128)),
+    _casid("Tms", styled=(0.1, 64), masked=(0.7, 64)),
+    _casid("Trf", styled=(0.5, 64), masked=(0.7, 64)),
+)
+
+# What to prepare for a domain folder: `crossearth prepare THIS --raw DIR --out ROOT`.
+PREPARED_BY = {
+    "potsdam_irrg": "potsdam",
+    "potsdam_rgb": "potsdam",
+    "potsdam5_irrg": "potsdam --classes 5",
+    "potsdam5_rgb": "potsdam --classes 5",
+    "vaihingen": "vaihingen",
+    "rescuenet": "rescuenet",
+    "loveda_urban": "loveda",
+    "loveda_rural": "loveda",
+    "whu_aerial": "whu_building",
+    "whu_satellite": "whu_building",
+    "deepglobe": "deepglobe",
+    "massachusetts": "massachusetts",
+    **dict.fromkeys(("sub", "tem", "tms", "trf"), "casid"),
+}
+
+
+def run_of(config_file: str, argument: str = "") -> Run:
+    """The run of "casid.py" with the argument "sub", for example.
+
+    Raises:
+      ValueError: the file takes no such argument; the message lists those it takes.
+    """
+    place = f"configs/{config_file}"
+    runs = {run.argument: run for run in RUNS if run.config.startswith(place)}
+    if argument not in runs:
+        raise ValueError(
+            f"got {config_file}:{argument}, expected one of {', '.join(runs)}"
+        )
+    return runs[argument]
+
+
+def prepare_command(domain: str, root: str = "ROOT") -> str:
+    """The command that writes a domain's folder."""
+    return f"crossearth prepare {PREPARED_BY[domain]} --raw DIR --out {root}"
+
+
+def estimated_hours(crop: int) -> float:
+    """Hours of 30,000 steps of one image on an H100 in bfloat16: not measured.
+
+    A step runs X (or X_S) and X_M forward through ViT-L and back to the input: for
+    each of N tokens and 24 blocks 12·C² multiplications in the linear layers and
+    2·C·N in the attention (C = 1024). The decoder's share, 0.8 TFLOP at 512², grows
+    with the pixels. Assumed: 40% of the 800 TFLOP/s that an H100 reaches on dense
+    products, which makes 11.5 ms at 512². Compilation, reading and scoring come on
+    top.
+    """
+    tokens, width, depth = (crop // 16) ** 2 + 1, 1024, 24
+    vit = 2 * tokens * depth * (12 * width**2 + 2 * width * tokens)  # forward
+    decoder = 0.8e12 * (crop / 512) ** 2  # forward and back, both images
+    step = (2 * 2 * vit + decoder) / (0.4 * 800e12)  # seconds
+    return 30_000 * step / 3600
+
+
+# ---- crossearth settings ----------------------------------------------------------
+
+HEADER = (
+    *("setting", "source", "target", "--config", "X_S τ/B", "X_M τ/B", "crop"),
+    *("MIM loss", "H100 h", "Rein", "CrossEarth"),
+)
+LEFT = 4  # columns of words; the others hold figures
+NOTE = (
+    "Rein, CrossEarth: the paper's mIoU in % (Tables 3-7). H100 h: hours of one run, "
+    "estimated at 40% of the card's speed in bfloat16, not measured; settings of one "
+    "--config share one run."
+)
+
+
+def rows() -> list[tuple[str, ...]]:
+    """The cells of the 29 settings, as `HEADER`."""
+    from crossearth_jax.report.paper_tables import setting_miou  # no run needs it
+
+    return [
+        (
+            *(key, run.source, target, run.config),
+            *(f"{ratio}/{block}" for ratio, block in (run.styled, run.masked)),
+            *(str(run.crop), run.mim_loss, f"{estimated_hours(run.crop):.1f}"),
+            *(f"{miou:.1f}" for miou in setting_miou(key)),
+        )
+        for run in RUNS
+        for key, target in run.targets.items()
+    ]
+
+
+def main(argv: Sequence[str]) -> None:
+    """`crossearth settings [--format FORMAT]`."""
+    parser = argparse.ArgumentParser(
+        prog="crossearth settings",
+        description="Lists the benchmark's 29 settings beside the paper's scores.",
+    )
+    write = {"terminal": _terminal, "markdown": _markdown, "csv": _csv}
+    parser.add_argument("--format", choices=list(write), default="terminal")
+    write[parser.parse_args(argv).format](sys.stdout)
+
+
+def _terminal(out: TextIO) -> None:
+    """Drawn on a terminal, aligned lines of any length otherwise."""
+    console = Console(file=out)
+    if console.is_terminal:
+        table = Table()
+        for i, name in enumerate(HEADER):
+            justify = "left" if i < LEFT else "right"
+            table.add_column(name, justify=justify, overflow="fold")
+        for row in rows():
+            table.add_row(*row)
+        console.print(table)
+        console.print(NOTE, style="dim")
+        return
+    cells = [HEADER, *rows()]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        words = map(str.ljust, row[:LEFT], widths[:LEFT])
+        figures = map(str.rjust, row[LEFT:], widths[LEFT:])
+        print("  ".join([*words, *figures]), file=out)
+    print(NOTE, file=out)
+
+
+def _markdown(out: TextIO) -> None:
+    marks = ["---"] * LEFT + ["---:"] * (len(HEADER) - LEFT)
+    for row in (HEADER, marks, *rows()):
+        print(f"| {' | '.join(row)} |", file=out)
+    print(f"\n{NOTE}", file=out)
+
+
+def _csv(out: TextIO) -> None:
+    csv.writer(out, lineterminator="\n").writerows([HEADER, *rows()])
