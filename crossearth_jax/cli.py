@@ -9,6 +9,7 @@ USAGE = """usage: crossearth COMMAND [options]
 
   train             train and score:  crossearth train --config configs/demo.py
   eval              score the newest checkpoint of a --workdir
+  settings          the benchmark's 29 settings beside the paper's scores
   style-statistics  Earth statistics of a folder of field imagery
 
 `crossearth COMMAND --help` lists the options of a command."""
@@ -21,6 +22,10 @@ def main() -> None:
     if command in ("train", "eval"):
         sys.argv = [f"crossearth {command}", f"--mode={command}", *rest]
         training.start()
+    elif command == "settings":
+        from crossearth_jax import settings
+
+        sys.exit(settings.main(rest))
     elif command == "style-statistics":
         sys.exit(statistics.main(rest))
     elif command in ("-h", "--help", "help"):
