@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+from mini_deepglobe import TRAIN, write_raw
+from mini_files import counts, labelled, truncate
+
+from crossearth_jax.data.prepare.deepglobe import DATA_SET
+from crossearth_jax.data.prepare.raw import RawFiles
+
+
+def found(folder, **odd):
+    write_raw(folder, size=16, **odd)
+    return DATA_SET.find(RawFiles(folder))
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_only_train_has_masks(tmp_path, zipped):
+    items = found(tmp_path, zipped=zipped, extra=True)
+    assert counts(items) == {("deepglobe", "train"): len(TRAIN)}
+    assert {item.name for item in items} == {str(number) for number in TRAIN}
+    for item in items:
+        assert item.label.name == item.image.name.replace("_sat.jpg", "_mask.png")
+
+
+def test_road_from_128_on(tmp_path):
+    item = next(i for i in found(tmp_path) if i.name == "104")
+    raw = item.label.label(indexed=DATA_SET.code.indexed)
+    assert len(np.unique(raw)) == 8  # not purely 0 and 255
+    np.testing.assert_array_equal(DATA_SET.code.encode(raw), labelled(104, 2, 16)[1])
+    edge = np.array([[0, 127, 128, 255]], np.uint8)
+    np.testing.assert_array_equal(DATA_SET.code.encode(edge), [[0, 0, 1, 1]])
+
+
+def test_ids_are_not_taken_for_masks():
+    with pytest.raises(ValueError, match="ids already"):
+        DATA_SET.code.encode(np.array([[0, 1]], np.uint8))
+
+
+def test_land_cover_labels_are_refused():
+    colours = np.zeros((2, 2, 3), np.uint8)
+    colours[0, 0] = 0, 255, 255
+    with pytest.raises(ValueError, match="colour label"):
+        DATA_SET.code.encode(colours)
+
+
+def test_missing_mask_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"without label .*100034_sat\.jpg"):
+        found(tmp_path, without_mask=100034)
+
+
+def test_truncated_archive_is_named(tmp_path):
+    write_raw(tmp_path, size=16)
+    truncate(tmp_path / "archive.zip")
+    with pytest.raises(ValueError, match=r"archive\.zip.*no whole zip"):
+        RawFiles(tmp_path)
