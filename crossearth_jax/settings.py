@@ -2,7 +2,8 @@
 
 One training run on a source serves all settings of that source: 14 runs, because
 Potsdam trains with six and with five classes. The files in `configs/` take their
-masks, crops and losses from here; the paper's scores are in `report/paper_tables.py`.
+masks, crops and losses from here; the paper's figures, Table 14's masks and the scores,
+are read from `report/paper_tables.json`.
 """
 
 import argparse
@@ -16,6 +17,8 @@ from typing import TextIO
 from rich.console import Console
 from rich.table import Table
 
+from crossearth_jax.report import paper_tables
+
 Mask = tuple[float, int]  # τ, the share of altered area, and B, the block in pixels
 
 
@@ -27,8 +30,6 @@ class Run:
       config: what `--config` takes, e.g. "configs/casid.py:sub".
       source: the domain it trains on, a folder that `crossearth prepare` writes.
       targets: {the paper's name of a setting: the domain that it scores}.
-      styled: τ and B of X_S (Table 14).
-      masked: τ and B of X_M (Table 14).
       crop: pixels.
       mim_loss: "l1" for CASID, "mse" elsewhere (Section 5.1).
     """
@@ -36,10 +37,20 @@ class Run:
     config: str
     source: str
     targets: dict[str, str]
-    styled: Mask
-    masked: Mask
     crop: int = 512
     mim_loss: str = "mse"
+
+    @property
+    def styled(self) -> Mask:
+        """τ and B of X_S (Table 14, equal for all settings of a run)."""
+        mask = paper_tables.setting(next(iter(self.targets))).styled
+        return mask.ratio, mask.block
+
+    @property
+    def masked(self) -> Mask:
+        """τ and B of X_M."""
+        mask = paper_tables.setting(next(iter(self.targets))).masked
+        return mask.ratio, mask.block
 
     @property
     def argument(self) -> str:
@@ -58,13 +69,15 @@ class Run:
         return tuple(t for t in self.targets.values() if t != self.source)
 
 
-def _casid(name: str, styled: Mask, masked: Mask) -> Run:
+CLIMATES = ("Sub", "Tem", "Tms", "Trf")  # of CASID
+
+
+def _casid(name: str) -> Run:
     """A climate: scored at home, and in the other three."""
-    climates = ("Sub", "Tem", "Tms", "Trf")
-    others = [climate for climate in climates if climate != name]
+    others = [climate for climate in CLIMATES if climate != name]
     targets = {name: name.lower()} | {f"{name}2{x}": x.lower() for x in others}
     config = f"configs/casid.py:{name.lower()}"
-    return Run(config, name.lower(), targets, styled, masked, 1024, "l1")
+    return Run(config, name.lower(), targets, crop=1024, mim_loss="l1")
 
 
 RUNS = (
@@ -72,79 +85,32 @@ RUNS = (
         "configs/potsdam_vaihingen.py:p_irrg",
         "potsdam_irrg",
         {"P(i)2V": "vaihingen", "P(i)2P(r)": "potsdam_rgb"},
-        styled=(0.7, 64),
-        masked=(0.7, 64),
     ),
     Run(
         "configs/potsdam_vaihingen.py:p_rgb",
         "potsdam_rgb",
         {"P(r)2V": "vaihingen", "P(r)2P(i)": "potsdam_irrg"},
-        styled=(0.3, 16),
-        masked=(0.7, 64),
     ),
     Run(
         "configs/potsdam_vaihingen.py:vaihingen",
         "vaihingen",
         {"V2P(i)": "potsdam_irrg", "V2P(r)": "potsdam_rgb"},
-        styled=(0.5, 32),
-        masked=(0.7, 64),
     ),
-    Run(
-        "configs/loveda.py:urban",
-        "loveda_urban",
-        {"U2R": "loveda_rural"},
-        styled=(0.1, 64),
-        masked=(0.7, 64),
-        crop=1024,
-    ),
-    Run(
-        "configs/loveda.py:rural",
-        "loveda_rural",
-        {"R2U": "loveda_urban"},
-        styled=(0.5, 16),
-        masked=(0.7, 64),
-        crop=1024,
-    ),
+    Run("configs/loveda.py:urban", "loveda_urban", {"U2R": "loveda_rural"}, crop=1024),
+    Run("configs/loveda.py:rural", "loveda_rural", {"R2U": "loveda_urban"}, crop=1024),
     Run(
         "configs/deepglobe_massachusetts.py",
         "deepglobe",
         {"D2M": "massachusetts"},
-        styled=(0.3, 16),
-        masked=(0.5, 16),
         crop=1024,
     ),
     Run(
-        "configs/potsdam_rescuenet.py:irrg",
-        "potsdam5_irrg",
-        {"P(i)2Res": "rescuenet"},
-        styled=(0.5, 32),
-        masked=(0.7, 64),
+        "configs/potsdam_rescuenet.py:irrg", "potsdam5_irrg", {"P(i)2Res": "rescuenet"}
     ),
-    Run(
-        "configs/potsdam_rescuenet.py:rgb",
-        "potsdam5_rgb",
-        {"P(r)2Res": "rescuenet"},
-        styled=(0.3, 16),
-        masked=(0.7, 64),
-    ),
-    Run(
-        "configs/whu_building.py:aerial",
-        "whu_aerial",
-        {"A2S": "whu_satellite"},
-        styled=(0.5, 16),
-        masked=(0.7, 64),
-    ),
-    Run(
-        "configs/whu_building.py:satellite",
-        "whu_satellite",
-        {"S2A": "whu_aerial"},
-        styled=(0.5, 16),
-        masked=(0.7, 16),
-    ),
-    _casid("Sub", styled=(0.1, 64), masked=(0.7, 64)),
-    _casid("Tem", styled=(0.1, 64), masked=(0.7, 128)),
-    _casid("Tms", styled=(0.1, 64), masked=(0.7, 64)),
-    _casid("Trf", styled=(0.5, 64), masked=(0.7, 64)),
+    Run("configs/potsdam_rescuenet.py:rgb", "potsdam5_rgb", {"P(r)2Res": "rescuenet"}),
+    Run("configs/whu_building.py:aerial", "whu_aerial", {"A2S": "whu_satellite"}),
+    Run("configs/whu_building.py:satellite", "whu_satellite", {"S2A": "whu_aerial"}),
+    *map(_casid, CLIMATES),
 )
 
 # What to prepare for a domain folder: `crossearth prepare THIS --raw DIR --out ROOT`.
@@ -218,14 +184,12 @@ NOTE = (
 
 def rows() -> list[tuple[str, ...]]:
     """The cells of the 29 settings, as `HEADER`."""
-    from crossearth_jax.report.paper_tables import setting_miou  # no run needs it
-
     return [
         (
             *(key, run.source, target, run.config),
             *(f"{ratio}/{block}" for ratio, block in (run.styled, run.masked)),
             *(str(run.crop), run.mim_loss, f"{estimated_hours(run.crop):.1f}"),
-            *(f"{miou:.1f}" for miou in setting_miou(key)),
+            *(f"{miou:.1f}" for miou in paper_tables.setting_miou(key)),
         )
         for run in RUNS
         for key, target in run.targets.items()
