@@ -9,7 +9,9 @@ USAGE = """usage: crossearth COMMAND [options]
 
   train             train and score:  crossearth train --config configs/demo.py
   eval              score the newest checkpoint of a --workdir
+  predict           class maps of GeoTIFFs:  crossearth predict WORKDIR a.tif --out maps
   settings          the benchmark's 29 settings beside the paper's scores
+  compare           finished runs beside the paper's tables
   style-statistics  Earth statistics of a folder of field imagery
 
 `crossearth COMMAND --help` lists the options of a command."""
@@ -22,10 +24,18 @@ def main() -> None:
     if command in ("train", "eval"):
         sys.argv = [f"crossearth {command}", f"--mode={command}", *rest]
         training.start()
+    elif command == "predict":
+        from crossearth_jax.predict import command as predicting
+
+        sys.exit(predicting.main(rest))
     elif command == "settings":
         from crossearth_jax import settings
 
         sys.exit(settings.main(rest))
+    elif command == "compare":
+        from crossearth_jax import compare
+
+        sys.exit(compare.main(rest))
     elif command == "style-statistics":
         sys.exit(statistics.main(rest))
     elif command in ("-h", "--help", "help"):

@@ -2,7 +2,6 @@ import pytest
 
 from crossearth_jax.data.classes import ClassSet, load_classes, save_classes
 
-
 CLASSES = ClassSet(("ground", "roof"), ((0, 0, 0), (255, 200, 0)))
 
 

@@ -1,0 +1,260 @@
+"""A trained run as a function from pixels to classes."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from absl import logging
+from flax import nnx
+from jaxtyping import Bool, Float, Float32, Num, UInt8
+
+from crossearth_jax import build, sharding
+from crossearth_jax.checkpoint import dotted, read_parameters, undotted
+from crossearth_jax.config import default
+from crossearth_jax.data.classes import ClassSet, load_classes
+from crossearth_jax.normalise import IMAGENET_MEAN, IMAGENET_STD
+from crossearth_jax.predict import tta as augmentation
+from crossearth_jax.predict.scene import Reading, scene_of
+from crossearth_jax.predict.strip import (
+    Batch,
+    Blend,
+    Block,
+    Plan,
+    blended,
+    make_plan,
+    read_windows,
+)
+from crossearth_jax.sliding import ScoreFn
+from crossearth_jax.train_step import combine
+
+PRECISIONS = {"f32": "float32", "bf16": "bfloat16"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictor:
+    """Scores windows; made by `load`, or from any score function.
+
+    Attributes:
+      score_fn: normalised windows [b, h, w, 3] → class scores [b, h, w, K], not
+        negative.
+      classes: names and palette of the K classes.
+      crop: window length, pixels.
+      stride: step between windows.
+      patch: window sides are multiples of it.
+      batch: windows per call.
+      about: where the weights come from, kept in every map.
+    """
+
+    score_fn: ScoreFn
+    classes: ClassSet
+    crop: int
+    stride: int
+    patch: int
+    batch: int
+    about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __call__(
+        self, image: Num[np.ndarray, "H W 3"], blend: Blend = "flat"
+    ) -> UInt8[np.ndarray, "H W"]:
+        """Class ids of an RGB image on the 0-255 scale, of any size."""
+        return np.concatenate([b.labels() for b in self._array_blocks(image, blend)])
+
+    def scores(
+        self, image: Num[np.ndarray, "H W 3"], blend: Blend = "flat"
+    ) -> Float32[np.ndarray, "H W K"]:
+        """Blended class scores of an RGB image on the 0-255 scale."""
+        return np.concatenate([b.scores for b in self._array_blocks(image, blend)])
+
+    def probabilities(
+        self, image: Num[np.ndarray, "H W 3"], blend: Blend = "flat"
+    ) -> Float32[np.ndarray, "H W K"]:
+        """Shares of the classes in the scores of an image."""
+        blocks = self._array_blocks(image, blend)
+        return np.concatenate([block.probabilities() for block in blocks])
+
+    def stream(
+        self, dataset: Any, reading: Reading | None = None, blend: Blend = "flat"
+    ) -> Iterator[Block]:
+        """Finished rows of an open rasterio dataset, from top to bottom.
+
+        Args:
+          dataset: of any size; memory depends on its width times the crop.
+          reading: bands, scaling, nodata and resampling.
+          blend: "flat" or "cosine".
+        """
+        with scene_of(dataset, reading or Reading()) as scene:
+            plan = self.plan(scene.grid.height, scene.grid.width, blend)
+            yield from self.blocks(
+                read_windows(scene.read_rows, plan, self.batch), plan
+            )
+
+    def plan(self, height: int, width: int, blend: Blend) -> Plan:
+        """The windows of a scene."""
+        sizes = {"crop": self.crop, "stride": self.stride, "patch": self.patch}
+        return make_plan(height, width, blend=blend, **sizes)
+
+    def blocks(self, batches: Iterator[Batch], plan: Plan) -> Iterator[Block]:
+        """Scores windows and blends them, see `strip.blended`."""
+        return blended(self.score_fn, batches, plan, len(self.classes.names))
+
+    def _array_blocks(
+        self, image: Num[np.ndarray, "H W 3"], blend: Blend
+    ) -> Iterator[Block]:
+        def read_rows(
+            start: int, stop: int
+        ) -> tuple[Float[np.ndarray, "r W 3"], Bool[np.ndarray, "r W"]]:
+            rows = image[start:stop].astype(np.float32)
+            return (rows - IMAGENET_MEAN) / IMAGENET_STD, np.ones(rows.shape[:2], bool)
+
+        plan = self.plan(*image.shape[:2], blend)
+        return self.blocks(read_windows(read_rows, plan, self.batch), plan)
+
+
+def load(
+    checkpoint: str | Path,
+    *,
+    precision: str | None = None,
+    batch: int | None = None,
+    stride: int | None = None,
+    tta: Sequence[str] = (),
+) -> Predictor:
+    """Loads a trained run onto the devices of this process.
+
+    Args:
+      checkpoint: the workdir of a run, or a checkpoint folder inside one.
+      precision: "f32" or "bf16"; None takes what it was trained in.
+      batch: windows per call, over all devices; None takes the run's eval.batch.
+      stride: step between windows; None takes the run's.
+      tta: of "flips" and "scales", see `tta.augmented`.
+
+    Raises:
+      ValueError: there is no such run, its files do not fit, or an argument does not.
+    """
+    workdir = find_workdir(Path(checkpoint))
+    config = _read_config(workdir)
+    if precision is not None:
+        if precision not in PRECISIONS:
+            raise ValueError(f'got precision "{precision}", expected f32 or bf16')
+        config.precision = PRECISIONS[precision]
+    step, stored = read_parameters(workdir)
+    _check_step(Path(checkpoint), step)
+    classes = _classes(workdir, stored)
+    network = build.build_network(config, len(classes.names))
+    mesh = sharding.make_mesh(devices=jax.local_devices())
+    batch = _whole_batch(batch or config.eval.batch, mesh.size)
+    patch, crop = 2 * config.backbone.patch_size, config.data.crop
+    score_fn = _score_fn(network, _fitted(stored, network, workdir), mesh)
+    return Predictor(
+        score_fn=augmentation.augmented(score_fn, tta, patch=patch),
+        classes=classes,
+        crop=crop,
+        stride=stride or config.eval.stride or round(crop * 2 / 3),
+        patch=patch,
+        batch=batch,
+        about={
+            "checkpoint": str(workdir.resolve()),
+            "name": config.name,
+            "step": step,
+            "weights": _digest(stored),
+            "precision": config.precision,
+            "tta": list(tta),
+        },
+    )
+
+
+def find_workdir(checkpoint: Path) -> Path:
+    """The run that a workdir, or a folder inside its `checkpoints`, belongs to.
+
+    Raises:
+      ValueError: it is neither.
+    """
+    for folder in (checkpoint, *checkpoint.absolute().parents[:2]):
+        if (folder / "config.json").is_file() and (folder / "checkpoints").is_dir():
+            return folder
+    raise ValueError(
+        f"got checkpoint {checkpoint}, expected the workdir of a trained run (with "
+        "config.json and checkpoints/), or a folder in its checkpoints/"
+    )
+
+
+def _check_step(checkpoint: Path, step: int) -> None:
+    """Only the newest checkpoint is read; a folder that names another is refused."""
+    if checkpoint.name.isdigit() and int(checkpoint.name) != step:
+        raise ValueError(
+            f"got checkpoint {checkpoint}, expected the run's newest, step {step}: "
+            "move the newer ones away to use an older one"
+        )
+
+
+def _read_config(workdir: Path) -> Any:
+    """The configuration that the run kept."""
+    config = default()
+    try:
+        config.update(json.loads((workdir / "config.json").read_text()))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{workdir / 'config.json'} does not fit this version ({error}): use the "
+            "version of crossearth_jax that trained the run"
+        ) from error
+    return config
+
+
+def _classes(workdir: Path, stored: Mapping[str, np.ndarray]) -> ClassSet:
+    """As the run kept them; older runs kept none, so the classes are only counted."""
+    if (workdir / "classes.json").is_file():
+        return load_classes(workdir / "classes.json")
+    count = len(stored["decoder.class_head.bias"]) - 1  # "no object" is the last one
+    logging.warning(
+        "%s has no classes.json: %d classes without names, in greys", workdir, count
+    )
+    greys = [round(255 * k / count) for k in range(count)]
+    names = tuple(f"class_{k}" for k in range(count))
+    return ClassSet(names, tuple((grey, grey, grey) for grey in greys))
+
+
+def _whole_batch(batch: int, devices: int) -> int:
+    if batch < 1:
+        raise ValueError(f"got batch {batch}, expected 1 or more windows")
+    return -(-batch // devices) * devices  # every device gets as many
+
+
+def _fitted(
+    stored: Mapping[str, np.ndarray], network: build.Network, workdir: Path
+) -> Any:
+    """Stored arrays in the network's tree, strictly."""
+    wanted = {path: x.shape for path, x in dotted(network.trainable).items()}
+    found = {path: x.shape for path, x in stored.items()}
+    if differing := sorted(dict(wanted.items() ^ found.items())):
+        raise ValueError(
+            f"{workdir}: the checkpoint and config.json differ in {len(differing)} "
+            f"arrays, such as {', '.join(differing[:4])}: use the version of "
+            "crossearth_jax that trained the run"
+        )
+    return undotted(stored, network.trainable)
+
+
+def _score_fn(network: build.Network, params: Any, mesh: jax.sharding.Mesh) -> ScoreFn:
+    """Jitted; windows are split over the devices of this process."""
+    params = sharding.replicate(params, mesh)
+    frozen = sharding.replicate(network.frozen, mesh)
+
+    @jax.jit
+    def scores(params: Any, frozen: Any, windows: jax.Array) -> jax.Array:
+        return nnx.merge(network.graph, combine(params, frozen)).scores(windows)
+
+    split = sharding.batch_split(mesh)
+    return lambda windows: scores(params, frozen, jax.device_put(windows, split))
+
+
+def _digest(stored: Mapping[str, np.ndarray]) -> str:
+    """Twelve hexadecimal digits that tell weights apart."""
+    digest = hashlib.sha256()
+    for path in sorted(stored):
+        digest.update(path.encode())
+        digest.update(np.ascontiguousarray(stored[path]).tobytes())
+    return digest.hexdigest()[:12]

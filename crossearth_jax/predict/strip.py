@@ -1,0 +1,290 @@
+"""Sliding windows over a scene of any height, blended in a strip one window high.
+
+A window row at a time: its pixels are read, its windows scored and added, and the rows
+that no later window touches leave. So memory depends on width times crop, not on the
+area. Windows, padding and average are those of `sliding` (method §9): with flat
+weights the result is the same.
+"""
+
+import functools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float32, UInt8
+
+from crossearth_jax.data.classes import IGNORE
+from crossearth_jax.sliding import ScoreFn, window_length, window_origins
+
+Blend = Literal["flat", "cosine"]
+
+# Rows [start, stop) of a scene: normalised pixels, 0 where invalid, and what is valid.
+ReadRows = Callable[
+    [int, int], tuple[Float32[np.ndarray, "r W 3"], Bool[np.ndarray, "r W"]]
+]
+ROW_ENDS = 4  # that a batch waits for more windows, as where nodata has none
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where the windows of one scene lie and how much they weigh.
+
+    Attributes:
+      height: of the scene, pixels.
+      width: of the scene, pixels.
+      window: height and width of a window; smaller than the crop where the scene is.
+      tops: first rows of the windows.
+      lefts: first columns of the windows.
+      blend: "flat" or "cosine".
+    """
+
+    height: int
+    width: int
+    window: tuple[int, int]
+    tops: tuple[int, ...]
+    lefts: tuple[int, ...]
+    blend: Blend
+
+    @property
+    def padded(self) -> tuple[int, int]:
+        """Height and width, filled up to one window where they are less."""
+        return max(self.height, self.window[0]), max(self.width, self.window[1])
+
+    @functools.cached_property
+    def weight(self) -> tuple[Float32[np.ndarray, "h"], Float32[np.ndarray, "w"]]:
+        """Weights in a window, as factors of its rows and its columns."""
+        return _weights(self.window[0], self.blend), _weights(
+            self.window[1], self.blend
+        )
+
+    @functools.cached_property
+    def total(self) -> tuple[Float32[np.ndarray, "H"], Float32[np.ndarray, "W"]]:
+        """Weights of all windows summed, as factors of the rows and the columns."""
+        (height, width), (rows, columns) = self.padded, self.weight
+        return _sums(height, self.tops, rows), _sums(width, self.lefts, columns)
+
+    def span(self, row: int) -> tuple[int, int]:
+        """First and one past the last pixel row that a window row finishes."""
+        last = row + 1 == len(self.tops)
+        return self.tops[row], self.height if last else self.tops[row + 1]
+
+
+def make_plan(
+    height: int, width: int, *, crop: int, stride: int, patch: int, blend: Blend
+) -> Plan:
+    """Lays the windows of `sliding` over a scene; see there.
+
+    Args:
+      height: pixels.
+      width: pixels.
+      crop: window length, a multiple of `patch`.
+      stride: step between windows.
+      patch: the network's patch size in pixels.
+      blend: "flat", the method's average, or "cosine", without seams.
+
+    Raises:
+      ValueError: the crop is no multiple of the patch, the stride leaves gaps, or the
+        blending is unknown.
+    """
+    if crop % patch or not 0 < stride <= crop or blend not in ("flat", "cosine"):
+        raise ValueError(
+            f'got crop {crop}, patch {patch}, stride {stride}, blend "{blend}", '
+            "expected a crop of whole patches, a positive stride <= crop, and "
+            '"flat" or "cosine"'
+        )
+    window = window_length(height, crop, patch), window_length(width, crop, patch)
+    tops, lefts = (
+        window_origins(max(size, length), length, min(stride, length))
+        for size, length in zip((height, width), window, strict=True)
+    )
+    return Plan(height, width, window, tuple(tops), tuple(lefts), blend)
+
+
+def _weights(length: int, blend: Blend) -> Float32[np.ndarray, "n"]:
+    if blend == "flat":
+        return np.ones(length, np.float32)
+    angle = np.pi * (np.arange(length) + 0.5) / length
+    return (np.sin(angle) ** 2).astype(np.float32)  # 0 just outside the window
+
+
+def _sums(
+    size: int, origins: tuple[int, ...], weights: Float32[np.ndarray, "n"]
+) -> Float32[np.ndarray, "S"]:
+    sums = np.zeros(size, np.float32)
+    for origin in origins:
+        sums[origin : origin + len(weights)] += weights
+    return sums
+
+
+# ---- windows ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class RowEnd:
+    """All windows of a window row have come; what is valid in the rows it finishes."""
+
+    valid: Bool[np.ndarray, "r W"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Windows for one call of the network, and what to do with the results.
+
+    Attributes:
+      windows: normalised; None if only row ends wait.
+      steps: the first column of each window, and row ends, in order.
+    """
+
+    windows: Float32[np.ndarray, "b h w 3"] | None
+    steps: list[int | RowEnd]
+
+
+def read_windows(read_rows: ReadRows, plan: Plan, batch: int) -> Iterator[Batch]:
+    """Reads each row of a scene once and cuts it into batches of one shape.
+
+    Windows without a valid pixel are left out: no valid pixel lies in them. The last
+    batch repeats a window to be full.
+    """
+    width, (h, w) = plan.padded[1], plan.window
+    pixels = np.zeros((h, width, 3), np.float32)
+    valid = np.zeros((h, width), bool)
+    read, top = 0, 0  # rows read so far; the scene's row that the strip starts with
+    windows: list[np.ndarray] = []
+    steps: list[int | RowEnd] = []
+    for row, start in enumerate(plan.tops):
+        _roll(pixels, start - top)
+        _roll(valid, start - top)
+        top, stop = start, min(start + h, plan.height)
+        fresh = np.s_[read - top : stop - top, : plan.width]
+        pixels[fresh], valid[fresh] = read_rows(read, stop)
+        read = stop
+        for left in plan.lefts:
+            if valid[:, left : left + w].any():
+                windows.append(pixels[:, left : left + w].copy())
+                steps.append(left)
+            if len(windows) == batch:
+                yield Batch(np.stack(windows), steps)
+                windows, steps = [], []
+        first, end = plan.span(row)
+        steps.append(RowEnd(valid[: end - first, : plan.width].copy()))
+        if sum(isinstance(step, RowEnd) for step in steps) == ROW_ENDS:
+            yield Batch(_filled(windows, batch), steps)
+            windows, steps = [], []
+    if steps:
+        yield Batch(_filled(windows, batch), steps)
+
+
+def _filled(
+    windows: list[np.ndarray], batch: int
+) -> Float32[np.ndarray, "b h w 3"] | None:
+    if not windows:
+        return None
+    return np.stack(windows + windows[-1:] * (batch - len(windows)))
+
+
+def _roll(strip: np.ndarray, rows: int) -> None:
+    """Moves a strip up; zeros come in below."""
+    if rows:
+        strip[:-rows] = strip[rows:]
+        strip[-rows:] = 0
+
+
+# ---- scores -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Block:
+    """Finished rows of a scene.
+
+    Attributes:
+      top: the scene's row of the first one.
+      scores: blended class scores.
+      valid: False where the scene has no data.
+    """
+
+    top: int
+    scores: Float32[np.ndarray, "r W K"]
+    valid: Bool[np.ndarray, "r W"]
+
+    def labels(self) -> UInt8[np.ndarray, "r W"]:
+        """Arg-max of the scores; 255 without data."""
+        best = self.scores.argmax(2).astype(np.uint8)
+        return np.where(self.valid, best, np.uint8(IGNORE))
+
+    def probabilities(self) -> Float32[np.ndarray, "r W K"]:
+        """The classes' shares of the scores' sum; nan without data.
+
+        Scores are Σ_q softmax(class)·sigmoid(mask): not negative, of any sum.
+        """
+        total = self.scores.sum(2, keepdims=True)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(self.valid[..., None], self.scores / total, np.nan)
+
+
+def blended(
+    score_fn: ScoreFn, batches: Iterable[Batch], plan: Plan, num_classes: int
+) -> Iterator[Block]:
+    """Scores batches and yields finished rows from top to bottom.
+
+    JAX returns before the scores are computed, so a batch is fetched only after the
+    next one was sent: the host adds up while the device works.
+
+    Raises:
+      ValueError: `score_fn` returns another shape than it should, or not numbers.
+    """
+    strip = _Strip(plan, num_classes)
+    in_flight: deque = deque()
+    for batch in batches:
+        sent = None if batch.windows is None else score_fn(batch.windows)
+        in_flight.append((batch.steps, sent))
+        if len(in_flight) > 1:
+            yield from strip.take(*in_flight.popleft())
+    while in_flight:
+        yield from strip.take(*in_flight.popleft())
+
+
+class _Strip:
+    """Sum of weighted scores over one window row."""
+
+    def __init__(self, plan: Plan, num_classes: int) -> None:
+        self.plan, self.row = plan, 0
+        shape = plan.window[0], plan.padded[1], num_classes
+        self.sum = np.zeros(shape, np.float32)
+        rows, columns = plan.weight
+        self.weight = np.outer(rows, columns)[..., None]  # [h, w, 1]
+
+    def take(self, steps: list[int | RowEnd], result: object) -> Iterator[Block]:
+        scores = iter(() if result is None else self._checked(result))
+        for step in steps:
+            if isinstance(step, RowEnd):
+                yield self._finish(step.valid)
+            else:
+                self._add(step, next(scores))
+
+    def _checked(self, result: object) -> Float32[np.ndarray, "b h w K"]:
+        scores = np.asarray(result, np.float32)
+        expected = (*self.plan.window, self.sum.shape[2])
+        if scores.shape[1:] != expected:
+            raise ValueError(
+                f"got scores of {scores.shape[1:]}, expected {expected}: the score "
+                "function must keep the size of its windows"
+            )
+        if not np.isfinite(scores).all():  # the arg-max of nan would pass for class 0
+            raise ValueError("got scores that are not finite: the training diverged")
+        return scores
+
+    def _add(self, left: int, scores: Float32[np.ndarray, "h w K"]) -> None:
+        area = self.sum[:, left : left + self.plan.window[1]]
+        area += scores if self.plan.blend == "flat" else scores * self.weight
+
+    def _finish(self, valid: Bool[np.ndarray, "r W"]) -> Block:
+        top, stop = self.plan.span(self.row)
+        rows, columns = self.plan.total
+        total = np.outer(rows[top:stop], columns[: self.plan.width])  # [r, W]
+        scores = self.sum[: stop - top, : self.plan.width] / total[..., None]
+        if self.row + 1 < len(self.plan.tops):
+            _roll(self.sum, stop - top)
+        self.row += 1
+        return Block(top, scores, valid)

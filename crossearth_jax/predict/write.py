@@ -1,0 +1,286 @@
+"""Finished rows to rasters: cloud-optimised GeoTIFFs on the grid of the scene.
+
+Rows go to a plain GeoTIFF first, because a COG wants its overviews before its pixels.
+"""
+
+import json
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import escape
+
+import numpy as np
+
+from crossearth_jax.data.classes import IGNORE, ClassSet
+from crossearth_jax.predict import geo
+from crossearth_jax.predict.strip import Block
+
+UNIT = 250  # of an 8-bit probability that stands for 1; 255 is nodata
+ROWS = 16  # of a strip in the plain file
+BLOCK = 512  # tile of a COG, pixels
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One raster of a map.
+
+    Attributes:
+      suffix: of the file's stem.
+      bands: their names.
+      dtype: NumPy's name.
+      nodata: value of pixels without data.
+      overview: GDAL's name of the resampling.
+      encode: block → [bands, r, W].
+      half: floating-point numbers of 16 bits.
+      unit: value that stands for 1.
+    """
+
+    suffix: str
+    bands: tuple[str, ...]
+    dtype: str
+    nodata: float
+    overview: str
+    encode: Callable[[Block], np.ndarray]
+    half: bool = False
+    unit: int = 1
+
+
+def label_layer() -> Layer:
+    """Class ids."""
+    return Layer(
+        "", ("class",), "uint8", IGNORE, "mode", lambda block: block.labels()[None]
+    )
+
+
+def probability_layer(names: Sequence[str], kind: str) -> Layer:
+    """A band per class: "float16", or "uint8" in 250ths."""
+
+    def encode(block: Block) -> np.ndarray:
+        return np.moveaxis(block.probabilities(), 2, 0)
+
+    if kind == "float16":
+        return Layer(
+            "_probabilities", tuple(names), "float32", np.nan, "average", encode, True
+        )
+    return Layer(
+        "_probabilities",
+        tuple(names),
+        "uint8",
+        IGNORE,
+        "average",
+        lambda block: _in_units(encode(block)),
+        unit=UNIT,
+    )
+
+
+def confidence_layer() -> Layer:
+    """Probability of the class that was chosen, in 250ths."""
+    return Layer(
+        "_confidence",
+        ("confidence",),
+        "uint8",
+        IGNORE,
+        "average",
+        lambda block: _in_units(block.probabilities().max(2)[None]),
+        unit=UNIT,
+    )
+
+
+def _in_units(probabilities: np.ndarray) -> np.ndarray:
+    known = np.isfinite(probabilities)
+    scaled = np.where(known, probabilities, 0) * UNIT
+    return np.where(known, scaled.round(), IGNORE).astype(np.uint8)
+
+
+# ---- rows ---------------------------------------------------------------------------
+
+
+@contextmanager
+def row_writer(
+    layers: Mapping[Path, Layer], grid: Any
+) -> Iterator[Callable[[Block], None]]:
+    """Gives a function that writes finished rows into plain GeoTIFFs, one a layer.
+
+    Args:
+      layers: what to write, by file.
+      grid: rasterio dataset with the extent, size and coordinate system.
+    """
+    rasterio = geo.needed("rasterio")
+    window = geo.needed("rasterio.windows").Window
+    with ExitStack() as stack, quiet():
+        files = [
+            (
+                stack.enter_context(rasterio.open(path, "w", **_plain(layer, grid))),
+                layer,
+            )
+            for path, layer in layers.items()
+        ]
+
+        def write(block: Block) -> None:
+            rows, width = block.valid.shape
+            for file, layer in files:
+                values = layer.encode(block)
+                file.write(values, window=window(0, block.top, width, rows))
+
+        yield write
+
+
+def _plain(layer: Layer, grid: Any) -> dict[str, Any]:
+    """Profile of the plain file."""
+    profile = {
+        "driver": "GTiff",
+        "width": grid.width,
+        "height": grid.height,
+        "count": len(layer.bands),
+        "dtype": layer.dtype,
+        "nodata": layer.nodata,
+        "crs": grid.crs,
+        "blockysize": ROWS,
+        "compress": "lzw",
+        "bigtiff": "if_safer",
+    }
+    if not grid.transform.is_identity:
+        profile["transform"] = grid.transform
+    return profile | ({"nbits": 16} if layer.half else {})
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No warning for each file without georeference."""
+    errors = geo.needed("rasterio.errors")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", errors.NotGeoreferencedWarning)
+        yield
+
+
+# ---- maps ---------------------------------------------------------------------------
+
+
+def write_map(
+    plain: Path,
+    target: Path,
+    layer: Layer,
+    *,
+    source: Any,
+    classes: ClassSet,
+    tags: Mapping[str, str],
+) -> None:
+    """Turns a plain file into a COG on the grid of the source.
+
+    Args:
+      plain: written by `row_writer`; gets names, colours and tags.
+      target: the COG.
+      layer: what it holds.
+      source: rasterio dataset of the scene, perhaps finer than the plain file.
+      classes: names and colours.
+      tags: provenance.
+
+    Raises:
+      OSError: the target cannot be written in full, as on a full disk.
+    """
+    rasterio = geo.needed("rasterio")
+    is_label = layer.suffix == ""
+    with quiet():
+        with rasterio.open(plain, "r+") as file:
+            file.descriptions = layer.bands
+            file.update_tags(**tags)
+            if layer.unit != 1:
+                file.scales = (1 / layer.unit,) * file.count
+            if source.gcps[0] and source.crs is None:
+                file.gcps = source.gcps
+            if is_label:
+                file.write_colormap(1, colour_table(classes))
+        with ExitStack() as stack:
+            file = stack.enter_context(rasterio.open(plain))
+            if (file.width, file.height) != (source.width, source.height):
+                file = stack.enter_context(_on_grid_of(source, file, is_label))
+            options = {"nbits": 16, "predictor": "no"} if layer.half else {}
+            geo.needed("rasterio.shutil").copy(
+                file,
+                target,
+                driver="COG",
+                compress="deflate",
+                blocksize=BLOCK,
+                overview_resampling=layer.overview,
+                bigtiff="if_safer",
+                **options,
+            )
+        _check_whole(target)
+    if is_label:
+        names = target.with_name(target.name + ".aux.xml")
+        names.write_text(class_names_xml(classes))
+
+
+def _on_grid_of(source: Any, file: Any, is_label: bool) -> Any:
+    """A view of a coarser or finer map on the pixels of the source."""
+    resampling = geo.needed("rasterio.enums").Resampling
+    return geo.needed("rasterio.vrt").WarpedVRT(
+        file,
+        crs=source.crs,
+        transform=source.transform,
+        width=source.width,
+        height=source.height,
+        resampling=resampling.nearest if is_label else resampling.bilinear,
+    )
+
+
+def _check_whole(path: Path) -> None:
+    """Decodes every tile of every level: GDAL may lose an error when it closes a file.
+
+    Raises:
+      OSError: the file is not whole.
+    """
+    rasterio = geo.needed("rasterio")
+    with rasterio.open(path) as file:
+        for level in (None, *range(len(file.overviews(1)))):
+            extra = {} if level is None else {"overview_level": level}
+            with rasterio.open(path, **extra) as view:
+                for _, window in view.block_windows(1):
+                    view.read(window=window)
+
+
+def colour_table(classes: ClassSet) -> dict[int, tuple[int, int, int, int]]:
+    """Colours by class id; nodata is transparent."""
+    table = {k: (*colour, 255) for k, colour in enumerate(classes.palette)}
+    return table | {IGNORE: (0, 0, 0, 0)}
+
+
+def class_names_xml(classes: ClassSet) -> str:
+    """GDAL's sidecar file: category names, and an attribute table with the colours.
+
+    GeoTIFF has no place for class names; GDAL and QGIS read them from here.
+    """
+    categories = "".join(f"<Category>{escape(n)}</Category>" for n in classes.names)
+    # Name, type (0 integer, 2 text) and usage (5 value, 2 name, 6 to 8 colours).
+    fields = ("Value", 0, 5), ("Class", 2, 2), ("R", 0, 6), ("G", 0, 7), ("B", 0, 8)
+    columns = "".join(
+        f'<FieldDefn index="{i}"><Name>{name}</Name><Type>{kind}</Type>'
+        f"<Usage>{usage}</Usage></FieldDefn>"
+        for i, (name, kind, usage) in enumerate(fields)
+    )
+    rows = "".join(
+        f'<Row index="{k}">'
+        + "".join(f"<F>{escape(str(value))}</F>" for value in (k, name, *colour))
+        + "</Row>"
+        for k, (name, colour) in enumerate(
+            zip(classes.names, classes.palette, strict=True)
+        )
+    )
+    return (
+        '<PAMDataset><PAMRasterBand band="1">'
+        f"<CategoryNames>{categories}</CategoryNames>"
+        f'<GDALRasterAttributeTable tableType="thematic">{columns}{rows}'
+        "</GDALRasterAttributeTable></PAMRasterBand></PAMDataset>\n"
+    )
+
+
+def tags_of(about: Mapping[str, Any], classes: ClassSet) -> dict[str, str]:
+    """Provenance as GeoTIFF tags, values that are no text in JSON."""
+    named = {**about, "classes": dict(enumerate(classes.names))}
+    return {
+        f"CROSSEARTH_{key.upper()}": v if isinstance(v, str) else json.dumps(v)
+        for key, v in named.items()
+    }
