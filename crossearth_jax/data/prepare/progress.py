@@ -1,0 +1,35 @@
+"""Progress of many raw pairs: a bar on a terminal, a line now and then elsewhere."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+@contextmanager
+def progress(what: str, total: int) -> Iterator[Callable[[], None]]:
+    """Gives a function to call after every pair."""
+    console = Console()
+    if console.is_terminal:
+        columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn())
+        with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
+            task = bar.add_task(what, total=total)
+            yield lambda: bar.advance(task)
+        return
+    begin = printed = time.monotonic()
+    done = 0
+
+    def advance() -> None:
+        nonlocal done, printed
+        done += 1
+        now = time.monotonic()
+        if now - printed > SECONDS_BETWEEN_LINES or done == total:
+            printed = now
+            text = f"{what}: {done} of {total} raw pairs in {now - begin:.0f} s"
+            console.out(text, highlight=False)
+
+    yield advance

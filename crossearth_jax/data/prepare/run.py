@@ -1,0 +1,299 @@
+"""Raw archives to prepared domains: parallel, streaming, restartable."""
+
+import multiprocessing
+import os
+import threading
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from crossearth_jax.data.prepare.contact_sheet import write_contact_sheet
+from crossearth_jax.data.prepare.items import DataSet, Item, LabelCode
+from crossearth_jax.data.prepare.manifest import (
+    Journal,
+    Written,
+    build_manifest,
+    read_manifest,
+    settings_of,
+    sources_of,
+    write_manifest,
+)
+from crossearth_jax.data.prepare.progress import progress
+from crossearth_jax.data.prepare.raw import RawFiles
+from crossearth_jax.data.prepare.write import Job, write_item
+
+
+def prepare(
+    data_set: DataSet,
+    raw: Path | str,
+    out: Path | str,
+    *,
+    workers: int = 0,
+    pack: bool = False,
+) -> dict[str, dict[str, Any]]:
+    """Prepares every domain whose raw files are there; says what it finds and does.
+
+    A run that was interrupted continues with the pairs that are missing; a complete
+    one checks that all files are there and writes nothing.
+
+    Args:
+      data_set: what to look for.
+      raw: folder with the archives as downloaded, extracted folders, or both.
+      out: gets OUT/DOMAIN/SPLIT/{images,labels} and OUT/DOMAIN/manifest.json.
+      workers: processes beside this one; 0 works in this one.
+      pack: also packs every split into one ArrayRecord file.
+
+    Returns:
+      {domain: manifest}.
+
+    Raises:
+      ValueError: nothing to prepare, a damaged or unknown raw file, or a folder that
+        holds something else.
+    """
+    files = RawFiles(raw)
+    items = list(data_set.find(files))
+    _check_items(data_set, files, items)
+    _say_extra(files, items)
+
+    @cache
+    def code() -> LabelCode:
+        found = data_set.code
+        return found(items) if callable(found) else found
+
+    by_domain: dict[str, list[Item]] = {}
+    for item in items:
+        by_domain.setdefault(item.domain, []).append(item)
+    for domain in dict.fromkeys(domain for domain, _ in data_set.expected):
+        if domain not in by_domain:
+            print(f"{domain}: not prepared, its files are not in {raw}")
+    manifests = {}
+    for domain, members in by_domain.items():
+        folder = Path(out) / domain
+        manifests[domain] = _prepare_domain(
+            data_set, files, folder, members, code, workers=workers
+        )
+        if pack:
+            _pack(folder, manifests[domain])
+    return manifests
+
+
+def _check_items(data_set: DataSet, files: RawFiles, items: Sequence[Item]) -> None:
+    if not items:
+        nested = "".join(
+            f"; {member} is an archive in an archive: extract the outer one"
+            for member in files.nested[:3]
+        )
+        raise ValueError(
+            f"{files.folder}: got no file of {data_set.title} among "
+            f"{len(files.members)}, expected {data_set.hint}{nested}"
+        )
+    keys = Counter((item.domain, item.split, item.name) for item in items)
+    if repeats := [key for key, count in keys.items() if count > 1]:
+        raise ValueError(
+            f"got {'/'.join(repeats[0])} {keys[repeats[0]]} times, expected each once"
+        )
+
+
+def _say_extra(files: RawFiles, items: Iterable[Item]) -> None:
+    used = {member for item in items for member in (item.image, item.label)}
+    extra = [member.name for member in files.images() if member not in used]
+    if extra:
+        shown = ", ".join(extra[:3]) + (", …" if len(extra) > 3 else "")
+        print(f"not used: {len(extra)} image files ({shown})")
+
+
+def _prepare_domain(
+    data_set: DataSet,
+    files: RawFiles,
+    folder: Path,
+    items: Sequence[Item],
+    code: Any,
+    *,
+    workers: int,
+) -> dict[str, Any]:
+    journal = Journal(folder)
+    settings, done = journal.read()
+    old = read_manifest(folder)
+    if settings is not None:
+        _check_settings(folder, settings, settings_of(data_set))
+    done = dict(_still_valid(folder, items, done))
+    todo = [item for item in items if (item.split, item.name) not in done]
+    sources = sources_of(files, items)
+    if old and old["sources"] != sources:
+        print(
+            f"{folder}: the raw files are not those of manifest.json (other sizes, "
+            f"places or digests); {len(todo)} of {len(items)} pairs differ in size"
+        )
+    if old and not todo:
+        _refuse_strangers(folder, done.values())
+        print(f"{folder}: complete, nothing to do ({_counts(old)})")
+        return old
+    known = {"labels": code().describe()}
+    if settings is not None:
+        _check_settings(folder, settings, known)
+    if done:
+        print(f"{folder}: {len(done)} of {len(items)} pairs are there, continuing")
+    _make_folders(folder, {item.split for item in items})
+    (folder / "manifest.json").unlink(missing_ok=True)
+    journal.begin(settings_of(data_set) | known, done.values())
+    jobs = [
+        Job(
+            item,
+            item.code or code(),
+            folder,
+            data_set.tile,
+            len(data_set.classes.names),
+        )
+        for item in todo
+    ]
+    with progress(f"preparing {folder.name}", len(jobs)) as advance:
+        for written in _write_all(jobs, workers):
+            journal.add(written)
+            done[written.split, written.name] = written
+            advance()
+    ordered = [done[item.split, item.name] for item in items]
+    return _finish(data_set, folder, code(), items, ordered, sources)
+
+
+def _finish(
+    data_set: DataSet,
+    folder: Path,
+    code: LabelCode,
+    items: Sequence[Item],
+    written: Sequence[Written],
+    sources: list[dict[str, Any]],
+) -> dict[str, Any]:
+    """Contact sheet, then the manifest: it says that the domain is complete."""
+    _refuse_strangers(folder, written)
+    manifest = build_manifest(data_set, folder.name, code, items, written, sources)
+    total = sum((Counter(split) for split in manifest["pixels"].values()), Counter())
+    pairs = [
+        (folder / w.split / "images" / image, folder / w.split / "labels" / label)
+        for w in written
+        for image, label in zip(w.images, w.labels, strict=True)
+    ]
+    write_contact_sheet(folder / "contact_sheet.png", pairs, data_set.classes, total)
+    write_manifest(folder, manifest)
+    print(f"{folder}: {_counts(manifest)}; labels: {manifest['labels']}")
+    for split in sorted(manifest["expected"].keys() | manifest["counts"].keys()):
+        count = manifest["counts"].get(split, 0)
+        expected = manifest["expected"].get(split, count)
+        if count != expected:
+            print(
+                f"WARNING {folder.name}/{split}: got {count} images, expected "
+                f"{expected} ({count - expected:+d}): {data_set.hint}"
+            )
+    return manifest
+
+
+def _counts(manifest: dict[str, Any]) -> str:
+    return ", ".join(f"{n} {split}" for split, n in manifest["counts"].items())
+
+
+def _check_settings(folder: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
+    for key, value in new.items():
+        if old.get(key) != value:
+            raise ValueError(
+                f"{folder}: got {key} {value!r}, expected {old.get(key)!r} with which "
+                "this folder was begun: give another --out, or remove the folder"
+            )
+
+
+def _still_valid(
+    folder: Path, items: Iterable[Item], done: dict[tuple[str, str], Written]
+) -> Iterator[tuple[tuple[str, str], Written]]:
+    """Journal entries whose raw sizes and files are as noted."""
+    there = _files(folder)
+    for item in items:
+        entry = done.get((item.split, item.name))
+        if entry is None or entry.raw != (item.image.size, item.label.size):
+            continue
+        if _places([entry]) <= there:
+            yield (item.split, item.name), entry
+
+
+def _places(written: Iterable[Written]) -> set[tuple[str, str, str]]:
+    return {
+        (entry.split, kind, name)
+        for entry in written
+        for kind, names in (("images", entry.images), ("labels", entry.labels))
+        for name in names
+    }
+
+
+def _files(folder: Path) -> set[tuple[str, str, str]]:
+    """(split, images or labels, file name) of everything there."""
+    found = folder.glob("*/*/*")
+    return {
+        (path.parent.parent.name, path.parent.name, path.name)
+        for path in found
+        if path.parent.name in ("images", "labels") and not path.name.startswith(".")
+    }
+
+
+def _refuse_strangers(folder: Path, written: Iterable[Written]) -> None:
+    if strangers := sorted(_files(folder) - _places(written)):
+        raise ValueError(
+            f"{folder}: got {len(strangers)} files that do not belong to this data set "
+            f"(e.g. {'/'.join(strangers[0])}), expected none: remove them, or give "
+            "another --out"
+        )
+
+
+def _make_folders(folder: Path, splits: Iterable[str]) -> None:
+    for split in splits:
+        for kind in ("images", "labels"):
+            place = folder / split / kind
+            place.mkdir(parents=True, exist_ok=True)
+            for partial in place.glob(".*.tmp"):  # of a run that was killed
+                partial.unlink()
+
+
+def _pack(folder: Path, manifest: dict[str, Any]) -> None:
+    from crossearth_jax.data.pack import pack_split
+
+    for split in manifest["counts"]:
+        print(f"packed: {pack_split(folder / split)}")
+
+
+# Processes
+
+
+def _write_all(jobs: Sequence[Job], workers: int) -> Iterator[Written]:
+    """Results in order; few jobs are in flight, so that an error stops soon."""
+    if not workers:
+        yield from map(write_item, jobs)
+        return
+    context = multiprocessing.get_context("spawn")  # threads may run in this process
+    pool = ProcessPoolExecutor(workers, context, initializer=_end_with_parent)
+    try:
+        waiting = deque()
+        for job in jobs:
+            waiting.append(pool.submit(write_item, job))
+            if len(waiting) > 2 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    except BrokenProcessPool as error:
+        raise ValueError(
+            f"got a worker process that was killed, probably for memory, expected "
+            f"{workers} to fit: take fewer --workers and start again, it continues"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """Workers of a killed run must not live on, waiting for work."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
