@@ -1,12 +1,14 @@
-"""`crossearth COMMAND …`: the friendly face of the package's entry points."""
+"""`crossearth COMMAND …`: the friendly face of the package's entry points.
+
+Commands are imported when they run: the worker processes of `prepare` import this
+module again and must not load JAX.
+"""
 
 import sys
 
-from crossearth_jax import main as training
-from crossearth_jax.earth_style import statistics
-
 USAGE = """usage: crossearth COMMAND [options]
 
+  prepare           a data set's raw archives to folders that train and score
   train             train and score:  crossearth train --config configs/demo.py
   eval              score the newest checkpoint of a --workdir
   predict           class maps of GeoTIFFs:  crossearth predict WORKDIR a.tif --out maps
@@ -21,7 +23,13 @@ def main() -> None:
     """Passes the rest of the command line on to one command."""
     command = sys.argv[1] if len(sys.argv) > 1 else "--help"
     rest = sys.argv[2:]
-    if command in ("train", "eval"):
+    if command == "prepare":
+        from crossearth_jax.data.prepare import command as preparing
+
+        sys.exit(preparing.main(rest))
+    elif command in ("train", "eval"):
+        from crossearth_jax import main as training
+
         sys.argv = [f"crossearth {command}", f"--mode={command}", *rest]
         training.start()
     elif command == "predict":
@@ -37,6 +45,8 @@ def main() -> None:
 
         sys.exit(compare.main(rest))
     elif command == "style-statistics":
+        from crossearth_jax.earth_style import statistics
+
         sys.exit(statistics.main(rest))
     elif command in ("-h", "--help", "help"):
         print(USAGE)
