@@ -104,7 +104,7 @@ def label_code(items: Sequence[Item]) -> LabelCode:
 
 
 def _kind_and_name(member: Member) -> tuple[str, str]:
-    """ "image", "label" or "ids" (a label in a `label_id` folder); the shared name."""
+    """What a file is, "image", "label" or "ids" (`label_id`), and its shared name."""
     path = PurePosixPath(member.name)
     name = LABEL_ENDING.sub("", path.stem)
     folder = _plain(path.parent.name)

@@ -61,3 +61,15 @@ def truncate(path):
 def counts(items):
     """Raw pairs per (domain, split)."""
     return Counter((item.domain, item.split) for item in items)
+
+
+def files_in(folder):
+    """Posix paths of all pictures below a folder."""
+    paths = (path.relative_to(folder).as_posix() for path in folder.rglob("*.*"))
+    return {path for path in paths if "/images/" in path or "/labels/" in path}
+
+
+def read(path):
+    """The pixels of a picture file as stored."""
+    with Image.open(path) as image:
+        return np.asarray(image)

@@ -1,11 +1,22 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from mini_casid import ENCODINGS, PALETTE, write_raw
-from mini_files import counts, encoded, labelled, truncate, write_folder
+from mini_files import (
+    counts,
+    encoded,
+    files_in,
+    labelled,
+    read,
+    truncate,
+    write_folder,
+)
 
 from crossearth_jax.data.prepare.casid import DATA_SET, FROM_0, FROM_1, label_code
 from crossearth_jax.data.prepare.items import Palette
 from crossearth_jax.data.prepare.raw import RawFiles
+from crossearth_jax.data.prepare.run import prepare
 from crossearth_jax.data.prepare.tiles import tile_count
 
 TRAIN = {("sub", "train"): 2, ("tem", "train"): 2, ("tms", "train"): 1}
@@ -145,3 +156,36 @@ def test_25_tiles_an_image_give_the_papers_counts():
     assert tile_count(1024, 1024, DATA_SET.tile) == 1  # CrossEarth's copy is cut
     assert sum(DATA_SET.expected.values()) == 25 * 980
     assert all(count % 25 == 0 for count in DATA_SET.expected.values())
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_prepared(tmp_path, capsys, encoding):
+    write_raw(tmp_path / "raw", size=20, encoding=encoding, extra=True)
+    tiled = replace(DATA_SET, tile=8)
+    manifests = prepare(tiled, tmp_path / "raw", tmp_path / "out")
+    said = {"palette": "colours (0, 0, 0) → 0", "ids": "ids 0 → 0, 1 → 1"}
+    said = said.get(encoding, "ids 1 → 0, 2 → 1")
+    assert manifests["sub"]["labels"].startswith(said)
+    assert f"labels: {said}" in capsys.readouterr().out
+    assert {d: m["counts"] for d, m in manifests.items()} == {
+        "sub": {"test": 9, "train": 18},
+        "tem": {"test": 9, "train": 18},
+        "tms": {"test": 9, "train": 9},
+        "trf": {"test": 9, "train": 9},
+    }
+    image, ids = labelled(2, 5, 20)
+    test = tmp_path / "out/sub/test"
+    assert len(files_in(test.parent)) == 2 * 27
+    for y in (0, 8, 12):  # the last row and column are shifted to the edge
+        for x in (0, 8, 12):
+            name = f"region00_near_sub_002_{x}_{y}_{x + 8}_{y + 8}.png"
+            here = np.s_[y : y + 8, x : x + 8]
+            np.testing.assert_array_equal(read(test / "images" / name), image[here])
+            np.testing.assert_array_equal(read(test / "labels" / name), ids[here])
+
+
+def test_labels_that_contradict_each_other_stop(tmp_path):
+    write_raw(tmp_path / "raw", size=8, climates=("sub",))
+    write_raw(tmp_path / "raw", size=8, climates=("tem",), encoding="ids from 1")
+    with pytest.raises(ValueError, match=r"TemMs.*got label value 5 in"):
+        prepare(replace(DATA_SET, tile=8), tmp_path / "raw", tmp_path / "out")

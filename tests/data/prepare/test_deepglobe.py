@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 from mini_deepglobe import TRAIN, write_raw
-from mini_files import counts, labelled, truncate
+from mini_files import counts, files_in, labelled, read, truncate
 
 from crossearth_jax.data.prepare.deepglobe import DATA_SET
 from crossearth_jax.data.prepare.raw import RawFiles
+from crossearth_jax.data.prepare.run import prepare
 
 
 def found(folder, **odd):
@@ -52,3 +53,26 @@ def test_truncated_archive_is_named(tmp_path):
     truncate(tmp_path / "archive.zip")
     with pytest.raises(ValueError, match=r"archive\.zip.*no whole zip"):
         RawFiles(tmp_path)
+
+
+def test_prepared(tmp_path, capsys):
+    write_raw(tmp_path / "raw", size=16, extra=True)
+    manifests = prepare(DATA_SET, tmp_path / "raw", tmp_path / "out")
+    assert "not used: 3 image files" in capsys.readouterr().out  # valid, test, preview
+    assert manifests["deepglobe"]["counts"] == {"train": 3}
+    assert manifests["deepglobe"]["labels"] == "mask, from 128 on → 1, below → 0"
+    train = tmp_path / "out/deepglobe"
+    assert files_in(train) == {
+        f"train/{file}"
+        for number in TRAIN
+        for file in (f"images/{number}.jpg", f"labels/{number}.png")
+    }
+    for number in TRAIN:
+        label = read(train / f"train/labels/{number}.png")
+        np.testing.assert_array_equal(label, labelled(number, 2, 16)[1])
+
+
+def test_label_of_another_size_is_refused(tmp_path):
+    write_raw(tmp_path / "raw", size=16, wrong_size=True)
+    with pytest.raises(ValueError, match=r"104_mask\.png.*16 x 14 .* image of 16 x 16"):
+        prepare(DATA_SET, tmp_path / "raw", tmp_path / "out")

@@ -3,12 +3,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mini_files import counts, truncate
+from mini_files import counts, files_in, read, truncate
 from mini_loveda import mask, write_raw
 from PIL import Image
 
 from crossearth_jax.data.prepare.loveda import DATA_SET
 from crossearth_jax.data.prepare.raw import RawFiles
+from crossearth_jax.data.prepare.run import prepare
 
 SAMPLES = Path(__file__).parents[4] / "shared/realdata/samples/loveda/ann"
 ALL = {
@@ -80,3 +81,28 @@ def test_real_masks_hold_known_values():
         np.testing.assert_array_equal(ids, np.where(raw == 0, 255, raw - 1))
         seen.update(np.unique(ids).tolist())
     assert len(seen) > 2 and set(seen) <= {*range(7), 255}
+
+
+def test_prepared(tmp_path, capsys):
+    write_raw(tmp_path / "raw", size=16, extra=True, test_set=True)
+    manifests = prepare(DATA_SET, tmp_path / "raw", tmp_path / "out")
+    out = capsys.readouterr().out
+    assert "not used: 2 image files (Test/Test/" in out
+    assert "WARNING loveda_rural/train: got 3 images, expected 1366 (-1363)" in out
+    assert manifests["loveda_urban"]["counts"] == {"train": 2, "val": 1}
+    assert manifests["loveda_urban"]["labels"].startswith("ids 0 → 255, 1 → 0, 2 → 1")
+    assert files_in(tmp_path / "out/loveda_urban") == {
+        f"{split}/{kind}/{name}.png"
+        for split, name in (("train", 1366), ("train", 1367), ("val", 3514))
+        for kind in ("images", "labels")
+    }
+    label = read(tmp_path / "out/loveda_urban/val/labels/3514.png")
+    raw = mask(3514, 16)
+    np.testing.assert_array_equal(label, np.where(raw == 0, 255, raw - 1))
+
+
+def test_wrong_value_stops_and_names_the_file(tmp_path):
+    write_raw(tmp_path / "raw", size=16, wrong_value=9)
+    with pytest.raises(ValueError, match=r"Train\.zip .*masks_png/0\.png.*9 in 6"):
+        prepare(DATA_SET, tmp_path / "raw", tmp_path / "out")
+    assert not (tmp_path / "out/loveda_rural/manifest.json").exists()

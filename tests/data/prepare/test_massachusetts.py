@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
-from mini_files import counts, truncate
-from mini_massachusetts import write_raw
+from mini_files import counts, files_in, read, truncate
+from mini_massachusetts import NAMES, write_raw
 
 from crossearth_jax.data.prepare.massachusetts import DATA_SET
 from crossearth_jax.data.prepare.raw import RawFiles
+from crossearth_jax.data.prepare.run import prepare
 
 ALL = {("massachusetts", s): n for s, n in (("train", 3), ("val", 1), ("test", 2))}
 
@@ -52,3 +53,19 @@ def test_truncated_archive_is_named(tmp_path):
     truncate(tmp_path / "archive.zip")
     with pytest.raises(ValueError, match=r"archive\.zip.*no whole zip"):
         RawFiles(tmp_path)
+
+
+def test_prepared(tmp_path, capsys):
+    write_raw(tmp_path / "raw", size=16, extra=True)
+    manifests = prepare(DATA_SET, tmp_path / "raw", tmp_path / "out")
+    out = capsys.readouterr().out
+    assert "WARNING massachusetts/test: got 2 images, expected 49" in out
+    assert manifests["massachusetts"]["counts"] == {"test": 2, "train": 3, "val": 1}
+    assert files_in(tmp_path / "out/massachusetts") == {
+        f"{split}/{file}"
+        for split, names in NAMES.items()
+        for name in names
+        for file in (f"images/{name}.tiff", f"labels/{name}.png")
+    }
+    label = read(tmp_path / "out/massachusetts/val/labels/10228690_15.png")
+    assert label.shape == (16, 16) and set(np.unique(label)) == {0, 1}

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
-from mini_files import counts, encoded, truncate, write_folder
+from mini_files import counts, encoded, files_in, read, truncate, write_folder
 from mini_whu_building import AERIAL, SATELLITE, pair, write_raw
 
 from crossearth_jax.data.prepare.raw import RawFiles
+from crossearth_jax.data.prepare.run import prepare
 from crossearth_jax.data.prepare.whu_building import DATA_SET
 
 AERIAL_COUNTS = {
@@ -82,3 +83,23 @@ def test_truncated_archive_is_named(tmp_path, archive):
     with pytest.raises(ValueError, match="no whole zip") as error:
         RawFiles(tmp_path)
     assert archive in str(error.value)
+
+
+def test_prepared(tmp_path, capsys):
+    write_raw(tmp_path / "raw", size=16, extra=True)
+    manifests = prepare(DATA_SET, tmp_path / "raw", tmp_path / "out")
+    out = capsys.readouterr().out
+    assert "not used: 3 image files" in out  # notes.tif and the uncut scene
+    assert "WARNING whu_satellite/train: got 3 images, expected 13662" in out
+    assert manifests["whu_satellite"]["counts"] == {"train": 3, "test": 2}
+    assert files_in(tmp_path / "out/whu_satellite") == {
+        *(f"train/images/{i}.tif" for i in (0, 1, 2)),
+        *(f"train/labels/{i}.png" for i in (0, 1, 2)),
+        *(f"test/images/{i}.tif" for i in (3, 4)),
+        *(f"test/labels/{i}.png" for i in (3, 4)),
+    }
+    for number, buildings in ((1, True), (2, False)):
+        image, mask = pair(number, 16, buildings=buildings)
+        train = tmp_path / "out/whu_satellite/train"
+        np.testing.assert_array_equal(read(train / f"images/{number}.tif"), image)
+        np.testing.assert_array_equal(read(train / f"labels/{number}.png"), mask // 255)
