@@ -15,6 +15,7 @@ from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
 from crossearth_jax.checkpoint import fill, read_weights, start_from
+from crossearth_jax.data.check_files import check_headers
 from crossearth_jax.data.datasets import (
     ClassSet,
     FolderSource,
@@ -25,6 +26,7 @@ from crossearth_jax.data.datasets import (
 )
 from crossearth_jax.data.known_classes import CASID, KNOWN_CLASSES
 from crossearth_jax.data.pipeline import Augment
+from crossearth_jax.data.root import check_prepared, fill_root
 from crossearth_jax.data.synthetic import CLIMATES, SyntheticSource, field_images
 from crossearth_jax.earth_style.restyle import load_pool, load_restyle
 from crossearth_jax.evaluate import ScoredDomain
@@ -115,7 +117,18 @@ def _folders(config: ConfigDict) -> Data:
             "got no training data, expected folders of images and labels: set "
             "--config.data.train=A/images:A/labels"
         )
-    train = parse_domain(_rooted(config, data.train)).find_pairs()
+    given = [data[key] for key in ("train", "source", "unseen") if data[key]]
+    check_prepared(given, data.root)
+    train = parse_domain(fill_root(data.train, data.root)).find_pairs()
+    scored = [
+        (role, domain.name, domain.find_pairs())
+        for role in ("source", "unseen")
+        if data[role]
+        for domain in parse_domains(fill_root(data[role], data.root))
+    ]
+    if data.check_headers:
+        held_out = [pair for _, _, pairs in scored for pair in pairs]
+        check_headers([*train, *held_out], data.on_corrupt)
     classes = _classes(data.classes, [pair.label for pair in train], data.encoding)
     make = {
         "classes": classes,
@@ -123,23 +136,10 @@ def _folders(config: ConfigDict) -> Data:
         "on_corrupt": data.on_corrupt,
     }
     domains = [
-        ScoredDomain(domain.name, role, FolderSource(domain.find_pairs(), **make))
-        for role in ("source", "unseen")
-        if data[role]
-        for domain in parse_domains(_rooted(config, data[role]))
+        ScoredDomain(name, role, FolderSource(pairs, **make), config.eval.fit)
+        for role, name, pairs in scored
     ]
     return Data(classes, FolderSource(train, **make), tuple(domains))
-
-
-def _rooted(config: ConfigDict, text: str) -> str:
-    if "{root}" not in text:
-        return text
-    if not config.data.root:
-        raise ValueError(
-            f"got no data.root, expected the folder of the prepared data set of "
-            f"{config.name}: set --config.data.root=DIR"
-        )
-    return text.replace("{root}", config.data.root)
 
 
 def _classes(given: str | None, labels: list[Path], encoding: str | None) -> ClassSet:

@@ -28,8 +28,7 @@ def default() -> ConfigDict:
     config.loss = _loss()
     config.optim = _optim()
     config.train = _train()
-    # Windows of data.crop; stride None means round(2/3 * crop). examples: pictures.
-    config.eval = ConfigDict({"stride": placeholder(int), "batch": 1, "examples": 4})
+    config.eval = _eval()
     config.lock()
     return config
 
@@ -49,6 +48,7 @@ def _data() -> ConfigDict:
             "classes": placeholder(str),  # YAML or JSON file, or a known set's name
             "encoding": placeholder(str),  # "ids", "mask255" or "colours"
             "on_corrupt": "error",  # or "skip": leave out, count and list
+            "check_headers": True,  # open every file before the first step
             "crop": 512,
             "scales": tuple(i / 10 for i in range(5, 21)),  # shortest edge / crop
             "cat_max_ratio": 0.75,  # largest share of one class in a crop
@@ -184,5 +184,19 @@ def _train() -> ConfigDict:
             "log_every": 50,
             "checkpoint_every": 1_000,
             "keep": 2,  # newest checkpoints kept
+        }
+    )
+
+
+def _eval() -> ConfigDict:
+    """Section 9."""
+    return ConfigDict(
+        {
+            "stride": placeholder(int),  # of windows of data.crop; None: 2/3 of it
+            "batch": 1,  # windows
+            # Images are resized to this longest edge first, see `evaluate.fitted_size`;
+            # scores are counted at the size of the label.
+            "fit": placeholder(int),
+            "examples": 4,  # rows of a picture
         }
     )

@@ -53,6 +53,11 @@ class Run:
         return mask.ratio, mask.block
 
     @property
+    def file(self) -> str:
+        """Name of the file in configs/."""
+        return PurePath(self.config.partition(":")[0]).name
+
+    @property
     def argument(self) -> str:
         """What stands behind the colon of `config`; empty if nothing does."""
         return self.config.partition(":")[2]
@@ -60,7 +65,7 @@ class Run:
     @property
     def name(self) -> str:
         """`config.name` of the run, which names its folder in runs/."""
-        stem = PurePath(self.config.partition(":")[0]).stem
+        stem = PurePath(self.file).stem
         return f"{stem}_{self.argument}" if self.argument else stem
 
     @property
@@ -113,23 +118,6 @@ RUNS = (
     *map(_casid, CLIMATES),
 )
 
-# What to prepare for a domain folder: `crossearth prepare THIS --raw DIR --out ROOT`.
-PREPARED_BY = {
-    "potsdam_irrg": "potsdam",
-    "potsdam_rgb": "potsdam",
-    "potsdam5_irrg": "potsdam --classes 5",
-    "potsdam5_rgb": "potsdam --classes 5",
-    "vaihingen": "vaihingen",
-    "rescuenet": "rescuenet",
-    "loveda_urban": "loveda",
-    "loveda_rural": "loveda",
-    "whu_aerial": "whu_building",
-    "whu_satellite": "whu_building",
-    "deepglobe": "deepglobe",
-    "massachusetts": "massachusetts",
-    **dict.fromkeys(("sub", "tem", "tms", "trf"), "casid"),
-}
-
 
 def run_of(config_file: str, argument: str = "") -> Run:
     """The run of "casid.py" with the argument "sub", for example.
@@ -137,18 +125,12 @@ def run_of(config_file: str, argument: str = "") -> Run:
     Raises:
       ValueError: the file takes no such argument; the message lists those it takes.
     """
-    place = f"configs/{config_file}"
-    runs = {run.argument: run for run in RUNS if run.config.startswith(place)}
+    runs = {run.argument: run for run in RUNS if run.file == config_file}
     if argument not in runs:
         raise ValueError(
             f"got {config_file}:{argument}, expected one of {', '.join(runs)}"
         )
     return runs[argument]
-
-
-def prepare_command(domain: str, root: str = "ROOT") -> str:
-    """The command that writes a domain's folder."""
-    return f"crossearth prepare {PREPARED_BY[domain]} --raw DIR --out {root}"
 
 
 def estimated_hours(crop: int) -> float:

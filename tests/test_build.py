@@ -92,7 +92,7 @@ def test_sizes_that_do_not_fit_are_refused(tiny_config, overrides, message):
         ({"data.kind": "folder"}, r"got no training data.*--config\.data\.train="),
         (
             {"data.kind": "folder", "data.train": "{root}/a"},
-            r"--config\.data\.root=DIR",
+            r"--config\.data\.root=ROOT",
         ),
     ],
 )

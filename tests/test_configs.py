@@ -7,10 +7,14 @@ from pathlib import Path
 
 import pytest
 from ml_collections import ConfigDict
+from PIL import Image
 
 from crossearth_jax import build
 from crossearth_jax.config import default
-from crossearth_jax.data.datasets import parse_domain, parse_domains
+from crossearth_jax.data.known_classes import KNOWN_CLASSES
+from crossearth_jax.data.root import prepare_command
+from crossearth_jax.report.paper_tables import setting_miou
+from crossearth_jax.settings import RUNS, estimated_hours
 
 FOLDER = Path(__file__).parents[1] / "configs"
 
@@ -58,8 +62,7 @@ def keys(config: ConfigDict, prefix: str = "") -> set[str]:
 
 def test_the_expected_files_are_there():
     names = {path.stem for path, _ in CASES}
-    assert names >= {"demo", "folder", "casid"}
-    assert ("casid", "trf") in {(path.stem, argument) for path, argument in CASES}
+    assert names == {"demo", "folder"} | {Path(run.file).stem for run in RUNS}
 
 
 @pytest.mark.parametrize(
@@ -79,48 +82,136 @@ def test_config_is_locked_complete_and_resolves(path, argument):
     build.build_schedule(config)
     build.build_augment(config)
     classes = config.data.classes
-    assert classes is None or classes in build.KNOWN_CLASSES
+    assert classes is None or classes in KNOWN_CLASSES
     # Twice the patch: the coarsest stage map halves the token grid.
     assert config.data.crop % (2 * config.backbone.patch_size) == 0
     assert config.optim.decay_steps > config.optim.warmup_steps
     assert config.train.steps < config.optim.decay_steps
 
 
-@pytest.mark.parametrize(
-    ("path", "argument"),
-    [(p, a) for p, a in CASES if make(p, a).data.train],
-    ids=lambda x: getattr(x, "name", x),
-)
-def test_folders_resolve_below_the_root(path, argument):
-    config = make(path, argument)
-    with pytest.raises(ValueError, match=r"data\.root"):
-        build.build_data(config)
-    data, root = config.data, Path("/data/set")
-    train = parse_domain(data.train.replace("{root}", str(root)))
-    scored = parse_domains(
-        ",".join(d for d in (data.source, data.unseen) if d).replace(
-            "{root}", str(root)
-        )
+def scored(data: ConfigDict, role: str) -> dict[str, str]:
+    """{domain: its folder} as the configuration has them."""
+    text = data[role] or ""
+    return dict(part.split("=") for part in text.split(",") if part)
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: run.name)
+def test_a_run_of_the_benchmark_is_its_row_of_the_table(run):
+    """Folders as `crossearth prepare` writes them; Table 14's masks."""
+    config = make(FOLDER / run.file, run.argument)
+    data, style, mim = config.data, config.style, config.mim
+    assert config.name == run.name
+    assert data.train == f"{{root}}/{run.source}/train"
+    source, unseen = scored(data, "source"), scored(data, "unseen")
+    assert source.keys() | unseen.keys() >= set(run.targets.values())
+    assert tuple(unseen) == run.unseen and run.unseen
+    assert tuple(source) == ((run.source,) if run.source != "deepglobe" else ())
+    for domain, folder in {**source, **unseen}.items():
+        split = folder.removeprefix(f"{{root}}/{domain}/")
+        assert split in ("val", "test")
+        assert folder != data.train
+    assert ((style.ratio, style.block), (mim.ratio, mim.block)) == (
+        run.styled,
+        run.masked,
     )
-    for domain in (train, *scored):
-        for folder in (f for pair in domain.folders for f in pair):
-            assert root in folder.parents
-    assert not set(train.folders) & {f for d in scored for f in d.folders}
-
-
-def test_paper_settings_of_casid():
-    """Table 14: τ and B of the masks; L1 and 1024² crops (method.md 7, 9)."""
-    masks = {
-        name: (c.style.ratio, c.style.block, c.mim.ratio, c.mim.block)
-        for name in ("sub", "tem", "tms", "trf")
-        for c in [make(FOLDER / "casid.py", name)]
-    }
-    assert masks == {
-        "sub": (0.1, 64, 0.7, 64),
-        "tem": (0.1, 64, 0.7, 128),
-        "tms": (0.1, 64, 0.7, 64),
-        "trf": (0.5, 64, 0.7, 64),
-    }
-    config = make(FOLDER / "casid.py", "")
-    assert (config.mim.loss, config.data.crop) == ("l1", 1024)
+    assert (data.crop, mim.loss, data.encoding) == (run.crop, run.mim_loss, "ids")
+    assert data.classes in KNOWN_CLASSES
     assert not config.backbone.trainable
+    assert config.train.steps == 30_000 and config.train.batch_size == 1
+    assert config.eval.fit == (512 if "rescuenet" in unseen else None)
+
+
+def test_every_argument_of_a_benchmark_file_is_a_run():
+    arguments_of = {
+        (path.name, argument)
+        for path, argument in CASES
+        if path.stem not in ("demo", "folder") and (argument or not arguments(path))
+    }
+    assert arguments_of == {(run.file, run.argument) for run in RUNS}
+
+
+@pytest.mark.parametrize("file", sorted({run.file for run in RUNS}))
+def test_docstrings_say_what_the_data_say(file):
+    """Scores, masks, crop and hours stand in prose and are checked, not copied."""
+    text = " ".join(load(FOLDER / file).__doc__.split())
+    runs = [run for run in RUNS if run.file == file]
+    printed = {
+        key: "→".join(f"{x:.1f}" for x in setting_miou(key))
+        for run in runs
+        for key in run.targets
+    }
+    assert dict(re.findall(r"(\S+) (\d+\.\d→\d+\.\d)", text)) == printed
+    masks = re.findall(r"X_S (\d\.\d)/(\d+), X_M (\d\.\d)/(\d+)", text)
+    assert [tuple(map(float, row)) for row in masks] == [
+        (*run.styled, *run.masked) for run in runs
+    ]
+    (crop,) = {run.crop for run in runs}
+    assert f"30,000 steps of one {crop}² crop" in text
+    assert f"about {estimated_hours(crop):.1f} hours on one H100" in text
+    assert "an estimate, not a measurement" in text
+    commands = {
+        prepare_command(domain)
+        for run in runs
+        for domain in (run.source, *run.targets.values())
+    }
+    assert set(re.findall(r"crossearth prepare .*? --out ROOT", text)) == commands
+    assert f"--config {runs[0].config} " in text
+
+
+def test_paper_settings():
+    """Table 14 and section 5.1 by hand, for a row of each kind."""
+
+    def found(config):
+        style, mim = config.style, config.mim
+        return (style.ratio, style.block, mim.ratio, mim.block, mim.loss)
+
+    for argument, expected in {
+        "potsdam_vaihingen.py:p_rgb": (0.3, 16, 0.7, 64, "mse"),
+        "deepglobe_massachusetts.py:": (0.3, 16, 0.5, 16, "mse"),
+        "whu_building.py:satellite": (0.5, 16, 0.7, 16, "mse"),
+        "casid.py:tem": (0.1, 64, 0.7, 128, "l1"),
+        "casid.py:trf": (0.5, 64, 0.7, 64, "l1"),
+    }.items():
+        file, _, argument = argument.partition(":")
+        assert found(make(FOLDER / file, argument)) == expected
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: run.name)
+def test_missing_data_name_the_command(run, tmp_path):
+    config = make(FOLDER / run.file, run.argument)
+    with pytest.raises(ValueError, match=r"data\.root") as error:
+        build.build_data(config)
+    for domain in (run.source, *run.unseen):
+        assert f"\n  {prepare_command(domain)}" in str(error.value)
+    (tmp_path / run.source / "train").mkdir(parents=True)
+    config.data.root = str(tmp_path)
+    with pytest.raises(ValueError) as error:
+        build.build_data(config)
+    message = str(error.value)
+    assert f"{tmp_path}/{run.unseen[0]}/" in message
+    assert f"{tmp_path}/{run.source}/train" not in message
+    assert f"\n  {prepare_command(run.unseen[0], str(tmp_path))}" in message
+
+
+def test_prepared_data_are_found(tmp_path):
+    """Miniature folders of a run with a fitted domain, down to the records."""
+    config = make(FOLDER / "potsdam_rescuenet.py", "rgb")
+    config.data.root = str(tmp_path)
+    for domain, split in (
+        ("potsdam5_rgb", "train"),
+        ("potsdam5_rgb", "val"),
+        ("rescuenet", "val"),
+    ):
+        for kind, mode in (("images", "RGB"), ("labels", "L")):
+            folder = tmp_path / domain / split / kind
+            folder.mkdir(parents=True)
+            Image.new(mode, (8, 6)).save(folder / "a.png")
+    data = build.build_data(config)
+    assert data.classes is KNOWN_CLASSES["isprs5"] and len(data.train) == 1
+    roles = [(domain.name, domain.role, domain.fit) for domain in data.domains]
+    assert roles == [("potsdam5_rgb", "source", 512), ("rescuenet", "unseen", 512)]
+    Image.new("L", (6, 8)).save(tmp_path / "rescuenet/val/labels/a.png")
+    with pytest.raises(ValueError, match=r"rescuenet/val/labels/a.png: got a label of"):
+        build.build_data(config)
+    config.data.check_headers = False
+    build.build_data(config)

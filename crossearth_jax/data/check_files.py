@@ -1,0 +1,91 @@
+"""A look at every file before the first step: type, size and pairing, headers only."""
+
+import stat
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import tifffile
+from absl import logging
+from PIL import Image
+
+from crossearth_jax.data.datasets import Pair
+from crossearth_jax.data.decode import FORMATS
+
+THREADS = 8  # hide the delay of network disks; a local disk needs none of them
+LISTED = 10  # files in a message
+
+
+def check_headers(pairs: Sequence[Pair], on_corrupt: str = "error") -> None:
+    """Opens all images and labels without decoding a pixel, 0.2 ms a pair.
+
+    What it cannot see, a file cut off behind its header or a label value without a
+    meaning, is found when the file is read.
+
+    Args:
+      pairs: of all domains, from `find_pairs`.
+      on_corrupt: "error" raises, "skip" warns: reading leaves the files out.
+
+    Raises:
+      ValueError: files that cannot be used; the first ones are named.
+    """
+    with ThreadPoolExecutor(THREADS) as pool:
+        found = [reason for reason in pool.map(_reason, pairs) if reason]
+    if not found:
+        return
+    if len(found) == 1:
+        message = found[0]
+    else:
+        listed = "\n  ".join(found[:LISTED])
+        more = f"\n  and {len(found) - LISTED} more" if len(found) > LISTED else ""
+        message = (
+            f"got {len(found)} unusable files of {len(pairs)} pairs, expected none: "
+            f"repair or remove them, with their partners:\n  {listed}{more}"
+        )
+    if on_corrupt == "error":
+        raise ValueError(message)
+    logging.warning("these are skipped: %s", message)
+
+
+def _reason(pair: Pair) -> str | None:
+    """Why a pair cannot be used; None if its headers are fine."""
+    try:
+        image, label = _size(pair.image), _size(pair.label)
+    except ValueError as error:
+        return str(error)
+    if image == label:
+        return None
+    (width, height), (label_width, label_height) = image, label
+    return (
+        f"{pair.label}: got a label of {label_width} x {label_height} pixels for an "
+        f"image of {width} x {height} ({pair.image}), expected the same size: export "
+        "both on one grid"
+    )
+
+
+def _size(path: Path) -> tuple[int, int]:
+    """Width and height as the header has them."""
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):  # opening a pipe would wait for ever
+            raise ValueError("it is no regular file")
+        if found.st_size == 0:
+            raise ValueError("it is empty, 0 bytes")
+        return _header(path)
+    except Exception as error:  # decoders fail on foreign bytes in many ways
+        raise ValueError(
+            f"{path}: cannot be opened ({error}), expected a PNG, JPEG or TIFF: copy "
+            'or convert it again, or set data.on_corrupt="skip"'
+        ) from error
+
+
+def _header(path: Path) -> tuple[int, int]:
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            return image.size
+    except Exception:
+        if path.suffix.lower() not in (".tif", ".tiff"):
+            raise
+    with tifffile.TiffFile(path) as file:  # of pixel types that Pillow does not know
+        page = file.pages.first
+        return page.imagewidth, page.imagelength
