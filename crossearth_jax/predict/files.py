@@ -13,12 +13,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from absl import logging
 
+from crossearth_jax import __version__
 from crossearth_jax.predict import geo
 from crossearth_jax.predict.pipeline import Waiting, read_ahead, write_behind
 from crossearth_jax.predict.predictor import Predictor
@@ -240,7 +240,7 @@ def _tags(
 ) -> dict[str, str]:
     about = {
         **predictor.about,
-        "version": version("crossearth_jax"),
+        "version": __version__,
         "source": source.name,
         "bands": scene.bands,
         "scaling": scene.scaling,
