@@ -272,13 +272,14 @@ def _resampled(source: Any, reading: Reading) -> Any:
     across, down = pixel_metres(source)
     width = max(1, round(source.width * across / reading.gsd))
     height = max(1, round(source.height * down / reading.gsd))
-    stretch = rasterio.Affine.scale(source.width / width, source.height / height)
+    a, b, c, d, e, f = source.transform[:6]
+    x, y = source.width / width, source.height / height
     nodata = source.nodata if reading.nodata is None else reading.nodata
     has_alpha = any(colour.name == "alpha" for colour in source.colorinterp)
     return geo.needed("rasterio.vrt").WarpedVRT(
         source,
         crs=source.crs,
-        transform=source.transform * stretch,
+        transform=rasterio.Affine(a * x, b * y, c, d * x, e * y, f),
         width=width,
         height=height,
         resampling=rasterio.enums.Resampling.bilinear,
@@ -304,6 +305,6 @@ def pixel_metres(dataset: Any) -> tuple[float, float]:
     if not dataset.crs.is_geographic:
         metres = dataset.crs.linear_units_factor[1]
         return across * metres, down * metres
-    _, latitude = step * (dataset.width / 2, dataset.height / 2)
+    latitude = step.d * dataset.width / 2 + step.e * dataset.height / 2 + step.f
     degree = math.pi / 180 * 6_371_008.8  # metres, on the mean sphere
     return across * degree * math.cos(math.radians(latitude)), down * degree
