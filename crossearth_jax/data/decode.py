@@ -12,11 +12,16 @@ import tifffile
 from jaxtyping import Integer, UInt8
 from PIL import Image, TiffImagePlugin
 
+from crossearth_jax.data.packed import Packed
+from crossearth_jax.data.timed import TIMEOUT_S, read_in_time
+
 FORMATS = ("PNG", "JPEG", "TIFF")
 SUBFILE_TYPE = 254  # TIFF tag; bit 1: an overview, bit 4: a mask of the main image
 
 
-def read_image(path: Path, *, data: bytes | None = None) -> UInt8[np.ndarray, "H W 3"]:
+def read_image(
+    path: Path | Packed, *, data: bytes | None = None, timeout_s: float = TIMEOUT_S
+) -> UInt8[np.ndarray, "H W 3"]:
     """Reads RGB, RGBA (alpha dropped), grey (repeated) or palette images.
 
     Channels keep the file's order, so IR-R-G stays IR, R, G.
@@ -25,11 +30,13 @@ def read_image(path: Path, *, data: bytes | None = None) -> UInt8[np.ndarray, "H
       path: the file.
       data: its content where that is at hand (from an archive); `path` then only
         names it in errors.
+      timeout_s: for reading the file.
 
     Raises:
       ValueError: the file is empty, broken, of another type, has more than 8 bits a
-        channel, or a channel count other than 1 to 4.
+        channel, a channel count other than 1 to 4, or could not be read in time.
     """
+    data = read_in_time(path, timeout_s) if data is None else data
     pixels = _pixels(path, data, indexed=False)
     if pixels.dtype != np.uint8:
         raise ValueError(
@@ -49,7 +56,11 @@ def read_image(path: Path, *, data: bytes | None = None) -> UInt8[np.ndarray, "H
 
 
 def read_label(
-    path: Path, *, indexed: bool, data: bytes | None = None
+    path: Path | Packed,
+    *,
+    indexed: bool,
+    data: bytes | None = None,
+    timeout_s: float = TIMEOUT_S,
 ) -> Integer[np.ndarray, "H W"] | UInt8[np.ndarray, "H W 3"]:
     """Reads a label file without interpreting its values.
 
@@ -58,6 +69,7 @@ def read_label(
       indexed: True gives the stored numbers (palette index, bit 0/1), False the
         colours that a viewer shows (palette colour, bit as 0/255).
       data: as for `read_image`.
+      timeout_s: for reading the file.
 
     Returns:
       [H, W] numbers, also when a colour file is grey everywhere, else [H, W, 3].
@@ -65,6 +77,7 @@ def read_label(
     Raises:
       ValueError: as for `read_image`, or the label is not made of integers.
     """
+    data = read_in_time(path, timeout_s) if data is None else data
     pixels = _pixels(path, data, indexed=indexed)
     if not np.issubdtype(pixels.dtype, np.integer):
         raise ValueError(
@@ -84,15 +97,14 @@ class _RefusedError(ValueError):
     """A readable file that must not be used as it is: no second decoder is tried."""
 
 
-def _pixels(path: Path, data: bytes | None, *, indexed: bool) -> np.ndarray:
+def _pixels(path: Path | Packed, data: bytes, *, indexed: bool) -> np.ndarray:
     """[H, W] or [H, W, channels] in the file's own depth."""
     try:
-        if (path.stat().st_size if data is None else len(data)) == 0:
+        if not data:
             raise _RefusedError(
                 f"{path}: got an empty file (0 bytes), expected an image: copy it again"
             )
-        file = path if data is None else BytesIO(data)
-        with Image.open(file, formats=FORMATS) as image:
+        with Image.open(BytesIO(data), formats=FORMATS) as image:
             _check_single_page(path, image)
             _check_pixel_type(path, image)
             return _as_array(image, indexed=indexed)
@@ -104,7 +116,7 @@ def _pixels(path: Path, data: bytes | None, *, indexed: bool) -> np.ndarray:
         return _tiff_pixels(path, data, error)
 
 
-def _check_single_page(path: Path, image: Image.Image) -> None:
+def _check_single_page(path: Path | Packed, image: Image.Image) -> None:
     """Refuses band-per-page TIFFs, of which only the first page would be read."""
     if not isinstance(image, TiffImagePlugin.TiffImageFile):
         return
@@ -121,7 +133,7 @@ def _check_single_page(path: Path, image: Image.Image) -> None:
         )
 
 
-def _check_pixel_type(path: Path, image: Image.Image) -> None:
+def _check_pixel_type(path: Path | Packed, image: Image.Image) -> None:
     """Refuses what Pillow would silently cut to the high byte, and print colours."""
     deep = any(";16" in str(tile.args) for tile in image.tile)
     if deep and image.mode in ("RGB", "RGBA", "LA"):
@@ -143,10 +155,12 @@ def _as_array(image: Image.Image, *, indexed: bool) -> np.ndarray:
     return np.asarray(image)
 
 
-def _tiff_pixels(path: Path, data: bytes | None, first_error: Exception) -> np.ndarray:
+def _tiff_pixels(
+    path: Path | Packed, data: bytes, first_error: Exception
+) -> np.ndarray:
     """Second decoder, for TIFFs that Pillow does not know (float, many bands)."""
     try:
-        with tifffile.TiffFile(path if data is None else BytesIO(data)) as file:
+        with tifffile.TiffFile(BytesIO(data)) as file:
             page = file.pages.first
             pixels, axes = page.asarray(), page.axes
     except MemoryError:
@@ -158,7 +172,7 @@ def _tiff_pixels(path: Path, data: bytes | None, first_error: Exception) -> np.n
     return pixels
 
 
-def _broken(path: Path, error: Exception) -> ValueError:
+def _broken(path: Path | Packed, error: Exception) -> ValueError:
     return ValueError(
         f"{path}: cannot be decoded ({error}): expected a whole PNG, JPEG or TIFF; "
         'copy or convert it again, or set data.on_corrupt="skip"'

@@ -3,6 +3,7 @@
 import colorsys
 from collections import Counter
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import cast
 
@@ -11,11 +12,15 @@ from PIL import Image
 
 from crossearth_jax.data.classes import ENCODINGS, IGNORE, ClassSet, Colour
 from crossearth_jax.data.decode import read_label
+from crossearth_jax.data.packed import Packed
+from crossearth_jax.data.timed import TIMEOUT_S, read_in_time
 
 MAX_CLASSES = 50
 
 
-def infer_classes(labels: Sequence[Path], *, sample: int = 500) -> ClassSet:
+def infer_classes(
+    labels: Sequence[Path | Packed], *, sample: int = 500, timeout_s: float = TIMEOUT_S
+) -> ClassSet:
     """Infers K classes from labels that hold nothing but ids 0..K-1 (and 255, ignore).
 
     Prints the values seen with their share of pixels. Anything that could be read in
@@ -24,6 +29,7 @@ def infer_classes(labels: Sequence[Path], *, sample: int = 500) -> ClassSet:
     Args:
       labels: label files; at most `sample` of them, evenly spread, are read.
       sample: how many.
+      timeout_s: for reading one file.
 
     Raises:
       ValueError: the labels are colours, 0/255 masks, JPEGs, or have gaps in their ids.
@@ -33,17 +39,18 @@ def infer_classes(labels: Sequence[Path], *, sample: int = 500) -> ClassSet:
     counts: Counter[int] = Counter()
     palette: dict[int, Colour] = {}
     for path in chosen:
-        raw = read_label(path, indexed=True)
+        data = read_in_time(path, timeout_s)
+        raw = read_label(path, indexed=True, data=data)
         if raw.ndim == 3:
             raise ValueError(
                 f"{path}: got a colour label and no class file: set "
                 "data.encoding=colours and give the palette in a class file "
                 "(data.classes=FILE)"
             )
-        _refuse_lossy(path)
+        _refuse_lossy(path, data)
         values, pixels = np.unique(raw, return_counts=True)
         counts.update(dict(zip(values.tolist(), pixels.tolist(), strict=True)))
-        _refuse_shuffled_palette(path, values, palette)
+        _refuse_shuffled_palette(path, data, values, palette)
     print(_value_table(counts, len(chosen), len(labels)))
     ids = sorted(set(counts) - {IGNORE})
     _check_inferred(ids, counts)
@@ -55,8 +62,8 @@ def infer_classes(labels: Sequence[Path], *, sample: int = 500) -> ClassSet:
     )
 
 
-def _refuse_lossy(path: Path) -> None:
-    with Image.open(path) as image:
+def _refuse_lossy(path: Path | Packed, data: bytes) -> None:
+    with Image.open(BytesIO(data)) as image:
         if image.format == "JPEG":
             raise ValueError(
                 f"{path}: got a JPEG label, expected PNG or TIFF: JPEG changes values, "
@@ -65,10 +72,10 @@ def _refuse_lossy(path: Path) -> None:
 
 
 def _refuse_shuffled_palette(
-    path: Path, values: np.ndarray, palette: dict[int, Colour]
+    path: Path | Packed, data: bytes, values: np.ndarray, palette: dict[int, Colour]
 ) -> None:
     """Refuses indexed PNGs whose colour tables disagree: their indices are no ids."""
-    with Image.open(path) as image:
+    with Image.open(BytesIO(data)) as image:
         if image.mode != "P":
             return
         table = image.getpalette("RGB") or []

@@ -1,0 +1,100 @@
+"""Reads the archive of a split: one file instead of tens of thousands.
+
+Network disks take longer to open a file than to read it. The archive is an ArrayRecord:
+records 2i and 2i + 1 are image and label i, byte for byte as they were in their files;
+the last record is the index. `pack.py` writes it.
+"""
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # absent on Windows, and slow to import for folders
+    from array_record.python.array_record_module import ArrayRecordReader
+
+SUFFIX = ".array_record"
+FORMAT = "crossearth_jax 1"
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A file inside an archive; to readers the same as a `Path`.
+
+    Attributes:
+      archive: the archive.
+      record: number of the record.
+      name: as the file was called, e.g. "images/t01.png".
+      size: bytes.
+    """
+
+    archive: Path
+    record: int
+    name: str
+    size: int
+
+    def __str__(self) -> str:
+        return f"{self.archive}/{self.name}"
+
+    @property
+    def suffix(self) -> str:
+        """The name's last part, with its point."""
+        return PurePosixPath(self.name).suffix
+
+    def read_bytes(self) -> bytes:
+        """The file's content.
+
+        Raises:
+          OSError: the archive cannot be read here; ArrayRecord's checksum included.
+        """
+        try:
+            (content,) = _open(self.archive).read([self.record])
+        except (RuntimeError, IndexError, ValueError) as error:
+            raise OSError(f"damaged archive {self.archive}: {error}") from error
+        if len(content) != self.size:
+            raise OSError(f"damaged archive {self.archive}: {len(content)} bytes")
+        return content
+
+
+def packed_files(archive: Path) -> tuple[tuple[Packed, Packed], ...]:
+    """(image, label) of every pair in an archive, in its order; reads the index only.
+
+    Raises:
+      ValueError: it is missing, cut off, or no archive of ours.
+    """
+    index = _index(archive)
+    files = [
+        Packed(archive, record, name, size)
+        for record, (name, size) in enumerate(index["files"])
+    ]
+    return tuple(zip(files[0::2], files[1::2], strict=True))
+
+
+def _index(archive: Path) -> dict[str, Any]:
+    try:
+        archive.open("rb").close()  # ArrayRecord takes a missing file for an empty one
+        _open.cache_clear()  # it may have been packed again
+        reader = _open(archive)
+        # A file that was cut off has no records.
+        index = json.loads(reader.read([reader.num_records() - 1])[0])
+        if index["format"] != FORMAT or len(index["files"]) + 1 != reader.num_records():
+            raise ValueError(f"its index says {index['format']!r}")
+    except Exception as error:  # the content decides what goes wrong
+        raise ValueError(
+            f"{archive}: cannot be read as a packed split ({error}), expected what "
+            "`crossearth prepare --pack` writes: pack or copy it again"
+        ) from error
+    return index
+
+
+@cache
+def _open(archive: Path) -> "ArrayRecordReader":
+    """One reader for each archive and process; it may be shared by threads."""
+    from array_record.python.array_record_module import ArrayRecordReader
+
+    return ArrayRecordReader(
+        str(archive),
+        options="readahead_buffer_size:0",  # records are read in any order
+        file_reader_buffer_size=32768,
+    )
