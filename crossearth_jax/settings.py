@@ -8,11 +8,10 @@ are read from `report/paper_tables.json`.
 
 import argparse
 import csv
-import sys
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import TextIO
 
 from rich.console import Console
 from rich.table import Table
@@ -184,39 +183,47 @@ def main(argv: Sequence[str]) -> None:
         prog="crossearth settings",
         description="Lists the benchmark's 29 settings beside the paper's scores.",
     )
-    write = {"terminal": _terminal, "markdown": _markdown, "csv": _csv}
-    parser.add_argument("--format", choices=list(write), default="terminal")
-    write[parser.parse_args(argv).format](sys.stdout)
-
-
-def _terminal(out: TextIO) -> None:
-    """Drawn on a terminal, aligned lines of any length otherwise."""
-    console = Console(file=out)
-    if console.is_terminal:
-        table = Table()
-        for i, name in enumerate(HEADER):
-            justify = "left" if i < LEFT else "right"
-            table.add_column(name, justify=justify, overflow="fold")
-        for row in rows():
-            table.add_row(*row)
-        console.print(table)
+    formats = ("terminal", "markdown", "csv")
+    parser.add_argument("--format", choices=formats, default=formats[0])
+    chosen = parser.parse_args(argv).format
+    console = Console()
+    if chosen == "terminal" and console.is_terminal:
+        console.print(_drawn())
         console.print(NOTE, style="dim")
-        return
+    else:
+        text = {"terminal": _plain, "markdown": _markdown, "csv": _csv}[chosen]()
+        print(text, end="")
+
+
+def _drawn() -> Table:
+    table = Table()
+    for i, name in enumerate(HEADER):
+        justify = "left" if i < LEFT else "right"
+        table.add_column(name, justify=justify, overflow="fold")
+    for row in rows():
+        table.add_row(*row)
+    return table
+
+
+def _plain() -> str:
+    """Aligned lines of any length, for files and pipes."""
     cells = [HEADER, *rows()]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = []
     for row in cells:
         words = map(str.ljust, row[:LEFT], widths[:LEFT])
         figures = map(str.rjust, row[LEFT:], widths[LEFT:])
-        print("  ".join([*words, *figures]), file=out)
-    print(NOTE, file=out)
+        lines.append("  ".join([*words, *figures]))
+    return "\n".join([*lines, NOTE, ""])
 
 
-def _markdown(out: TextIO) -> None:
+def _markdown() -> str:
     marks = ["---"] * LEFT + ["---:"] * (len(HEADER) - LEFT)
-    for row in (HEADER, marks, *rows()):
-        print(f"| {' | '.join(row)} |", file=out)
-    print(f"\n{NOTE}", file=out)
+    lines = [f"| {' | '.join(row)} |" for row in (HEADER, marks, *rows())]
+    return "\n".join([*lines, "", NOTE, ""])
 
 
-def _csv(out: TextIO) -> None:
-    csv.writer(out, lineterminator="\n").writerows([HEADER, *rows()])
+def _csv() -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([HEADER, *rows()])
+    return text.getvalue()
