@@ -34,6 +34,7 @@ from crossearth_jax.losses.segmentation import SegmentationLoss
 from crossearth_jax.models.crossearth import CrossEarth, ModelConfig
 from crossearth_jax.models.dinov2 import VARIANTS, ViTConfig
 from crossearth_jax.optim import adamw, decay_mask, learning_rate
+from crossearth_jax.seal import digest_of_arrays
 from crossearth_jax.train_step import (
     MaskedModelling,
     Objective,
@@ -68,14 +69,16 @@ class Network:
     Attributes:
       graph: structure; `nnx.merge(graph, params)` gives the module back.
       trainable: nested dict of the arrays that train.
-      frozen: nested dict of the others, in the compute type.
+      frozen: nested dict of the others, NumPy arrays in the compute type.
       model: the module itself, for its structure only.
+      digest: SHA-256 of the frozen weights as loaded, "" if nothing is frozen.
     """
 
     graph: nnx.GraphDef
     trainable: PyTree
     frozen: PyTree
     model: CrossEarth
+    digest: str
 
 
 def build_data(config: ConfigDict) -> Data:
@@ -226,11 +229,13 @@ def build_network(config: ConfigDict, num_classes: int) -> Network:
         )
     mask = trainable_mask(params, train_backbone=backbone.trainable)
     trainable, frozen = partition(params, mask)
-    frozen = jax.tree.map(lambda x: jnp.asarray(x, dtype), frozen)
+    # In host memory: where they live on devices is decided by `sharding`.
+    frozen = jax.tree.map(lambda x: np.asarray(x).astype(dtype), frozen)
     # With the type named, constants lose their weak type, which a step does not keep:
     # it would be compiled again for the second step, and for the third.
     trainable = jax.tree.map(lambda x: jnp.asarray(x, x.dtype), trainable)
-    return Network(nnx.graphdef(model), trainable, frozen, model)
+    digest = digest_of_arrays(weights) if frozen else ""
+    return Network(nnx.graphdef(model), trainable, frozen, model, digest)
 
 
 def _dtype(precision: str) -> DTypeLike:

@@ -5,18 +5,25 @@ array under its dotted path. The step is also the position in the data, so nothi
 else is needed to go on.
 """
 
+import itertools
 import json
+import shutil
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from absl import logging
 from flax import traverse_util
 from jaxtyping import PyTree
+from orbax.checkpoint.checkpoint_managers import preservation_policy as preservation
 from safetensors import safe_open
 
+from crossearth_jax import hosts, seal
 from crossearth_jax.train_step import TrainState
 
 
@@ -33,22 +40,48 @@ def undotted(flat: Mapping[str, Any], like: PyTree) -> PyTree:
 
 
 class Checkpoints:
-    """The checkpoints of one run, newest last."""
+    """The checkpoints of one run, newest last.
 
-    def __init__(self, workdir: Path, *, keep: int) -> None:
+    A step is a folder of Orbax and beside its arrays `seal.json`, written last: size
+    and digest of every file. Orbax alone restores flipped bits without a word and
+    takes an empty folder for a finished step.
+    """
+
+    def __init__(
+        self,
+        workdir: Path,
+        *,
+        keep: int = 1,
+        keep_every: int = 0,
+        frozen: str | None = None,
+    ) -> None:
         """Opens `workdir/checkpoints` if it is there.
 
-        Broken saves are ignored, and gone at the latest with the first new save.
-
         The first save creates it, so a run that fails before leaves nothing behind.
+
+        Args:
+          workdir: of the run.
+          keep: newest checkpoints that stay.
+          keep_every: those of every so many steps stay too; 0 for none.
+          frozen: `seal.digest_of_arrays` of the frozen weights that the checkpoints
+            belong to; None does not compare it.
         """
         self._folder = (workdir / "checkpoints").absolute()
-        self._keep = keep
+        self._keep, self._keep_every = keep, keep_every
+        self._frozen = frozen
         self._manager = self._open() if self._folder.is_dir() else None
+        self._last: int | None = None  # step saved or restored last
+        self._unsealed: int | None = None  # step that may still be on its way
+        self._sealing = ThreadPoolExecutor(1)
+        self._sealed: Future[None] | None = None
 
     def _open(self) -> ocp.CheckpointManager:
+        policies = [preservation.LatestN(self._keep)]
+        if self._keep_every:
+            policies.append(preservation.EveryNSteps(self._keep_every))
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=self._keep, cleanup_tmp_directories=True
+            preservation_policy=preservation.AnyPreservationPolicy(policies),
+            cleanup_tmp_directories=True,
         )
         # A handler by name: without one, a new process cannot read the metadata.
         handler = ocp.StandardCheckpointHandler()
@@ -57,32 +90,149 @@ class Checkpoints:
         )
 
     def latest(self) -> int | None:
-        """Step of the newest checkpoint."""
-        return None if self._manager is None else self._manager.latest_step()
-
-    def save(self, state: TrainState) -> None:
-        """Saves in the background; a step is visible only when complete."""
-        step = int(state.step)
-        if self.latest() == step:
-            return
-        if self._manager is None:
-            self._manager = self._open()
-        if not self._manager.save(step, args=ocp.args.StandardSave(dotted(state))):
-            raise RuntimeError(f"the checkpoint of step {step} was not saved")
-
-    def restore(self, like: TrainState) -> TrainState:
-        """The newest checkpoint, placed as `like`.
+        """Step of the newest sound checkpoint; says which newer ones are damaged.
 
         Raises:
-          ValueError: there is none, or it belongs to another architecture.
+          ValueError: there are checkpoints, but all are damaged.
         """
-        step = self.latest()
+        return hosts.from_first(self._newest_sound() if hosts.is_first() else None)
+
+    def _newest_sound(self) -> int | None:
+        damage = {}
+        for step in self._steps():
+            if step == self._unsealed:
+                self.wait()
+            found = seal.damage(self._folder / str(step))
+            if found is None:
+                return step
+            damage[step] = found
+            logging.warning("checkpoint of step %d passed over: %s", step, found)
+        if any(found != seal.UNFINISHED for found in damage.values()):
+            raise ValueError(
+                f"got only damaged checkpoints in {self._folder} ({damage}), expected "
+                "a sound one: restore the folder from a copy, or delete it to begin "
+                "again"
+            )
+        return None
+
+    def _steps(self) -> list[int]:
+        """Newest first."""
+        if not self._folder.is_dir():
+            return []
+        names = [path.name for path in self._folder.iterdir() if path.is_dir()]
+        return sorted((int(name) for name in names if name.isdigit()), reverse=True)
+
+    def set_damaged_aside(self) -> int | None:
+        """Renames damaged checkpoints, so that their steps can be saved again.
+
+        Returns:
+          Step of the newest sound checkpoint.
+        """
+        newest = self.latest()
+        if hosts.is_first():
+            for step in self._steps():
+                if newest is None or step > newest:
+                    _move_aside(self._folder / str(step))
+        hosts.gather(None)  # the others wait until it is done
+        if self._manager is not None:
+            self._manager.reload()
+        return newest
+
+    def save(self, state: TrainState) -> bool:
+        """Saves in the background; a step counts only when complete and sealed.
+
+        Returns:
+          False if this save or the one before failed, on a full disk for example: the
+          error is logged, older checkpoints stay as they are, training can go on.
+        """
+        step = int(state.step)
+        if step == self._last:
+            return True
+        try:
+            self.wait()
+        except Exception as error:
+            self._failed(error)
+        try:
+            if self._manager is None:
+                self._manager = self._open()
+            arguments = ocp.args.StandardSave(dotted(state))
+            self._last = self._unsealed = step
+            if not self._manager.save(step, args=arguments):
+                raise OSError("Orbax refused")
+        except Exception as error:
+            self._failed(error)
+        return self._last == step
+
+    def seal_when_complete(self) -> None:
+        """Seals the last save if it is on disk; cheap, called between steps."""
+        if self._unsealed is None or self._manager.is_saving_in_progress():
+            return
+        try:
+            self._manager.check_for_errors()
+        except Exception as error:
+            self._failed(error)
+        else:
+            self._seal()
+
+    def _seal(self) -> None:
+        step, self._unsealed = self._unsealed, None
+        folder = self._folder / str(step)
+        if hosts.is_first() and folder.is_dir():
+            # Reading the files again takes a moment; training need not wait for it.
+            about = {"step": step, "frozen": self._frozen}
+            self._sealed = self._sealing.submit(seal.write, folder, about)
+
+    def wait(self) -> None:
+        """Returns when the last save is on disk and sealed.
+
+        Raises:
+          Exception: what the save failed with.
+        """
+        if self._unsealed is not None:
+            self._manager.wait_until_finished()
+            self._manager.check_for_errors()
+            self._seal()
+        if self._sealed is not None:
+            sealed, self._sealed = self._sealed, None
+            sealed.result()
+
+    def _failed(self, error: Exception) -> None:
+        """Reports a failed save and starts afresh with what is on disk."""
+        if jax.process_count() > 1:  # the others wait for this host in the save
+            raise error
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        logging.error(
+            "the checkpoint of step %s was not saved (%s): free some disk space; "
+            "training goes on, older checkpoints are kept",
+            self._last,
+            reason[0],
+        )
+        self._last = self._unsealed = self._sealed = None
+        if self._manager is not None:
+            with suppress(Exception):
+                self._manager.close()
+        for left in self._folder.glob("*.orbax-checkpoint-tmp*"):
+            shutil.rmtree(left, ignore_errors=True)
+        self._manager = self._open() if self._folder.is_dir() else None
+
+    def restore(self, like: TrainState, step: int | None = None) -> TrainState:
+        """A checkpoint, placed as `like`.
+
+        Args:
+          like: arrays of the wanted shapes, types and placement.
+          step: of a sound checkpoint; None takes the newest.
+
+        Raises:
+          ValueError: there is none, or it belongs to another architecture or to
+            other frozen weights.
+        """
+        step = self.latest() if step is None else step
         if step is None:
             raise ValueError(
                 f"got no checkpoint in {self._folder}, expected one: train "
                 "first, or give the workdir of a finished run with --workdir"
             )
-        self._manager.wait_until_finished()
+        self._check_frozen(step)
         wanted = {
             path: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding)
             for path, x in dotted(like).items()
@@ -94,13 +244,45 @@ class Checkpoints:
             f"checkpoint {self._folder}/{step}",
         )
         flat = self._manager.restore(step, args=ocp.args.StandardRestore(wanted))
+        self._last = step
         return undotted(flat, like)
 
+    def _check_frozen(self, step: int) -> None:
+        trained_with = seal.read(self._folder / str(step))["frozen"]
+        if None not in (self._frozen, trained_with) and trained_with != self._frozen:
+            raise ValueError(
+                f"got other frozen weights (SHA-256 {self._frozen[:12]}…) than those "
+                f"that the checkpoint {self._folder}/{step} was trained with "
+                f"({trained_with[:12]}…): give the same file with "
+                "--config.backbone.weights"
+            )
+
     def close(self) -> None:
-        """Waits until the last save is on disk."""
-        if self._manager is not None:
-            self._manager.wait_until_finished()
-            self._manager.close()
+        """Waits until the last save is on disk.
+
+        Raises:
+          OSError: it could not be written.
+        """
+        try:
+            self.wait()
+        except Exception as error:
+            self._failed(error)
+            raise OSError(f"the last checkpoint was not saved: {error}") from error
+        finally:
+            self._sealing.shutdown()
+            if self._manager is not None:
+                self._manager.close()
+
+
+def _move_aside(folder: Path) -> None:
+    """Renames to a name that is no step."""
+    target = folder.with_name(f"damaged_{folder.name}")
+    for number in itertools.count(2):
+        if not target.exists():
+            break
+        target = folder.with_name(f"damaged_{folder.name}_{number}")
+    folder.rename(target)
+    logging.warning("%s is now %s", folder, target.name)
 
 
 def read_parameters(workdir: Path) -> tuple[int, dict[str, np.ndarray]]:
@@ -114,12 +296,14 @@ def read_parameters(workdir: Path) -> tuple[int, dict[str, np.ndarray]]:
     """
     if not (workdir / "checkpoints").is_dir():
         raise ValueError(f"got {workdir} without checkpoints, expected a run's workdir")
+    with closing(Checkpoints(workdir)) as checkpoints:
+        step = checkpoints.latest()
+    if step is None:
+        raise ValueError(f"got no checkpoint in {workdir}: train first")
     with ocp.CheckpointManager(
         (workdir / "checkpoints").absolute(),
         item_handlers=ocp.PyTreeCheckpointHandler(),
     ) as manager:
-        if (step := manager.latest_step()) is None:
-            raise ValueError(f"got no checkpoint in {workdir}: train first")
         stored = manager.item_metadata(step)
         on_host = ocp.RestoreArgs(restore_type=np.ndarray)
         prefix = "params."

@@ -4,6 +4,10 @@ Files in `configs/` call `default()` and override. Values are the paper's 512 se
 (method.md sections 1 to 9). Sections named below are method.md's.
 """
 
+import json
+from pathlib import Path
+from typing import Any
+
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
@@ -31,6 +35,35 @@ def default() -> ConfigDict:
     config.eval = _eval()
     config.lock()
     return config
+
+
+def load(path: Path) -> ConfigDict:
+    """The configuration that a run kept in its config.json.
+
+    Raises:
+      ValueError: there is none, or it has keys that this version does not know.
+    """
+    try:
+        stored = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"got no readable {path} ({error}), expected the workdir of a run"
+        ) from error
+    config = default()
+    try:
+        config.update(_tuples(stored))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"got {path} of another version of crossearth_jax ({error}): use that one"
+        ) from error
+    return config
+
+
+def _tuples(value: Any) -> Any:
+    """JSON has lists where a configuration has tuples."""
+    if isinstance(value, dict):
+        return {key: _tuples(one) for key, one in value.items()}
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def _data() -> ConfigDict:
@@ -177,13 +210,20 @@ def _train() -> ConfigDict:
         {
             "steps": 30_000,
             "batch_size": 1,  # over all devices and hosts
+            "accumulate": 1,  # parts that a batch is computed in, to save memory
+            "fsdp": 1,  # devices that share one copy of the frozen weights
             "seed": 42,
+            # A loss that is not finite: "stop" with a dump for `crossearth replay`, or
+            # "skip" the step, and give up after nan_patience steps in a row.
+            "on_nan": "stop",
+            "nan_patience": 10,
             # Converted CrossEarth or Rein weights to start from, or to score with
             # --mode eval where the workdir has no checkpoint.
             "init": placeholder(str),
             "log_every": 50,
             "checkpoint_every": 1_000,
             "keep": 2,  # newest checkpoints kept
+            "keep_every": 0,  # those of every so many steps are kept too
         }
     )
 

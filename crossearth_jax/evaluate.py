@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import cv2
+import jax
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 from rich.console import Console
 from rich.progress import Progress
 
+from crossearth_jax import hosts
 from crossearth_jax.data.classes import ClassSet
 from crossearth_jax.data.datasets import Record, Source
 from crossearth_jax.data.pipeline import eval_records
@@ -87,6 +89,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Scores every domain and writes `report.json` and `pictures/NAME.png`.
 
+    Several hosts share the images of every domain; the first writes.
+
     Args:
       score_fn: normalised windows [b, h, w, 3] → scores [b, h, w, K], see `sliding`.
       domains: distinct names; they become file names.
@@ -107,11 +111,8 @@ def evaluate(
         an image or label that does not fit.
     """
     _check_names([domain.name for domain in domains])
-    folder = Path(workdir)
-    (folder / "pictures").mkdir(parents=True, exist_ok=True)
-    entries = {}
-    for domain in domains:
-        result = evaluate_domain(
+    results = [
+        evaluate_domain(
             score_fn,
             domain,
             classes=classes,
@@ -121,18 +122,32 @@ def evaluate(
             batch=batch,
             examples=examples,
         )
-        entries[domain.name] = domain_entry(result, classes)
-        _write_picture(folder / "pictures" / f"{domain.name}.png", result, classes)
+        for domain in domains
+    ]
+    entries = {result.name: domain_entry(result, classes) for result in results}
     report = {
         "classes": list(classes.names),
         "domains": entries,
         "unseen_mean_mIoU": _unseen_mean(entries),
         "about": dict(about or {}),
     }
+    if hosts.is_first():
+        _write(Path(workdir), report, results, classes)
+    return report
+
+
+def _write(
+    folder: Path,
+    report: Mapping[str, Any],
+    results: Sequence[DomainResult],
+    classes: ClassSet,
+) -> None:
+    (folder / "pictures").mkdir(parents=True, exist_ok=True)
+    for result in results:
+        _write_picture(folder / "pictures" / f"{result.name}.png", result, classes)
     text = json.dumps(report, indent=2, allow_nan=False)
     with whole_file(folder / "report.json") as place:
         place.write_text(text + "\n")
-    return report
 
 
 def evaluate_domain(
@@ -152,40 +167,89 @@ def evaluate_domain(
       ValueError: the source is empty, the scores have another number of classes, or
         a label value is no class.
     """
-    source, name = domain.source, domain.name
-    if len(source) == 0:
-        raise ValueError(f"got no images in domain {name!r}, expected some: check it")
-    num_classes = len(classes.names)
-    confusion = np.zeros((num_classes, num_classes), np.int64)
-    shown = set(np.linspace(0, len(source) - 1, examples).round().astype(int).tolist())
-    scored: deque[tuple[int, Record]] = deque()  # sent, scores not yet back
-    skipped: list[str] = []
-    kept: list[Example] = []
-    images = 0
+    if len(domain.source) == 0:
+        raise ValueError(f"got no images in domain {domain.name!r}: check it")
+    windows = {"crop": crop, "stride": stride, "patch": patch, "batch": batch}
+    own = _score_share(score_fn, domain, len(classes.names), examples, windows)
+    parts = hosts.gather(own)
+    in_order = sorted(one for part in parts for one in part.skipped)
+    shown = sorted((one for part in parts for one in part.shown), key=lambda x: x[0])
+    return DomainResult(
+        domain.name,
+        domain.role,
+        confusion=sum(part.confusion for part in parts),
+        images=sum(part.images for part in parts),
+        skipped=tuple(name for _, name in in_order),
+        examples=tuple(example for _, example in shown),
+    )
+
+
+@dataclass
+class _Share:
+    """What one host counted; images by their place in the domain."""
+
+    confusion: Int[np.ndarray, "K K"]
+    images: int
+    skipped: list[tuple[int, str]]
+    shown: list[tuple[int, Example]]
+
+
+def _score_share(
+    score_fn: ScoreFn,
+    domain: ScoredDomain,
+    num_classes: int,
+    examples: int,
+    windows: Mapping[str, int],
+) -> _Share:
+    """Scores every so many-th image: this host's."""
+    places = range(jax.process_index(), len(domain.source), jax.process_count())
+    last = len(domain.source) - 1
+    chosen = set(np.linspace(0, last, examples).round().astype(int).tolist())
+    share = _Share(np.zeros((num_classes, num_classes), np.int64), 0, [], [])
+    waiting: deque[tuple[int, Record]] = deque()  # sent, scores not yet back
 
     def valid_images() -> Iterator[np.ndarray]:
-        for index, record in enumerate(eval_records(source)):
+        records = eval_records(_At(domain.source, places))
+        for place, record in zip(places, records, strict=True):
             if record.valid:
-                scored.append((index, record))
+                waiting.append((place, record))
                 yield np.asarray(normalise(_fitted(record.image, domain.fit)))
             else:
-                skipped.append(record.name)
+                share.skipped.append((place, record.name))
                 advance()
 
-    windows = {"crop": crop, "stride": stride, "patch": patch, "batch": batch}
-    with _progress(name, len(source)) as advance:
+    with _progress(domain.name, len(places)) as advance:
         for result in stream_scores(score_fn, valid_images(), **windows):
-            index, record = scored.popleft()
+            place, record = waiting.popleft()
             prediction = predicted_classes(result, record.label.shape, num_classes)
-            confusion += _counted(record, prediction, num_classes, name)
-            images += 1
-            if index in shown:
+            share.confusion += _counted(record, prediction, num_classes, domain.name)
+            share.images += 1
+            if place in chosen:
                 example = record.name, record.image, record.label, prediction
-                kept.append(Example(*example))
+                share.shown.append((place, Example(*example)))
             advance()
-    return DomainResult(
-        name, domain.role, confusion, images, tuple(skipped), tuple(kept)
-    )
+    return share
+
+
+@dataclass(frozen=True)
+class _At:
+    """Some records of a source."""
+
+    source: Source
+    places: range
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: int) -> Record:
+        return self.source[self.places[index]]
+
+    @property
+    def names(self) -> Sequence[str]:
+        return [self.source.names[place] for place in self.places]
+
+    def fingerprint(self) -> str:
+        return f"{self.source.fingerprint()} {self.places}"
 
 
 def predicted_classes(
@@ -288,7 +352,7 @@ def _resized(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 @contextmanager
 def _progress(name: str, total: int) -> Iterator[Callable[[], None]]:
     """Gives a function to call per image: moves a bar, or prints a line at times."""
-    console = Console()
+    console = Console(quiet=not hosts.is_first())
     begin = printed = time.monotonic()
     done = 0
 

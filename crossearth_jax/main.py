@@ -1,6 +1,7 @@
 """`python -m crossearth_jax.main --config configs/X.py`: flags → train or eval."""
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,9 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from crossearth_jax import hosts
+from crossearth_jax.stop import Stopped
+
 _CONFIG = config_flags.DEFINE_config_file(
     "config", help_string="Configuration, e.g. configs/demo.py or configs/casid.py:sub."
 )
@@ -16,6 +20,14 @@ _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Results of the run; a run found there is resumed."
 )
 _MODE = flags.DEFINE_enum("mode", "train", ["train", "eval"], "What to do.")
+_DISTRIBUTED = flags.DEFINE_bool(
+    "distributed",
+    None,
+    "Several hosts; None looks for Slurm, Open MPI and TPU slices, see docs/launch.",
+)
+_COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of host 0.")
+_HOSTS = flags.DEFINE_integer("hosts", None, "Number of hosts.")
+_HOST = flags.DEFINE_integer("host", None, "Index of this host, 0 first.")
 _TRACEBACK = flags.DEFINE_bool("traceback", False, "Show where an error came from.")
 
 
@@ -37,7 +49,15 @@ def run(argv: Sequence[str]) -> None:
 
     config = _CONFIG.value
     workdir = Path(_WORKDIR.value or config.workdir or f"runs/{config.name}")
-    {"train": train, "eval": evaluate_run}[_MODE.value](config, workdir)
+    try:
+        {"train": train, "eval": evaluate_run}[_MODE.value](config, workdir)
+    except Stopped:
+        if hosts.is_first():
+            print(f"stopped; the same command goes on from here:\n  {_command()}")
+
+
+def _command() -> str:
+    return f"python -m crossearth_jax.main {shlex.join(sys.argv[1:])}"
 
 
 def main(argv: Sequence[str]) -> None:
@@ -45,11 +65,19 @@ def main(argv: Sequence[str]) -> None:
     logging.set_verbosity(logging.WARNING)
     enable_compilation_cache()
     try:
-        run(argv)
+        if _DISTRIBUTED.value or (_DISTRIBUTED.value is None and _several_hosts()):
+            hosts.join(_COORDINATOR.value, _HOSTS.value, _HOST.value)
+        with hosts.leave_together():
+            run(argv)
     except (ValueError, OSError) as error:
         if _TRACEBACK.value:
             raise
         sys.exit(f"error: {error}\n(--traceback shows where)")
+
+
+def _several_hosts() -> bool:
+    given = (_COORDINATOR.value, _HOSTS.value, _HOST.value)
+    return hosts.expected() or any(value is not None for value in given)
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:

@@ -16,14 +16,20 @@ from crossearth_jax.whole_file import whole_file
 class RunLog:
     """Writes metrics of logged steps; a bar on a terminal, plain lines otherwise."""
 
-    def __init__(self, workdir: Path, start: int, steps: int) -> None:
+    def __init__(
+        self, workdir: Path, start: int, steps: int, *, writes: bool = True
+    ) -> None:
         """Opens the logs and drops lines of steps that will run again.
 
         Args:
           workdir: holds metrics.jsonl and the folder tensorboard.
           start: steps already done.
           steps: steps of the whole run.
+          writes: False on all hosts but one, which keep silent.
         """
+        self._writes = writes
+        if not writes:
+            return
         self._path = workdir / "metrics.jsonl"
         _keep_lines(self._path, start)
         self._file = self._path.open("a")
@@ -43,6 +49,8 @@ class RunLog:
 
     def write(self, step: int, metrics: Mapping[str, float], rate: float) -> None:
         """Logs one step (1-based): losses, learning rate, seconds a step."""
+        if not self._writes:
+            return
         now, (then, before) = time.perf_counter(), self._last
         self._last = now, step
         values = {name: float(value) for name, value in sorted(metrics.items())}
@@ -60,10 +68,12 @@ class RunLog:
 
     def advance(self) -> None:
         """One step is on its way."""
-        self._bar.advance(self._task)
+        if self._writes:
+            self._bar.advance(self._task)
 
     def __enter__(self) -> "RunLog":
-        self._bar.start()
+        if self._writes:
+            self._bar.start()
         return self
 
     def __exit__(
@@ -72,6 +82,8 @@ class RunLog:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if not self._writes:
+            return
         self._bar.stop()
         self._file.close()
         self._board.close()

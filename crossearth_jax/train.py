@@ -1,28 +1,82 @@
 """Training: set-up, loop, final evaluation; read from top to bottom."""
 
 import json
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from absl import logging
 from flax import nnx
 from jax.sharding import Mesh
+from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
-from crossearth_jax import build, describe, sharding
+from crossearth_jax import build, describe, hosts, provenance, sharding
 from crossearth_jax.checkpoint import Checkpoints
-from crossearth_jax.data.pipeline import train_batches
+from crossearth_jax.data.classes import save_classes
+from crossearth_jax.data.pipeline import Batch, batch_names, train_batches
 from crossearth_jax.evaluate import evaluate
+from crossearth_jax.guard import LossGuard, patience
 from crossearth_jax.report.tables import print_report
 from crossearth_jax.run_log import RunLog
 from crossearth_jax.sliding import ScoreFn
-from crossearth_jax.train_step import TrainState, combine, make_train_step
+from crossearth_jax.stop import StopRequest
+from crossearth_jax.train_step import Metrics, TrainState, combine, make_train_step
 from crossearth_jax.whole_file import whole_file
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run is made of, before its first step or checkpoint."""
+
+    mesh: Mesh
+    data: build.Data
+    restyle: nnx.Module | None
+    network: build.Network
+    schedule: optax.Schedule
+    optimiser: optax.GradientTransformation
+
+    def initial_state(self) -> TrainState:
+        """The state before the first step, on every device."""
+        params = self.network.trainable
+        state = TrainState(
+            params, self.optimiser.init(params), step=jnp.int32(0), bad=jnp.int32(0)
+        )
+        return sharding.replicate(state, self.mesh)
+
+    def checkpoints(self, config: ConfigDict, workdir: Path) -> Checkpoints:
+        """The checkpoints in a workdir that belong to this run."""
+        train = config.train
+        return Checkpoints(
+            workdir,
+            keep=train.keep,
+            keep_every=train.keep_every,
+            frozen=self.network.digest,
+        )
+
+
+def set_up(config: ConfigDict) -> Run:
+    """Reads the data's file lists and builds the model.
+
+    Raises:
+      ValueError: something in the configuration or the data does not fit.
+    """
+    mesh = sharding.make_mesh(config.train.fsdp)
+    sharding.check_batch_size(config.train.batch_size, mesh, config.train.accumulate)
+    data = build.build_data(config)
+    restyle = build.build_restyle(config)
+    network = build.build_network(config, len(data.classes.names))
+    schedule = build.build_schedule(config)
+    optimiser = build.build_optimiser(config, network, schedule)
+    return Run(mesh, data, restyle, network, schedule, optimiser)
 
 
 def train(config: ConfigDict, workdir: Path) -> dict[str, Any]:
@@ -30,80 +84,130 @@ def train(config: ConfigDict, workdir: Path) -> dict[str, Any]:
 
     Args:
       config: all keys, see `config.default`.
-      workdir: holds config.json, metrics.jsonl, TensorBoard events, checkpoints,
-        report.json and pictures.
+      workdir: holds config.json, provenance.json, metrics.jsonl, TensorBoard events,
+        checkpoints, report.json and pictures.
 
     Returns:
       The report.
 
     Raises:
-      ValueError: something in the configuration or the data does not fit.
+      ValueError: something in the configuration or the data does not fit, or the loss
+        is not finite.
+      Stopped: the run was asked to stop; the same command goes on from there.
     """
-    # ---- data and model -------------------------------------------------------
-    mesh = sharding.make_mesh()
-    sharding.check_batch_size(config.train.batch_size, mesh)
-    data = build.build_data(config)
-    restyle = build.build_restyle(config)
-    network = build.build_network(config, len(data.classes.names))
-    schedule = build.build_schedule(config)
-    optimiser = build.build_optimiser(config, network, schedule)
-
-    # ---- step -------------------------------------------------------------------
-    restyle_graph, restyle_state = nnx.split(restyle) if restyle else (None, {})
-    step_fn = make_train_step(
-        network.graph, restyle_graph, optimiser, build.build_objective(config)
-    )
-    frozen = {"model": network.frozen, "restyle": restyle_state}
-    frozen = sharding.replicate(frozen, mesh)
-    state = initial_state(network, optimiser, mesh)
-    key = sharding.replicate(jax.random.key(config.train.seed), mesh)
-
-    with closing(Checkpoints(workdir, keep=config.train.keep)) as checkpoints:
+    run = set_up(config)
+    with StopRequest() as stop, closing(run.checkpoints(config, workdir)) as saved:
         # ---- resume -------------------------------------------------------------
-        if checkpoints.latest() is not None:
-            state = checkpoints.restore(state)
+        state = run.initial_state()
+        if (newest := saved.set_damaged_aside()) is not None:
+            state = saved.restore(state, newest)
         start = int(state.step)
-        batches = train_batches(
-            data.train,
-            build.build_augment(config),
-            batch_size=config.train.batch_size,
-            seed=config.train.seed,
-            start_step=start,
-            host_index=jax.process_index(),
-            host_count=jax.process_count(),
-            num_threads=config.data.threads,
-            num_workers=config.data.workers,
-        )
-        first = next(batches)  # unusable data stops here, before anything is written
+        with closing(_batches(config, run, start)) as batches:
+            first = next(batches)  # unusable data stops here, with nothing written
+            _announce(config, workdir, run, start)
+            state = _loop(
+                config, workdir, run, state, chain([first], batches), saved, stop
+            )
+
+        # ---- end ----------------------------------------------------------------
+        if not saved.save(state):
+            raise OSError(
+                f"the final checkpoint could not be written to {workdir}: free some "
+                "disk space and run the same command again"
+            )
+        saved.wait()
+        stop.nothing_left_to_save()
+        return score(config, workdir, run, state)
+
+
+def _loop(
+    config: ConfigDict,
+    workdir: Path,
+    run: Run,
+    state: TrainState,
+    batches: Iterable[Batch],
+    saved: Checkpoints,
+    stop: StopRequest,
+) -> TrainState:
+    """Steps until the end or until asked to stop."""
+    train = config.train
+    step_fn, frozen = make_step(config, run)
+    key = sharding.replicate(jax.random.key(train.seed), run.mesh)
+    start = int(state.step)
+    guard = LossGuard(workdir, config, partial(_names, config, run))
+    with RunLog(workdir, start, train.steps, writes=hosts.is_first()) as log:
+        for step, images in zip(range(start, train.steps), batches, strict=False):
+            if stop.before(step):
+                break
+            batch = sharding.shard_batch(images, train.batch_size, run.mesh)
+            state, metrics = step_fn(state, frozen, batch, key)
+            guard.push(step, metrics, images, state)
+            if (step + 1) % train.log_every == 0 or step == start:
+                # The only wait for the device, and only on logged steps.
+                log.write(step + 1, jax.device_get(metrics), run.schedule(step))
+            if (step + 1) % train.checkpoint_every == 0:
+                guard.flush(state)
+                saved.save(state)
+            saved.seal_when_complete()
+            log.advance()
+        guard.flush(state)
+    return state
+
+
+def make_step(
+    config: ConfigDict, run: Run
+) -> tuple[Callable[..., tuple[TrainState, Metrics]], PyTree]:
+    """The jitted step and the frozen arrays that it takes."""
+    graph, restyle_state = nnx.split(run.restyle) if run.restyle else (None, {})
+    step_fn = make_train_step(
+        run.network.graph,
+        graph,
+        run.optimiser,
+        build.build_objective(config),
+        placement=sharding.replicated(run.mesh),
+        accumulate=config.train.accumulate,
+        patience=patience(config),
+    )
+    frozen = {"model": run.network.frozen, "restyle": restyle_state}
+    return step_fn, sharding.place_frozen(frozen, run.mesh)
+
+
+def _batches(config: ConfigDict, run: Run, start: int) -> Iterator[Batch]:
+    return train_batches(
+        run.data.train,
+        build.build_augment(config),
+        batch_size=config.train.batch_size,
+        seed=config.train.seed,
+        start_step=start,
+        host_index=jax.process_index(),
+        host_count=jax.process_count(),
+        num_threads=config.data.threads,
+        num_workers=config.data.workers,
+    )
+
+
+def _names(config: ConfigDict, run: Run, step: int) -> tuple[str, ...]:
+    """The files of this host's part of a step's batch."""
+    return batch_names(
+        run.data.train,
+        batch_size=config.train.batch_size,
+        seed=config.train.seed,
+        step=step,
+        host_index=jax.process_index(),
+        host_count=jax.process_count(),
+    )
+
+
+def _announce(config: ConfigDict, workdir: Path, run: Run, start: int) -> None:
+    """Checks that all hosts run the same; the first writes it down and prints it."""
+    origin = provenance.collect(config, run.data)
+    hosts.check_agreement({"configuration": config.to_json(), **origin["must_agree"]})
+    if hosts.is_first():
         workdir.mkdir(parents=True, exist_ok=True)
         write_config(config, workdir)
-        describe.announce(config, workdir, data, network, restyle, start)
-
-        # ---- loop ---------------------------------------------------------------
-        with closing(batches), RunLog(workdir, start, config.train.steps) as log:
-            steps = range(start, config.train.steps)
-            for step, batch in zip(steps, chain([first], batches), strict=False):
-                batch = sharding.shard_batch(batch, config.train.batch_size, mesh)
-                state, metrics = step_fn(state, frozen, batch, key)
-                if (step + 1) % config.train.log_every == 0 or step == start:
-                    # The only wait for the device, and only on logged steps.
-                    log.write(step + 1, jax.device_get(metrics), schedule(step))
-                if (step + 1) % config.train.checkpoint_every == 0:
-                    checkpoints.save(state)
-                log.advance()
-        checkpoints.save(state)
-
-    # ---- final evaluation ---------------------------------------------------------
-    return score(config, workdir, data, network, state)
-
-
-def initial_state(
-    network: build.Network, optimiser: optax.GradientTransformation, mesh: Mesh
-) -> TrainState:
-    """The state before the first step, on every device."""
-    params = network.trainable
-    state = TrainState(params, optimiser.init(params), jnp.zeros((), jnp.int32))
-    return sharding.replicate(state, mesh)
+        save_classes(run.data.classes, workdir / "classes.json")
+        provenance.write(origin, workdir, start)
+        describe.announce(config, workdir, run.data, run.network, run.restyle, start)
 
 
 def evaluate_run(config: ConfigDict, workdir: Path) -> dict[str, Any]:
@@ -112,53 +216,62 @@ def evaluate_run(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     Raises:
       ValueError: there is no checkpoint, or it belongs to another architecture.
     """
-    data = build.build_data(config)
-    network = build.build_network(config, len(data.classes.names))
-    optimiser = build.build_optimiser(config, network, build.build_schedule(config))
-    state = initial_state(network, optimiser, sharding.make_mesh())
-    with closing(Checkpoints(workdir, keep=config.train.keep)) as checkpoints:
-        if checkpoints.latest() is not None or not config.train.init:
-            state = checkpoints.restore(state)
-    return score(config, workdir, data, network, state)
+    run = set_up(config)
+    state = run.initial_state()
+    with closing(run.checkpoints(config, workdir)) as saved:
+        newest = saved.latest()
+        if newest is not None or not config.train.init:
+            state = saved.restore(state, newest)
+    return score(config, workdir, run, state)
 
 
 def score(
-    config: ConfigDict,
-    workdir: Path,
-    data: build.Data,
-    network: build.Network,
-    state: TrainState,
+    config: ConfigDict, workdir: Path, run: Run, state: TrainState
 ) -> dict[str, Any]:
     """Evaluates, writes report.json and pictures, prints the table."""
+    data = run.data
     if not data.domains:
         logging.warning("no domain to score: set data.source and data.unseen")
         return {"domains": {}}
     crop = config.data.crop
+    devices = jax.local_device_count()
     report = evaluate(
-        make_score_fn(network, state),
+        make_score_fn(run.network, state),
         data.domains,
         classes=data.classes,
         workdir=workdir,
         crop=crop,
         stride=config.eval.stride or round(crop * 2 / 3),
         patch=2 * config.backbone.patch_size,
-        batch=config.eval.batch,
+        batch=-(-config.eval.batch // devices) * devices,
         examples=config.eval.examples,
         about={"name": config.name, "step": int(state.step)},
     )
-    print_report(report)
-    print(f"report: {workdir / 'report.json'}, pictures: {workdir / 'pictures'}")
+    if hosts.is_first():
+        print_report(report)
+        print(f"report: {workdir / 'report.json'}, pictures: {workdir / 'pictures'}")
     return report
 
 
 def make_score_fn(network: build.Network, state: TrainState) -> ScoreFn:
-    """Jitted function from normalised windows to class scores."""
+    """Jitted function from normalised windows to class scores, on this host alone.
+
+    The windows of a call are split over the host's devices and must be a multiple
+    of them.
+    """
+    here = sharding.make_mesh(devices=jax.local_devices())
+    params = sharding.replicate_here(state.params, here)
+    frozen = sharding.replicate_here(network.frozen, here)
 
     @jax.jit
     def scores(params: Any, frozen: Any, windows: jax.Array) -> jax.Array:
         return nnx.merge(network.graph, combine(params, frozen)).scores(windows)
 
-    return lambda windows: scores(state.params, network.frozen, windows)
+    def score_fn(windows: np.ndarray) -> jax.Array:
+        placed = jax.device_put(windows, sharding.batch_split(here))
+        return scores(params, frozen, placed)
+
+    return score_fn
 
 
 def write_config(config: ConfigDict, workdir: Path) -> None:

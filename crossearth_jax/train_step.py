@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx, traverse_util
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, Integer, PRNGKeyArray, PyTree
 
 from crossearth_jax.data.pipeline import Batch
 from crossearth_jax.earth_style.inject import Restyle, masked_image, styled_image
@@ -34,11 +34,14 @@ class TrainState(NamedTuple):
       params: trainable parameters only.
       opt_state: of the same parameters.
       step: number of finished steps; also the position in the data.
+      bad: steps in a row, up to this one, whose loss or gradient was not finite;
+        none of them has changed `params` or `opt_state`.
     """
 
     params: PyTree
     opt_state: PyTree
     step: Array
+    bad: Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,8 +135,18 @@ def compute_losses(
     batch: Batch,
     key: PRNGKeyArray,
     objective: Objective,
+    labels: Integer[Array, "N H W"] | None = None,
 ) -> Metrics:
     """L_Seg, L_MIM and L_Δ of one batch; X (or X_S) and X_M in one backbone call.
+
+    Args:
+      model: with all its parameters.
+      restyle: p_t or its stand-in.
+      batch: B images.
+      key: of this step.
+      objective: the losses.
+      labels: of the whole batch of which this is one of N / B equal parts; the mean
+        of the parts' losses is then the loss of the whole.
 
     Returns:
       "loss" (the weighted sum), "seg", its last prediction's "class", "mask" and
@@ -159,7 +172,7 @@ def compute_losses(
     taps = [tap.reshape(*stacked.shape[:2], *tap.shape[1:]) for tap in taps]
 
     metrics = _segmentation(
-        model, [t[:, 0] for t in taps], image, batch, keys["points"], objective
+        model, [t[:, 0] for t in taps], image, batch, keys["points"], objective, labels
     )
     if objective.masked:
         metrics |= _modelling(model, taps, clean, views, styled, objective)
@@ -211,6 +224,7 @@ def _segmentation(
     batch: Batch,
     key: PRNGKeyArray,
     objective: Objective,
+    labels: Array | None,
 ) -> Metrics:
     output = model.segment(taps, image)
     predictions, images, _, classes = output.class_logits.shape
@@ -223,6 +237,7 @@ def _segmentation(
         batch.label,
         points,
         objective.segmentation,
+        labels,
     )
     last = {name: terms[name][-1] for name in ("class", "mask", "dice")}
     return {"seg": sum(terms[name].sum() for name in last), **last}
@@ -264,32 +279,84 @@ def make_train_step(
     restyle_graph: nnx.GraphDef | None,
     optimiser: optax.GradientTransformation,
     objective: Objective,
+    *,
+    placement: jax.sharding.Sharding,
+    accumulate: int = 1,
+    patience: int = 1,
 ) -> Callable[..., tuple[TrainState, Metrics]]:
     """The jitted step `(state, frozen, batch, key) -> (state, metrics)`.
 
     `state` is donated. `frozen` is {"model": …, "restyle": …}: no gradient is taken
     and no optimiser state is kept for it. `key` is the run's key; the step's own is
     fold_in(key, step).
+
+    Args:
+      model_graph: structure of the model.
+      restyle_graph: structure of p_t or its stand-in.
+      optimiser: of the trainable parameters.
+      objective: the losses.
+      placement: of the new state and of the metrics, see `sharding.replicated`.
+      accumulate: parts that a batch is computed in, one after another. Losses are
+        means over the whole batch whatever the parts.
+      patience: a step whose loss or gradient is not finite changes no parameter; after
+        so many in a row nothing changes any more, so that the state is what the last
+        of them began with.
     """
 
     def loss(
-        params: PyTree, frozen: dict[str, Any], batch: Batch, key: PRNGKeyArray
+        params: PyTree, frozen: dict[str, Any], batch: Batch, *rest: Any
     ) -> tuple[Array, Metrics]:
         model = nnx.merge(model_graph, combine(params, frozen["model"]))
         restyle = restyle_graph and nnx.merge(restyle_graph, frozen["restyle"])
-        metrics = compute_losses(model, restyle, batch, key, objective)
+        metrics = compute_losses(model, restyle, batch, *rest)
         return metrics["loss"], metrics
+
+    def gradients(
+        params: PyTree, frozen: dict[str, Any], batch: Batch, key: PRNGKeyArray
+    ) -> tuple[PyTree, Metrics]:
+        differentiate = jax.grad(loss, has_aux=True)
+        if accumulate == 1:
+            return differentiate(params, frozen, batch, key, objective)
+        labels = batch.label
+
+        def add(total: PyTree, part: tuple[Batch, Array]) -> tuple[PyTree, None]:
+            images, index = part
+            key_of_part = jax.random.fold_in(key, index)
+            new = differentiate(params, frozen, images, key_of_part, objective, labels)
+            return jax.tree.map(lambda t, n: t + n / accumulate, total, new), None
+
+        parts = split_batch(batch, accumulate), jnp.arange(accumulate)
+        one = jax.tree.map(lambda x: x[0], parts[0])
+        shapes = jax.eval_shape(
+            lambda: differentiate(params, frozen, one, key, objective, labels)
+        )
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+        return jax.lax.scan(add, zeros, parts)[0]
 
     def step(
         state: TrainState, frozen: dict[str, Any], batch: Batch, key: PRNGKeyArray
     ) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(key, state.step)
-        (_, metrics), gradients = jax.value_and_grad(loss, has_aux=True)(
-            state.params, frozen, batch, key
-        )
-        updates, opt_state = optimiser.update(gradients, state.opt_state, state.params)
+        grads, metrics = gradients(state.params, frozen, batch, key)
+        updates, opt_state = optimiser.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        metrics["gradient"] = optax.tree.norm(gradients)
-        return TrainState(params, opt_state, state.step + 1), metrics
+        metrics["gradient"] = optax.tree.norm(grads)
 
-    return jax.jit(step, donate_argnums=0)
+        finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["gradient"])
+        good = finite & (state.bad < patience)
+        bad = state.bad + 1
+        stays = state._replace(step=state.step + (bad < patience), bad=bad)
+        moves = TrainState(params, opt_state, state.step + 1, jnp.zeros_like(state.bad))
+        state = jax.tree.map(lambda new, old: jnp.where(good, new, old), moves, stays)
+        return state, metrics | {"bad": state.bad}
+
+    return jax.jit(step, donate_argnums=0, out_shardings=placement)
+
+
+def split_batch(batch: Batch, parts: int) -> Batch:
+    """[B, ...] to [parts, B / parts, ...], every device keeping its own images."""
+
+    def split(x: Array) -> Array:
+        return x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1)
+
+    return jax.tree.map(split, batch)

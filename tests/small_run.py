@@ -16,6 +16,7 @@ from safetensors.numpy import save_file
 from crossearth_jax import build, sharding
 from crossearth_jax.checkpoint import dotted
 from crossearth_jax.data.pipeline import Batch, train_batches
+from crossearth_jax.guard import patience
 from crossearth_jax.models.crossearth import CrossEarth
 from crossearth_jax.train_step import TrainState, make_train_step
 
@@ -41,10 +42,16 @@ def make_run(config: ConfigDict) -> Run:
     restyle = build.build_restyle(config)
     graph, restyle_state = nnx.split(restyle) if restyle else (None, {})
     step_fn = make_train_step(
-        network.graph, graph, optimiser, build.build_objective(config)
+        network.graph,
+        graph,
+        optimiser,
+        build.build_objective(config),
+        placement=sharding.replicated(mesh),
+        accumulate=config.train.accumulate,
+        patience=patience(config),
     )
     opt_state = jax.jit(optimiser.init)(network.trainable)
-    state = TrainState(network.trainable, opt_state, jnp.zeros((), jnp.int32))
+    state = TrainState(network.trainable, opt_state, jnp.int32(0), jnp.int32(0))
     frozen = {"model": network.frozen, "restyle": restyle_state}
     return Run(
         network,

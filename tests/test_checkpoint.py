@@ -30,7 +30,7 @@ def state(step=0, *, seed=0, width=3, dtype=np.float32, extra=False):
         params["new"] = np.ones(1)
     params = jax.tree.map(lambda x: jnp.asarray(x, dtype), params)
     moments = (jax.tree.map(lambda x: x * 2, params), jnp.asarray(7, jnp.int32))
-    return TrainState(params, moments, jnp.asarray(step, jnp.int32))
+    return TrainState(params, moments, jnp.int32(step), jnp.int32(0))
 
 
 def opened(folder, keep=2):

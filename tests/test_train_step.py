@@ -147,7 +147,7 @@ def test_steps_count_and_report_every_loss(frozen_run):
         assert all(np.isfinite(v) for v in values.values())
         assert values.keys() == {
             *("loss", "seg", "class", "mask", "dice", "mim", "delta", "styled"),
-            "gradient",
+            *("gradient", "bad"),
         }
         total = values["seg"] + values["mim"] + values["delta"]
         assert values["loss"] == pytest.approx(total, rel=1e-6)
@@ -236,7 +236,7 @@ def invert(key, image):
 def flow(monkeypatch):
     """Runs compute_losses on the mirror; L_Seg is left out, it has its own tests."""
 
-    def no_loss(classes, masks, label, points, loss):
+    def no_loss(classes, masks, label, points, loss, labels):
         return {name: jnp.zeros(len(classes)) for name in ("class", "mask", "dice")}
 
     monkeypatch.setattr(train_step, "segmentation_terms", no_loss)

@@ -82,6 +82,10 @@ class SyntheticSource:
     def __len__(self) -> int:
         return len(self.names)
 
+    def fingerprint(self) -> str:
+        """Names and size: everything else follows from them."""
+        return f"{self.names} {self.size}"
+
     def __getitem__(self, index: SupportsIndex) -> Record:
         index = operator.index(index)  # a sampler's np.int64 and an int are one key
         if not 0 <= index < len(self):

@@ -153,12 +153,27 @@ def _image_terms(
     )[:, 0]
     return {
         "class": (entropy * weight).sum(),
-        "weight": weight.sum(),
         "mask": jnp.where(present, bce, 0).sum(),
         "dice": jnp.where(present, dice, 0).sum(),
-        "count": present.sum(),
         "query": jnp.where(present, query, -1),
     }
+
+
+def mean_over(
+    labels: Integer[Array, "N H W"],
+    num_classes: int,
+    num_queries: int,
+    no_object: float,
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """What sums over N images are divided by: class weights, and masks.
+
+    Every present class takes one query, so both follow from the labels alone. The
+    authors count an image without any class as one mask.
+    """
+    present = jax.vmap(lambda y: class_masks(y, num_classes).any((0, 1)))(labels)
+    matched = present.sum(1)  # [N]
+    weight = matched + (num_queries - matched) * no_object
+    return weight.sum(), jnp.maximum(matched, 1).sum().astype(jnp.float32)
 
 
 def segmentation_terms(
@@ -167,12 +182,12 @@ def segmentation_terms(
     label: Integer[Array, "B H W"],
     points: Points,
     loss: SegmentationLoss,
+    labels: Integer[Array, "N H W"] | None = None,
 ) -> dict[str, Array]:
     """Weighted loss terms of every prediction.
 
     The class loss is a weighted mean over all queries of the batch; mask and Dice
-    losses are means over all matched masks of the batch, in which the authors count
-    an image without any class as one mask.
+    losses are means over all matched masks of the batch.
 
     Args:
       class_logits: last column "no object".
@@ -180,23 +195,27 @@ def segmentation_terms(
       label: class ids, 255 ignored.
       points: random points, see `draw_points`.
       loss: weights and sampling.
+      labels: of the whole batch, of which `label` is one of N / B equal parts: the
+        mean of the parts' terms is then the term of the whole batch.
 
     Returns:
       "class", "mask", "dice" of shape [P], and the matching "query" [P, B, K], -1
       where a class is absent.
     """
     label = label.astype(jnp.int32)
+    whole = label if labels is None else labels.astype(jnp.int32)
+    queries, classes = class_logits.shape[2], class_logits.shape[3] - 1
+    weight, masks = mean_over(whole, classes, queries, loss.no_object)
+    share = label.shape[0] / whole.shape[0]
 
-    def prediction(classes: Array, masks: Array, points: Points) -> dict[str, Array]:
+    def prediction(classes: Array, masks_: Array, points: Points) -> dict[str, Array]:
         terms = jax.vmap(lambda c, m, y, p: _image_terms(c, m, y, p, loss))(
-            classes, masks, label, points
+            classes, masks_, label, points
         )
-        masks_matched = jnp.maximum(terms["count"], 1).sum()
-        total = terms["class"].sum() / terms["weight"].sum()
         return {
-            "class": loss.class_weight * total,
-            "mask": loss.mask_weight * terms["mask"].sum() / masks_matched,
-            "dice": loss.dice_weight * terms["dice"].sum() / masks_matched,
+            "class": loss.class_weight * terms["class"].sum() / (weight * share),
+            "mask": loss.mask_weight * terms["mask"].sum() / (masks * share),
+            "dice": loss.dice_weight * terms["dice"].sum() / (masks * share),
             "query": terms["query"],
         }
 

@@ -79,7 +79,7 @@ def started(released):
 
 
 def trained(network, workdir, step=3):
-    state = TrainState(network.trainable, {}, jnp.asarray(step, jnp.int32))
+    state = TrainState(network.trainable, {}, jnp.int32(step), jnp.int32(0))
     checkpoints = Checkpoints(workdir, keep=1)
     checkpoints.save(state)
     checkpoints.close()

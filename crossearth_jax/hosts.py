@@ -1,0 +1,141 @@
+"""Several hosts (processes) as one run, on JAX's distributed runtime.
+
+One process alone needs nothing here: every function then answers at once.
+"""
+
+import logging as python_logging
+import os
+import pickle
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+import numpy as np
+from absl import logging
+from jax.experimental import multihost_utils
+
+HEARTBEAT_SECONDS = 10  # a host that is silent for longer is taken for dead
+SHUTDOWN_SECONDS = 10  # that hosts wait for each other at the end
+FAILED = 17  # exit status of a host that ended because of an error
+
+
+def expected() -> bool:
+    """Whether the environment says that this process is one of several.
+
+    Slurm (`srun`), Open MPI, Cloud TPU slices (GKE, Queued Resources) and
+    `JAX_COORDINATOR_ADDRESS` are known; `--distributed` asks JAX to look further.
+    """
+    env = os.environ
+    return (
+        int(env.get("SLURM_STEP_NUM_TASKS", 1)) > 1
+        or int(env.get("OMPI_COMM_WORLD_SIZE", 1)) > 1
+        or "," in env.get("TPU_WORKER_HOSTNAMES", "")
+        or "MEGASCALE_COORDINATOR_ADDRESS" in env
+        or "JAX_COORDINATOR_ADDRESS" in env
+    )
+
+
+def join(
+    coordinator: str | None = None, count: int | None = None, index: int | None = None
+) -> None:
+    """Joins the other hosts; must come before anything else asks JAX for devices.
+
+    Args:
+      coordinator: HOST:PORT of host 0; None lets JAX find it (Slurm, TPU, ...).
+      count: number of hosts.
+      index: of this host, 0 first.
+
+    Raises:
+      ValueError: only some are given, or the cluster cannot be found.
+    """
+    given = [value is not None for value in (coordinator, count, index)]
+    if any(given) and not all(given):
+        raise ValueError(
+            f"got --coordinator={coordinator} --hosts={count} --host={index}, expected "
+            "all three or none"
+        )
+    try:
+        jax.distributed.initialize(
+            coordinator,
+            count,
+            index,
+            heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
+            shutdown_timeout_seconds=SHUTDOWN_SECONDS,
+        )
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"could not join the other hosts ({error}): give --coordinator=HOST:PORT, "
+            "--hosts=N and --host=I"
+        ) from error
+
+
+def is_first() -> bool:
+    """Whether this host writes logs, reports and pictures."""
+    return jax.process_index() == 0
+
+
+def gather(value: Any) -> list[Any]:
+    """Every host's picklable value, by host index, on every host; all must call it."""
+    if jax.process_count() == 1:
+        return [value]
+    own = np.frombuffer(pickle.dumps(value), np.uint8)
+    # Arrays of one length only can be gathered.
+    lengths = multihost_utils.process_allgather(np.int32(own.size)).reshape(-1)
+    padded = np.zeros(lengths.max(), np.uint8)
+    padded[: own.size] = own
+    rows = multihost_utils.process_allgather(padded)
+    return [
+        pickle.loads(row[:n].tobytes()) for row, n in zip(rows, lengths, strict=True)
+    ]
+
+
+def from_first(value: Any) -> Any:
+    """Host 0's value on every host."""
+    return gather(value if is_first() else None)[0]
+
+
+def check_agreement(facts: dict[str, Any]) -> None:
+    """Raises if hosts differ in what they are about to run.
+
+    Args:
+      facts: by name, such as the configuration and the hash of the data.
+
+    Raises:
+      ValueError: names the facts and the hosts.
+    """
+    everyone = gather(facts)
+    for host, theirs in enumerate(everyone):
+        differing = [name for name in facts if theirs[name] != everyone[0][name]]
+        if differing:
+            raise ValueError(
+                f"got host {host} with another {', '.join(differing)} than host 0, "
+                "expected the same on every host: start all with one command line, "
+                "on the same data and package versions"
+            )
+
+
+@contextmanager
+def leave_together() -> Iterator[None]:
+    """Ends this process at once on an error where there are several hosts.
+
+    Python's ordinary exit would wait for the others, which wait in a collective for
+    this one. They notice its end and stop too.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if jax.process_count() == 1:
+            raise
+        if isinstance(error, SystemExit) and not error.code:
+            raise
+        logging.error("host %d ends: %s", jax.process_index(), _text(error))
+        python_logging.shutdown()
+        os._exit(FAILED)
+
+
+def _text(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return str(error.code)
+    return "".join(traceback.format_exception(error))
