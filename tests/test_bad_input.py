@@ -97,7 +97,7 @@ def test_crossearth_names_its_commands(capsys, monkeypatch):
 @pytest.mark.parametrize("command", ["train", "eval"])
 def test_crossearth_passes_the_rest_on(monkeypatch, command):
     seen = []
-    monkeypatch.setattr(cli.training, "start", lambda: seen.extend(sys.argv))
+    monkeypatch.setattr(main, "start", lambda: seen.extend(sys.argv))
     monkeypatch.setattr(sys, "argv", ["crossearth", command, "--config", "x.py"])
     cli.main()
     assert seen[1:] == [f"--mode={command}", "--config", "x.py"]

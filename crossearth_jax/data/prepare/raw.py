@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from jaxtyping import Integer, UInt8
 
-from crossearth_jax.data.datasets import IMAGE_SUFFIXES, SIDE_NAMES, SIDE_SUFFIXES
 from crossearth_jax.data.decode import read_image, read_label
+from crossearth_jax.data.folders import IMAGE_SUFFIXES, SIDE_NAMES, SIDE_SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -156,13 +156,17 @@ def _passed_over(path: PurePosixPath | Path) -> bool:
     )
 
 
-@lru_cache(maxsize=16)
 def _open_zip(path: Path) -> zipfile.ZipFile:
-    """An archive's index, kept open: one per process."""
+    stat = path.stat()
+    return _open_version(path, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=16)
+def _open_version(path: Path, changed: int, size: int) -> zipfile.ZipFile:
+    """An archive with its index, kept open for its many members."""
     try:
         return zipfile.ZipFile(path)
     except (zipfile.BadZipFile, EOFError, OSError) as error:
-        size = path.stat().st_size
         raise ValueError(
             f"{path}: got {size:,} bytes that are no whole zip archive ({error}): the "
             "download was probably cut off, download it again"

@@ -88,8 +88,8 @@ def _check_items(data_set: DataSet, files: RawFiles, items: Sequence[Item]) -> N
             for member in files.nested[:3]
         )
         raise ValueError(
-            f"{files.folder}: got no file of {data_set.title} among "
-            f"{len(files.members)}, expected {data_set.hint}{nested}"
+            f"{files.folder}: got {len(files.members)} files, none of them of "
+            f"{data_set.title}: expected {data_set.hint}{nested}"
         )
     keys = Counter((item.domain, item.split, item.name) for item in items)
     if repeats := [key for key, count in keys.items() if count > 1]:
@@ -255,9 +255,13 @@ def _make_folders(folder: Path, splits: Iterable[str]) -> None:
 
 def _pack(folder: Path, manifest: dict[str, Any]) -> None:
     from crossearth_jax.data.pack import pack_split
+    from crossearth_jax.data.packed import SUFFIX
 
+    written = (folder / "manifest.json").stat().st_mtime_ns
     for split in manifest["counts"]:
-        print(f"packed: {pack_split(folder / split)}")
+        archive = folder / f"{split}{SUFFIX}"
+        if not archive.exists() or archive.stat().st_mtime_ns < written:
+            print(f"packed: {pack_split(folder / split)}")
 
 
 # Processes
