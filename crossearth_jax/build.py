@@ -25,6 +25,7 @@ from crossearth_jax.data.datasets import (
     parse_domains,
 )
 from crossearth_jax.data.known_classes import CASID, KNOWN_CLASSES
+from crossearth_jax.data.packed import Packed
 from crossearth_jax.data.pipeline import Augment
 from crossearth_jax.data.root import check_prepared, fill_root
 from crossearth_jax.data.synthetic import CLIMATES, SyntheticSource, field_images
@@ -137,6 +138,7 @@ def _folders(config: ConfigDict) -> Data:
         "classes": classes,
         "encoding": data.encoding,
         "on_corrupt": data.on_corrupt,
+        "timeout_s": data.timeout_s,
     }
     domains = [
         ScoredDomain(name, role, FolderSource(pairs, **make), config.eval.fit)
@@ -145,7 +147,9 @@ def _folders(config: ConfigDict) -> Data:
     return Data(classes, FolderSource(train, **make), tuple(domains))
 
 
-def _classes(given: str | None, labels: list[Path], encoding: str | None) -> ClassSet:
+def _classes(
+    given: str | None, labels: list[Path | Packed], encoding: str | None
+) -> ClassSet:
     if given in KNOWN_CLASSES:
         return KNOWN_CLASSES[given]
     if given:

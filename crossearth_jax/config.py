@@ -82,6 +82,7 @@ def _data() -> ConfigDict:
             "encoding": placeholder(str),  # "ids", "mask255" or "colours"
             "on_corrupt": "error",  # or "skip": leave out, count and list
             "check_headers": True,  # open every file before the first step
+            "timeout_s": 300.0,  # a file that takes longer to read is unusable
             "crop": 512,
             "scales": tuple(i / 10 for i in range(5, 21)),  # shortest edge / crop
             "cat_max_ratio": 0.75,  # largest share of one class in a crop

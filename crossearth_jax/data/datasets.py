@@ -162,6 +162,8 @@ class FolderSource:
           ValueError: the file cannot be used, or too many were skipped.
         """
         pair = self._pairs[index]
+        if reason := self.skipped.get(pair.name):  # do not wait for it in every epoch
+            return placeholder(pair.name, reason)
         try:
             return self._read(pair)
         except ValueError as error:

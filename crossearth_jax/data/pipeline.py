@@ -9,9 +9,10 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -23,7 +24,11 @@ from jax.tree_util import GetAttrKey
 from jaxtyping import Array, UInt8
 
 from crossearth_jax.data import transforms
-from crossearth_jax.data.datasets import IMAGENET_MEAN, Record, Source
+from crossearth_jax.data.datasets import IMAGENET_MEAN, FolderSource, Record, Source
+from crossearth_jax.data.timed import TIMEOUT_S, within
+
+START_S = 60.0  # that worker processes may take to start
+REASON_BYTES = 500  # of an error message that a worker hands over
 
 
 @dataclass(frozen=True)
@@ -115,7 +120,7 @@ def train_batches(
     num_threads: int = 2,
     num_workers: int = 0,
     prefetch: int = 2,
-) -> Iterator[Batch]:
+) -> "Batches":
     """Endless batches of this host; every record comes once per epoch, reshuffled.
 
     Epochs run into each other, so a batch may be larger than the source.
@@ -133,7 +138,7 @@ def train_batches(
       prefetch: batches held ready, at least one a thread.
 
     Returns:
-      An iterator of NumPy batches; `close()` it to stop threads and workers.
+      NumPy batches; `close()` them to stop threads and workers.
 
     Raises:
       ValueError: a size does not fit.
@@ -154,7 +159,88 @@ def train_batches(
             grain.MultiprocessingOptions(num_workers=num_workers),
             worker_init_fn=_end_with_parent,
         )
-    return _yield_batches(stream, source)
+    names = partial(
+        batch_names,
+        source,
+        batch_size=batch_size,
+        seed=seed,
+        host_index=host_index,
+        host_count=host_count,
+    )
+    # Every read has its own time-out; this one is for workers that are stuck.
+    files = 2 * batch_size // host_count
+    per_file = source.timeout_s if isinstance(source, FolderSource) else TIMEOUT_S
+    return Batches(stream, source, start_step, names, START_S + files * per_file)
+
+
+class Batches(Iterator[Batch]):
+    """Batches that count what they had to leave out.
+
+    Attributes:
+      skipped: records in the batches so far that were placeholders of files that could
+        not be used (`data.on_corrupt="skip"`); a file counts in every epoch. Their
+        names and reasons are in the source's `skipped`.
+    """
+
+    def __init__(
+        self,
+        stream: grain.IterDataset[Any],
+        source: Source,
+        step: int,
+        names: Callable[..., tuple[str, ...]],
+        timeout_s: float,
+    ) -> None:
+        """Made by `train_batches`."""
+        self.skipped = 0
+        self._iterator = iter(stream)
+        self._source = source
+        self._step = step
+        self._names = names
+        self._timeout_s = timeout_s
+
+    def __next__(self) -> Batch:
+        """The next batch.
+
+        Raises:
+          ValueError: a file cannot be used, or too many were skipped.
+          TimeoutError: nothing comes.
+          ChildProcessError: a worker process died.
+        """
+        try:
+            batch = within(self._timeout_s, partial(next, self._iterator))
+        except TimeoutError as error:
+            raise TimeoutError(
+                f"step {self._step}: {error} from the readers of "
+                f"{', '.join(self._names(step=self._step))}, expected a batch: look "
+                "for stopped processes, or set data.workers=0"
+            ) from error
+        except RuntimeError as error:
+            if "terminated unexpectedly" not in str(error):
+                raise
+            raise ChildProcessError(
+                f"step {self._step}: a data worker died ({error}): run the same "
+                "command again; with fewer data.workers if memory was short"
+            ) from error
+        self._step += 1
+        self._count(batch)
+        # Workers hand over shared memory that lives only as long as its array.
+        return Batch(np.array(batch["image"]), np.array(batch["label"]))
+
+    def _count(self, batch: dict[str, Any]) -> None:
+        """Workers note unusable files in copies of the source, each for itself."""
+        for index, reason in zip(batch["index"], batch["reason"], strict=True):
+            if reason:
+                self.skipped += 1
+                if isinstance(self._source, FolderSource):
+                    name = self._source.names[index]
+                    self._source.note_skip(name, reason.decode(errors="replace"))
+
+    def close(self) -> None:
+        """Stops threads and workers."""
+        self._iterator.close()
+
+    def __del__(self) -> None:
+        self.close()
 
 
 def batch_names(
@@ -226,22 +312,8 @@ class _Load:
             "image": image,
             "label": label,
             "index": np.int64(index),
-            "valid": np.bool_(record.valid),
+            "reason": np.array(record.reason.encode(), f"S{REASON_BYTES}"),
         }
-
-
-def _yield_batches(stream: grain.IterDataset[Any], source: Source) -> Iterator[Batch]:
-    iterator = iter(stream)
-    try:
-        for batch in iterator:
-            # Workers count unusable files in copies of the source, each for itself:
-            # reading the file here too makes this source list it and keep the limit.
-            for index in batch["index"][~batch["valid"]].tolist():
-                source[index]
-            # Workers hand over shared memory that lives only as long as its array.
-            yield Batch(np.array(batch["image"]), np.array(batch["label"]))
-    finally:
-        iterator.close()
 
 
 def _end_with_parent(worker: int, workers: int) -> None:

@@ -42,6 +42,9 @@ class Scenes:
     def names(self):
         return [f"scene{i}" for i in range(self.count)]
 
+    def fingerprint(self):
+        return str(self.names)
+
     def __getitem__(self, index):
         rng = np.random.default_rng(index)
         image = rng.integers(0, 256, (self.size, self.size + 8, 3), np.uint8)
@@ -191,9 +194,12 @@ def test_a_skipped_file_leaves_all_other_records_as_they_were(tmp_path):
     source = FolderSource(pairs, TWO, "ids", on_corrupt="skip")
     holey = batches(6, source)
     assert list(source.skipped) == ["t05"]
+    counting = train_batches(source, AUGMENT, batch_size=4, seed=3)
     lost = 0
     for step, (full, rest) in enumerate(zip(whole, holey, strict=True)):
         names = batch_names(source, batch_size=4, seed=3, step=step)
+        next(counting)
+        assert counting.skipped == lost + names.count("t05")
         for i, name in enumerate(names):
             if name == "t05":
                 lost += 1
