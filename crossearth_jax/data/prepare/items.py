@@ -38,12 +38,12 @@ class Palette:
         """As `encode`, with the pixels of every colour found."""
         if raw.ndim == 2:
             raw = np.repeat(raw[:, :, None], 3, axis=2)
-        if self.others == "round":
-            raw = np.where(raw >= 128, np.uint8(255), np.uint8(0))
-        codes = raw[:, :, 0].astype(np.int32)  # [H, W], 0xRRGGBB
-        for channel in (1, 2):
+        codes = np.zeros(raw.shape[:2], np.int32)  # 0xRRGGBB
+        for channel in np.moveaxis(raw, 2, 0):  # one by one: areas of 6000 x 6000
+            if self.others == "round":
+                channel = np.where(channel >= 128, np.uint8(255), np.uint8(0))
             codes <<= 8
-            codes |= raw[:, :, channel]
+            codes |= channel
         table = {r << 16 | g << 8 | b: k for (r, g, b), k in self.colours.items()}
 
         def show(code: int) -> str:
