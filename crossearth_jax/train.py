@@ -102,11 +102,11 @@ def train(config: ConfigDict, workdir: Path) -> dict[str, Any]:
         if (newest := saved.set_damaged_aside()) is not None:
             state = saved.restore(state, newest)
         start = int(state.step)
-        with closing(_batches(config, run, start)) as batches:
-            first = next(batches)  # unusable data stops here, with nothing written
+        with closing(batches(config, run, start)) as stream:
+            first = next(stream)  # unusable data stops here, with nothing written
             _announce(config, workdir, run, start)
             state = _loop(
-                config, workdir, run, state, chain([first], batches), saved, stop
+                config, workdir, run, state, chain([first], stream), saved, stop
             )
 
         # ---- end ----------------------------------------------------------------
@@ -172,7 +172,7 @@ def make_step(
     return step_fn, sharding.place_frozen(frozen, run.mesh)
 
 
-def _batches(config: ConfigDict, run: Run, start: int) -> Iterator[Batch]:
+def batches(config: ConfigDict, run: Run, start: int) -> Iterator[Batch]:
     return train_batches(
         run.data.train,
         build.build_augment(config),
