@@ -2,20 +2,19 @@
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from absl import logging
-from flax import nnx
 from jaxtyping import Bool, Float, Float32, Num, UInt8
 
-from crossearth_jax import build, sharding
-from crossearth_jax.checkpoint import dotted, read_parameters, undotted
-from crossearth_jax.config import default
+from crossearth_jax import build, seal, sharding
+from crossearth_jax.checkpoint import Checkpoints, dotted
+from crossearth_jax.config import load as read_config
 from crossearth_jax.data.classes import ClassSet, load_classes
 from crossearth_jax.normalise import IMAGENET_MEAN, IMAGENET_STD
 from crossearth_jax.predict import tta as augmentation
@@ -30,7 +29,8 @@ from crossearth_jax.predict.strip import (
     read_windows,
 )
 from crossearth_jax.sliding import ScoreFn
-from crossearth_jax.train_step import combine
+from crossearth_jax.train import make_score_fn
+from crossearth_jax.train_step import TrainState
 
 PRECISIONS = {"f32": "float32", "bf16": "bfloat16"}
 
@@ -136,31 +136,28 @@ def load(
       ValueError: there is no such run, its files do not fit, or an argument does not.
     """
     workdir = find_workdir(Path(checkpoint))
-    config = _read_config(workdir)
+    config = read_config(workdir / "config.json")
     if precision is not None:
         if precision not in PRECISIONS:
             raise ValueError(f'got precision "{precision}", expected f32 or bf16')
         config.precision = PRECISIONS[precision]
-    step, stored = read_parameters(workdir)
-    _check_step(Path(checkpoint), step)
-    classes = _classes(workdir, stored)
+    classes, step = load_classes(workdir / "classes.json"), _step(Path(checkpoint))
     network = build.build_network(config, len(classes.names))
-    mesh = sharding.make_mesh(devices=jax.local_devices())
-    batch = _whole_batch(batch or config.eval.batch, mesh.size)
+    state = _restored(config, network, workdir, step)
     patch, crop = 2 * config.backbone.patch_size, config.data.crop
-    score_fn = _score_fn(network, _fitted(stored, network, workdir), mesh)
+    score_fn = make_score_fn(network, state)
     return Predictor(
         score_fn=augmentation.augmented(score_fn, tta, patch=patch),
         classes=classes,
         crop=crop,
         stride=stride or config.eval.stride or round(crop * 2 / 3),
         patch=patch,
-        batch=batch,
+        batch=_whole_batch(batch or config.eval.batch, jax.local_device_count()),
         about={
             "checkpoint": str(workdir.resolve()),
             "name": config.name,
-            "step": step,
-            "weights": _digest(stored),
+            "step": int(state.step),
+            "weights": _digest(state.params) + network.digest[:4],
             "precision": config.precision,
             "tta": list(tta),
         },
@@ -182,39 +179,33 @@ def find_workdir(checkpoint: Path) -> Path:
     )
 
 
-def _check_step(checkpoint: Path, step: int) -> None:
-    """Only the newest checkpoint is read; a folder that names another is refused."""
-    if checkpoint.name.isdigit() and int(checkpoint.name) != step:
+def _step(checkpoint: Path) -> int | None:
+    """The step that a checkpoint folder holds; None for a workdir.
+
+    Raises:
+      ValueError: the checkpoint is damaged.
+    """
+    if not checkpoint.name.isdigit() or checkpoint.parent.name != "checkpoints":
+        return None
+    if found := seal.damage(checkpoint):
         raise ValueError(
-            f"got checkpoint {checkpoint}, expected the run's newest, step {step}: "
-            "move the newer ones away to use an older one"
+            f"got checkpoint {checkpoint}, which is damaged ({found}): give the "
+            "workdir to take its newest sound one"
         )
+    return int(checkpoint.name)
 
 
-def _read_config(workdir: Path) -> Any:
-    """The configuration that the run kept."""
-    config = default()
-    try:
-        config.update(json.loads((workdir / "config.json").read_text()))
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{workdir / 'config.json'} does not fit this version ({error}): use the "
-            "version of crossearth_jax that trained the run"
-        ) from error
-    return config
-
-
-def _classes(workdir: Path, stored: Mapping[str, np.ndarray]) -> ClassSet:
-    """As the run kept them; older runs kept none, so the classes are only counted."""
-    if (workdir / "classes.json").is_file():
-        return load_classes(workdir / "classes.json")
-    count = len(stored["decoder.class_head.bias"]) - 1  # "no object" is the last one
-    logging.warning(
-        "%s has no classes.json: %d classes without names, in greys", workdir, count
-    )
-    greys = [round(255 * k / count) for k in range(count)]
-    names = tuple(f"class_{k}" for k in range(count))
-    return ClassSet(names, tuple((grey, grey, grey) for grey in greys))
+def _restored(
+    config: Any, network: build.Network, workdir: Path, step: int | None
+) -> TrainState:
+    """The state of a run after a step, the newest if None."""
+    optimiser = build.build_optimiser(config, network, build.build_schedule(config))
+    start, params = jnp.int32(0), network.trainable
+    opt_state = jax.jit(optimiser.init)(params)  # one compiled call, not hundreds
+    like = TrainState(params, opt_state, step=start, bad=start)
+    like = sharding.replicate(like, sharding.make_mesh())
+    with closing(Checkpoints(workdir, frozen=network.digest)) as checkpoints:
+        return checkpoints.restore(like, step)
 
 
 def _whole_batch(batch: int, devices: int) -> int:
@@ -223,38 +214,10 @@ def _whole_batch(batch: int, devices: int) -> int:
     return -(-batch // devices) * devices  # every device gets as many
 
 
-def _fitted(
-    stored: Mapping[str, np.ndarray], network: build.Network, workdir: Path
-) -> Any:
-    """Stored arrays in the network's tree, strictly."""
-    wanted = {path: x.shape for path, x in dotted(network.trainable).items()}
-    found = {path: x.shape for path, x in stored.items()}
-    if differing := sorted(dict(wanted.items() ^ found.items())):
-        raise ValueError(
-            f"{workdir}: the checkpoint and config.json differ in {len(differing)} "
-            f"arrays, such as {', '.join(differing[:4])}: use the version of "
-            "crossearth_jax that trained the run"
-        )
-    return undotted(stored, network.trainable)
-
-
-def _score_fn(network: build.Network, params: Any, mesh: jax.sharding.Mesh) -> ScoreFn:
-    """Jitted; windows are split over the devices of this process."""
-    params = sharding.replicate(params, mesh)
-    frozen = sharding.replicate(network.frozen, mesh)
-
-    @jax.jit
-    def scores(params: Any, frozen: Any, windows: jax.Array) -> jax.Array:
-        return nnx.merge(network.graph, combine(params, frozen)).scores(windows)
-
-    split = sharding.batch_split(mesh)
-    return lambda windows: scores(params, frozen, jax.device_put(windows, split))
-
-
-def _digest(stored: Mapping[str, np.ndarray]) -> str:
+def _digest(params: Any) -> str:
     """Twelve hexadecimal digits that tell weights apart."""
     digest = hashlib.sha256()
-    for path in sorted(stored):
+    for path, values in sorted(dotted(params).items()):
         digest.update(path.encode())
-        digest.update(np.ascontiguousarray(stored[path]).tobytes())
+        digest.update(np.ascontiguousarray(values).tobytes())
     return digest.hexdigest()[:12]
