@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import threading
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import cache
@@ -111,14 +111,16 @@ def _prepare_domain(
     files: RawFiles,
     folder: Path,
     items: Sequence[Item],
-    code: Any,
+    code: Callable[[], LabelCode],
     *,
     workers: int,
 ) -> dict[str, Any]:
     journal = Journal(folder)
     settings, done = journal.read()
     old = read_manifest(folder)
-    if settings is not None:
+    if settings is None:
+        _refuse_strangers(folder, ())
+    else:
         _check_settings(folder, settings, settings_of(data_set))
     done = dict(_still_valid(folder, items, done))
     todo = [item for item in items if (item.split, item.name) not in done]
@@ -238,9 +240,9 @@ def _files(folder: Path) -> set[tuple[str, str, str]]:
 def _refuse_strangers(folder: Path, written: Iterable[Written]) -> None:
     if strangers := sorted(_files(folder) - _places(written)):
         raise ValueError(
-            f"{folder}: got {len(strangers)} files that do not belong to this data set "
-            f"(e.g. {'/'.join(strangers[0])}), expected none: remove them, or give "
-            "another --out"
+            f"{folder}: got {len(strangers)} files that do not come from the raw files "
+            f"given (e.g. {'/'.join(strangers[0])}), expected none: complete --raw, "
+            "remove them, or give another --out"
         )
 
 

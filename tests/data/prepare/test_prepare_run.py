@@ -138,7 +138,10 @@ def test_strangers_and_other_settings_are_refused(prepared, raw, tmp_path):
     with pytest.raises(ValueError, match=r"got options.*ignore.*give another --out"):
         prepare(ignoring, raw, out)
     (out / "potsdam_irrg/val/images/mine.png").write_bytes(b"x")
-    with pytest.raises(ValueError, match=r"1 files that do not belong.*mine\.png"):
+    with pytest.raises(ValueError, match=r"1 files that do not come.*mine\.png"):
+        prepare(POTSDAM, raw, out)
+    (out / "potsdam_irrg/.prepare.jsonl").unlink()  # another tool's folder
+    with pytest.raises(ValueError, match="109 files that do not come"):
         prepare(POTSDAM, raw, out)
 
 
