@@ -1,6 +1,9 @@
 """Optional geospatial libraries, imported where they are used."""
 
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
 
 HINT = "pip install 'crossearth_jax[geo]'"
@@ -21,3 +24,24 @@ def needed(name: str) -> ModuleType:
         raise ImportError(
             f"got no {name.split('.')[0]} ({error}), expected it for maps: {HINT}"
         ) from error
+
+
+@contextmanager
+def explained(path: str | Path, problem: str) -> Iterator[None]:
+    """Turns GDAL's errors into one that names the file.
+
+    Args:
+      path: the file.
+      problem: what it means, and what to do.
+
+    Raises:
+      OSError: GDAL failed.
+    """
+    base = needed("rasterio._err").CPLE_BaseError  # what rasterio does not wrap
+    errors = needed("rasterio.errors").RasterioError, base
+    try:
+        yield
+    except errors as error:
+        # rasterio hides GDAL's reason: "See previous exception for details".
+        reason = error.__cause__ or error
+        raise OSError(f"{path}: {problem} ({reason})") from error

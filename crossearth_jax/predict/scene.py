@@ -127,8 +127,9 @@ def _read(
     window = geo.needed("rasterio.windows").Window(*area)
     different = sorted(set(bands))  # a grey band is read once, not three times
     shape = None if size is None else (len(different), *size)
-    values = grid.read(different, window=window, out_shape=shape)
-    masks = grid.read_masks(different, window=window, out_shape=shape)
+    with geo.explained(grid.name, "cannot be read, the file may be damaged: copy it"):
+        values = grid.read(different, window=window, out_shape=shape)
+        masks = grid.read_masks(different, window=window, out_shape=shape)
     valid = masks.any(0)
     if nodata is not None:
         valid &= (values != nodata).any(0)

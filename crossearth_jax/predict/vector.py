@@ -13,7 +13,7 @@ import numpy as np
 
 from crossearth_jax.data.classes import IGNORE, ClassSet
 from crossearth_jax.predict import geo
-from crossearth_jax.predict.write import quiet
+from crossearth_jax.predict.write import UNWRITTEN, quiet
 
 DRIVERS = {".gpkg": "GPKG", ".geojson": "GeoJSON"}
 LAYER = "classes"
@@ -41,7 +41,11 @@ def write_polygons(
       The number of features.
     """
     rasterio = geo.needed("rasterio")
-    with quiet(), rasterio.open(label) as file:
+    with (
+        quiet(),
+        geo.explained(target, UNWRITTEN),
+        rasterio.open(label) as file,
+    ):
         if specks > 1:
             sieved = scratch / "sieved.tif"
             _sieve(file, sieved, specks)
@@ -101,17 +105,19 @@ def _write(
         frame = _frame(chunk, classes, crs)
         if DRIVERS[target.suffix] == "GeoJSON" and crs is not None:
             frame = frame.to_crs("EPSG:4326")  # RFC 7946
-        frame.to_file(
-            target,
-            driver=DRIVERS[target.suffix],
-            layer=LAYER,
-            engine="pyogrio",
-            mode="a" if count else "w",
-        )
+        _append(frame, target, count == 0)
         count += len(chunk)
         if len(chunk) < CHUNK:
             break
     return count
+
+
+def _append(frame: Any, target: Path, is_new: bool) -> None:
+    driver, mode = DRIVERS[target.suffix], "w" if is_new else "a"
+    try:
+        frame.to_file(target, driver=driver, layer=LAYER, engine="pyogrio", mode=mode)
+    except RuntimeError as error:  # pyogrio's errors
+        raise OSError(f"{target}: {UNWRITTEN} ({error})") from error
 
 
 def _frame(chunk: Sequence[tuple[dict, int]], classes: ClassSet, crs: Any) -> Any:

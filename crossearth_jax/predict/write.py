@@ -21,6 +21,7 @@ from crossearth_jax.predict.strip import Block
 UNIT = 250  # of an 8-bit probability that stands for 1; 255 is nodata
 ROWS = 16  # of a strip in the plain file
 BLOCK = 512  # tile of a COG, pixels
+UNWRITTEN = "cannot be written, the disk may be full: free some space, run again"
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,8 @@ def row_writer(
             rows, width = block.valid.shape
             for file, layer in files:
                 values = layer.encode(block)
-                file.write(values, window=window(0, block.top, width, rows))
+                with geo.explained(file.name, UNWRITTEN):
+                    file.write(values, window=window(0, block.top, width, rows))
 
         yield write
 
@@ -183,7 +185,7 @@ def write_map(
     """
     rasterio = geo.needed("rasterio")
     is_label = layer.suffix == ""
-    with quiet():
+    with quiet(), geo.explained(target, UNWRITTEN):
         with rasterio.open(plain, "r+") as file:
             file.descriptions = layer.bands
             file.update_tags(**tags)
