@@ -24,6 +24,7 @@ Blend = Literal["flat", "cosine"]
 ReadRows = Callable[
     [int, int], tuple[Float32[np.ndarray, "r W 3"], Bool[np.ndarray, "r W"]]
 ]
+PIECE = 32  # rows that are read and finished at a time, so that copies stay small
 ROW_ENDS = 4  # that a batch waits for more windows, as where nodata has none
 
 
@@ -157,8 +158,9 @@ def read_windows(read_rows: ReadRows, plan: Plan, batch: int) -> Iterator[Batch]
         _roll(pixels, start - top)
         _roll(valid, start - top)
         top, stop = start, min(start + h, plan.height)
-        fresh = np.s_[read - top : stop - top, : plan.width]
-        pixels[fresh], valid[fresh] = read_rows(read, stop)
+        for first, end in _pieces(read, stop):
+            fresh = np.s_[first - top : end - top, : plan.width]
+            pixels[fresh], valid[fresh] = read_rows(first, end)
         read = stop
         for left in plan.lefts:
             if valid[:, left : left + w].any():
@@ -184,11 +186,19 @@ def _filled(
     return np.stack(windows + windows[-1:] * (batch - len(windows)))
 
 
+def _pieces(start: int, stop: int) -> Iterator[tuple[int, int]]:
+    for first in range(start, stop, PIECE):
+        yield first, min(first + PIECE, stop)
+
+
 def _roll(strip: np.ndarray, rows: int) -> None:
     """Moves a strip up; zeros come in below."""
     if rows:
-        strip[:-rows] = strip[rows:]
-        strip[-rows:] = 0
+        last = len(strip) - rows
+        for first in range(0, last, rows):  # overlapping parts would be copied twice
+            end = min(first + rows, last)
+            strip[first:end] = strip[first + rows : end + rows]
+        strip[last:] = 0
 
 
 # ---- scores -------------------------------------------------------------------------
@@ -259,7 +269,7 @@ class _Strip:
         scores = iter(() if result is None else self._checked(result))
         for step in steps:
             if isinstance(step, RowEnd):
-                yield self._finish(step.valid)
+                yield from self._finish(step.valid)
             else:
                 self._add(step, next(scores))
 
@@ -279,12 +289,14 @@ class _Strip:
         area = self.sum[:, left : left + self.plan.window[1]]
         area += scores if self.plan.blend == "flat" else scores * self.weight
 
-    def _finish(self, valid: Bool[np.ndarray, "r W"]) -> Block:
+    def _finish(self, valid: Bool[np.ndarray, "r W"]) -> Iterator[Block]:
         top, stop = self.plan.span(self.row)
         rows, columns = self.plan.total
-        total = np.outer(rows[top:stop], columns[: self.plan.width])  # [r, W]
-        scores = self.sum[: stop - top, : self.plan.width] / total[..., None]
+        for first, end in _pieces(top, stop):
+            total = np.outer(rows[first:end], columns[: self.plan.width])  # [r, W]
+            sums = self.sum[first - top : end - top, : self.plan.width]
+            piece = sums / total[..., None]
+            yield Block(first, piece, valid[first - top : end - top])
         if self.row + 1 < len(self.plan.tops):
             _roll(self.sum, stop - top)
         self.row += 1
-        return Block(top, scores, valid)
