@@ -87,7 +87,8 @@ class Scene:
             # Band by band: NumPy is slow along an axis of three.
             colours[..., band] -= mean
             colours[..., band] /= std
-        colours[~valid] = 0
+        if not valid.all():
+            colours[~valid] = 0
         return colours, valid
 
     def colours(self, pixels: np.ndarray) -> Float32[np.ndarray, "r W 3"]:
