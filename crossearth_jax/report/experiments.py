@@ -9,7 +9,8 @@ from typing import Any
 # Keys that change no result, or only as another seed does.
 IMMATERIAL = {
     *("name", "workdir", "train.seed", "train.log_every", "train.checkpoint_every"),
-    *("train.keep", "data.root", "data.threads", "data.workers", "eval.batch"),
+    *("train.keep", "train.keep_every", "train.fsdp", "data.root", "data.threads"),
+    *("data.workers", "data.check_headers", "data.timeout_s", "eval.batch"),
     *("eval.examples", "backbone.remat"),
 }
 PARTS = {"GSE": "gse.enabled", "MIM": "mim.enabled", "style": "style.probability"}

@@ -121,6 +121,16 @@ def test_numbers_are_those_of_the_papers_text():
             assert found, (group.table, group.setting, row)
 
 
+@pytest.mark.skipif(not PAPER.exists(), reason="the paper's text is not here")
+def test_masks_are_those_of_table_14():
+    rows = PAPER.read_text().split("TABLE 14:")[1].splitlines()
+    cells = {row.split("\t")[0]: row.split("\t")[1:] for row in rows}
+    for key, setting in load().settings.items():
+        masks = setting.styled, setting.masked
+        own = [str(x) for mask in masks for x in (mask.ratio, mask.block)]
+        assert cells.get(key) == own or cells[f"{key} (Source-Only)"] == own
+
+
 def numbers(line):
     """One-decimal numbers outside brackets, in order."""
     bare = re.sub(r"\([^)]*\)|\[\d+\]", "", line)
