@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, UInt8
+from jaxtyping import Bool, Float, Float32, Int, UInt8
 
 from crossearth_jax.normalise import IMAGENET_MEAN, IMAGENET_STD
 from crossearth_jax.predict import geo
 
 SAMPLE = 1024  # side of the overview, or of all sampled tiles together, for percentiles
 TILE = 128
+STRIP = 128  # rows read at a time for a picture
 
 
 @dataclass(frozen=True)
@@ -112,14 +113,30 @@ class Scene:
         self, height: int, width: int
     ) -> tuple[UInt8[np.ndarray, "h w 3"], Bool[np.ndarray, "h w"]]:
         """The whole grid, small, as the model sees it."""
-        area = (0, 0, self.grid.width, self.grid.height)
-        pixels, valid = self._read(area, (height, width))
+        rows, columns = self.grid.height, self.grid.width
+        if self.grid.overviews(self.bands[0]):
+            pixels, valid = self._read((0, 0, columns, rows), (height, width))
+        else:
+            # GDAL would decode the tiles again and again to leave out pixels.
+            down, along = _centres(rows, height), _centres(columns, width)
+            parts = []
+            for start in range(0, rows, STRIP):
+                stop = min(start + STRIP, rows)
+                mine = down[(start <= down) & (down < stop)] - start
+                pixels, valid = self._read((0, start, columns, stop - start))
+                parts.append([x[mine][:, along] for x in (pixels, valid)])
+            pixels, valid = (np.concatenate(x) for x in zip(*parts, strict=True))
         return self.colours(pixels).round().astype(np.uint8), valid
 
     def _read(
         self, area: tuple[int, int, int, int], size: tuple[int, int] | None = None
     ) -> tuple[np.ndarray, Bool[np.ndarray, "r W"]]:
         return _read(self.grid, self.bands, area, self.nodata, size)
+
+
+def _centres(size: int, parts: int) -> Int[np.ndarray, "n"]:
+    """The pixel in the middle of each of so many equal parts of an axis."""
+    return ((np.arange(parts) + 0.5) * size / parts).astype(int)
 
 
 def _read(

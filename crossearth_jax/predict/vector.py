@@ -18,6 +18,7 @@ from crossearth_jax.predict.write import UNWRITTEN, quiet
 DRIVERS = {".gpkg": "GPKG", ".geojson": "GeoJSON"}
 LAYER = "classes"
 CHUNK = 20_000  # polygons in memory
+WEB_MERCATOR = 3857  # its areas grow with the latitude: +27 % at 27.6 degrees
 STRIP = 1024  # rows sieved at a time
 
 
@@ -27,8 +28,8 @@ def write_polygons(
     """Writes one feature per connected area of a class.
 
     Columns: `class_id`, `class`, and `area_m2`, or `area_px` where the map has no
-    coordinate system. The area is planar in a projected coordinate system and geodesic
-    in a geographic one.
+    coordinate system. The area is planar in a projected coordinate system, and geodesic
+    in a geographic one and in Web Mercator.
 
     Args:
       label: class map; 255 becomes no polygon.
@@ -135,7 +136,9 @@ def _areas(geometry: Any, crs: Any) -> np.ndarray:
     """Square metres, or pixels without a coordinate system."""
     if crs is None:
         return geometry.area.to_numpy()
-    if not crs.is_geographic:
+    if crs.to_epsg() == WEB_MERCATOR:
+        geometry = geometry.to_crs("EPSG:4326")
+    elif not crs.is_geographic:
         return geometry.area.to_numpy() * crs.linear_units_factor[1] ** 2
     geod = geometry.crs.get_geod()
     return np.array([abs(geod.geometry_area_perimeter(g)[0]) for g in geometry])

@@ -70,6 +70,14 @@ def test_areas_in_degrees_are_geodesic(tmp_path):
     np.testing.assert_allclose(roofs, expected, rtol=2e-3)
 
 
+def test_areas_in_web_mercator_are_geodesic_too(tmp_path):
+    place = rasterio.Affine(2, 0, 9_500_000, 0, -2, 8_399_737.9)  # 60° north
+    frame = polygons(tmp_path, crs="EPSG:3857", transform=place)
+    assert frame.crs.to_epsg() == 3857
+    true = 4 * (labels() != 255).sum() * 0.5**2  # lengths are doubled there
+    np.testing.assert_allclose(frame.area_m2.sum(), true, rtol=0.01)
+
+
 def test_geojson_is_in_degrees_and_keeps_square_metres(tmp_path):
     frame = polygons(tmp_path, "out.geojson")
     assert frame.crs.to_epsg() == 4326

@@ -107,6 +107,22 @@ def test_scaling_of_large_scenes_comes_from_a_sample_or_an_overview(tmp_path):
             file.build_overviews([2], rasterio.enums.Resampling.nearest)
 
 
+def test_a_thumbnail_is_the_middle_of_each_part(tmp_path):
+    values = squares(300, 200) + 1
+    values[:, 150:] = 0
+    path = write(tmp_path / "a.tif", values, nodata=0, compress="deflate")
+    with open_scene(path, Reading()) as scene:
+        image, valid = scene.thumbnail(60, 40)
+    np.testing.assert_array_equal(image, np.moveaxis(values, 0, 2)[2::5, 2::5])
+    assert valid[:30].all() and not valid[30:].any()
+    with rasterio.open(path, "r+") as file:
+        file.build_overviews([5], rasterio.enums.Resampling.nearest)
+    with open_scene(path, Reading()) as scene:
+        small, _ = scene.thumbnail(60, 40)
+    assert small.shape == image.shape
+    assert (small == image).mean() > 0.5
+
+
 def test_a_constant_scene_is_no_division_by_zero(tmp_path):
     pixels, _, _ = read(write(tmp_path / "a.tif", np.full((3, 9, 9), 7, np.float32)))
     assert np.isfinite(pixels).all()
