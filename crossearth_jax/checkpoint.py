@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
+from logging import LogRecord
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +62,13 @@ class Checkpoints:
 
         Args:
           workdir: of the run.
-          keep: newest checkpoints that stay.
+          keep: newest checkpoints that stay, at least two.
           keep_every: those of every so many steps stay too; 0 for none.
           frozen: `seal.digest_of_arrays` of the frozen weights that the checkpoints
             belong to; None does not compare it.
         """
         self._folder = (workdir / "checkpoints").absolute()
+        logging.get_absl_logger().addFilter(_not_a_trace_of_orbax)
         self._keep, self._keep_every = keep, keep_every
         self._frozen = frozen
         self._manager = self._open() if self._folder.is_dir() else None
@@ -76,7 +78,9 @@ class Checkpoints:
         self._sealed: Future[None] | None = None
 
     def _open(self) -> ocp.CheckpointManager:
-        policies = [preservation.LatestN(self._keep)]
+        # Orbax removes old steps before the new one is sealed: with one step to keep,
+        # a kill at that moment would leave none.
+        policies = [preservation.LatestN(max(self._keep, 2))]
         if self._keep_every:
             policies.append(preservation.EveryNSteps(self._keep_every))
         options = ocp.CheckpointManagerOptions(
@@ -94,20 +98,21 @@ class Checkpoints:
 
         Raises:
           ValueError: there are checkpoints, but all are damaged.
+          OSError: a save was on its way and failed.
         """
+        self.wait()
         return hosts.from_first(self._newest_sound() if hosts.is_first() else None)
 
     def _newest_sound(self) -> int | None:
         damage = {}
         for step in self._steps():
-            if step == self._unsealed:
-                self.wait()
             found = seal.damage(self._folder / str(step))
             if found is None:
                 return step
             damage[step] = found
             logging.warning("checkpoint of step %d passed over: %s", step, found)
-        if any(found != seal.UNFINISHED for found in damage.values()):
+        # A kill leaves one step without a seal, and no second save begins before it.
+        if len(damage) > 1 or any(x != seal.UNFINISHED for x in damage.values()):
             raise ValueError(
                 f"got only damaged checkpoints in {self._folder} ({damage}), expected "
                 "a sound one: restore the folder from a copy, or delete it to begin "
@@ -125,14 +130,20 @@ class Checkpoints:
     def set_damaged_aside(self) -> int | None:
         """Renames damaged checkpoints, so that their steps can be saved again.
 
+        A newest one that a kill left without its seal is deleted if there is an older
+        sound one.
+
         Returns:
           Step of the newest sound checkpoint.
         """
         newest = self.latest()
         if hosts.is_first():
             for step in self._steps():
-                if newest is None or step > newest:
-                    _move_aside(self._folder / str(step))
+                folder = self._folder / str(step)
+                if newest is None or (step > newest and (folder / seal.NAME).exists()):
+                    _move_aside(folder)
+                elif step > newest:
+                    shutil.rmtree(folder)
         hosts.gather(None)  # the others wait until it is done
         if self._manager is not None:
             self._manager.reload()
@@ -150,17 +161,18 @@ class Checkpoints:
             return True
         try:
             self.wait()
-        except Exception as error:
-            self._failed(error)
+        except OSError as error:
+            logging.error("%s; training goes on", error)
+        self._last = step
         try:
             if self._manager is None:
                 self._manager = self._open()
             arguments = ocp.args.StandardSave(dotted(state))
-            self._last = self._unsealed = step
+            self._unsealed = step
             if not self._manager.save(step, args=arguments):
                 raise OSError("Orbax refused")
         except Exception as error:
-            self._failed(error)
+            logging.error("%s; training goes on", self._failed(error))
         return self._last == step
 
     def seal_when_complete(self) -> None:
@@ -168,17 +180,18 @@ class Checkpoints:
         if self._unsealed is None or self._manager.is_saving_in_progress():
             return
         try:
-            self._manager.check_for_errors()
+            self._complete()
         except Exception as error:
-            self._failed(error)
-        else:
-            self._seal()
+            logging.error("%s; training goes on", self._failed(error))
 
-    def _seal(self) -> None:
+    def _complete(self) -> None:
+        """Waits for the last save and has it sealed; raises what the save raised."""
+        # Not `check_for_errors`: Orbax's own thread has taken the error from there.
+        self._manager.wait_until_finished()
         step, self._unsealed = self._unsealed, None
-        folder = self._folder / str(step)
-        if hosts.is_first() and folder.is_dir():
+        if hosts.is_first():
             # Reading the files again takes a moment; training need not wait for it.
+            folder = self._folder / str(step)
             about = {"step": step, "frozen": self._frozen}
             self._sealed = self._sealing.submit(seal.write, folder, about)
 
@@ -186,34 +199,36 @@ class Checkpoints:
         """Returns when the last save is on disk and sealed.
 
         Raises:
-          Exception: what the save failed with.
+          OSError: it could not be written; older checkpoints are as they were.
         """
-        if self._unsealed is not None:
-            self._manager.wait_until_finished()
-            self._manager.check_for_errors()
-            self._seal()
-        if self._sealed is not None:
-            sealed, self._sealed = self._sealed, None
-            sealed.result()
+        try:
+            if self._unsealed is not None:
+                self._complete()
+            if self._sealed is not None:
+                self._sealed.result()
+                self._sealed = None
+        except Exception as error:
+            raise self._failed(error) from error
 
-    def _failed(self, error: Exception) -> None:
-        """Reports a failed save and starts afresh with what is on disk."""
+    def _failed(self, error: Exception) -> OSError:
+        """Starts afresh with what is on disk; returns the error in words."""
         if jax.process_count() > 1:  # the others wait for this host in the save
             raise error
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        logging.error(
-            "the checkpoint of step %s was not saved (%s): free some disk space; "
-            "training goes on, older checkpoints are kept",
-            self._last,
-            reason[0],
-        )
-        self._last = self._unsealed = self._sealed = None
+        step, self._last = self._last, None
+        self._unsealed = self._sealed = None
         if self._manager is not None:
             with suppress(Exception):
                 self._manager.close()
-        for left in self._folder.glob("*.orbax-checkpoint-tmp*"):
-            shutil.rmtree(left, ignore_errors=True)
+        # What was not sealed would only use up the space and be counted by Orbax.
+        for left in self._folder.glob(f"{step}*"):
+            own = left.name.partition(".")[0] == str(step)
+            if own and not (left / seal.NAME).exists():
+                shutil.rmtree(left, ignore_errors=True)
         self._manager = self._open() if self._folder.is_dir() else None
+        return OSError(
+            f"the checkpoint of step {step} was not saved ({_reason(error)}): free "
+            "some disk space; older checkpoints are kept"
+        )
 
     def restore(self, like: TrainState, step: int | None = None) -> TrainState:
         """A checkpoint, placed as `like`.
@@ -265,13 +280,23 @@ class Checkpoints:
         """
         try:
             self.wait()
-        except Exception as error:
-            self._failed(error)
-            raise OSError(f"the last checkpoint was not saved: {error}") from error
         finally:
             self._sealing.shutdown()
             if self._manager is not None:
                 self._manager.close()
+
+
+def _reason(error: Exception) -> str:
+    """One line; TensorStore's own are long, with the cause at their end."""
+    if "No space left on device" in str(error):
+        return "No space left on device"
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__
+
+
+def _not_a_trace_of_orbax(record: LogRecord) -> bool:
+    """Orbax logs an error's trace in each of its threads; it is reported once here."""
+    return not (record.exc_info and "orbax" in Path(record.pathname).parts)
 
 
 def _move_aside(folder: Path) -> None:

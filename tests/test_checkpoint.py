@@ -1,7 +1,9 @@
 """Checkpoints and weight files: exact round trips, strict checks, clear errors."""
 
 import json
-from contextlib import closing
+import resource
+import time
+from contextlib import closing, contextmanager
 
 import jax
 import jax.numpy as jnp
@@ -113,6 +115,124 @@ def test_another_architecture_is_an_error_that_names_arrays(tmp_path, other, mes
     assert "another architecture" in str(error.value)
     assert "--workdir" in str(error.value)
     assert len(str(error.value).splitlines()) < 12
+
+
+# ---- saves that fail or do not end ---------------------------------------------------
+
+
+def steps(folder):
+    """Every step on disk, and whether it is sealed."""
+    found = (p for p in (folder / "checkpoints").iterdir() if p.name.isdigit())
+    return {int(p.name): (p / "seal.json").exists() for p in found}
+
+
+def finish_unsealed(checkpoints):
+    """Waits as a run does that is killed before it can seal."""
+    checkpoints._manager.wait_until_finished()
+
+
+def test_a_sealed_checkpoint_stays_until_the_next_is_sealed(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    for step in (1, 2, 3):
+        checkpoints.save(state(step))
+    finish_unsealed(checkpoints)
+    assert steps(tmp_path) == {2: True, 3: False}
+    with opened(tmp_path) as again:
+        assert again.set_damaged_aside() == 2
+        assert steps(tmp_path) == {2: True}
+        assert again.save(state(3))
+    assert steps(tmp_path) == {2: True, 3: True}
+
+
+def test_the_only_checkpoint_without_a_seal_is_set_aside(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(state(1))
+    finish_unsealed(checkpoints)
+    with opened(tmp_path) as again:
+        assert again.set_damaged_aside() is None
+    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["damaged_1"]
+
+
+@pytest.fixture
+def no_space():
+    """Files cannot grow beyond some hundred bytes, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    @contextmanager
+    def limited():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    return limited
+
+
+# Orbax's threads outlive their event loop when a write fails.
+FAILING = pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning",
+)
+
+
+def wait_for_the_disk(checkpoints):
+    while checkpoints._manager.is_saving_in_progress():
+        time.sleep(0.01)
+
+
+@FAILING
+def test_a_failed_save_is_reported_and_the_next_one_works(tmp_path, no_space, caplog):
+    with opened(tmp_path) as checkpoints:
+        checkpoints.save(state(1))
+        checkpoints.save(state(2))
+        checkpoints.wait()
+        with no_space():
+            checkpoints.save(state(3))
+            wait_for_the_disk(checkpoints)
+            checkpoints.seal_when_complete()
+        assert "the checkpoint of step 3 was not saved" in caplog.text
+        assert "Traceback" not in caplog.text
+        assert steps(tmp_path) == {1: True, 2: True}
+        assert checkpoints.save(state(4))
+    assert steps(tmp_path) == {2: True, 4: True}
+    assert not list(tmp_path.rglob("*tmp*"))
+
+
+@FAILING
+def test_the_next_save_reports_a_failed_one_nobody_looked_at(
+    tmp_path, no_space, caplog
+):
+    with opened(tmp_path) as checkpoints:
+        with no_space():
+            checkpoints.save(state(1))
+            wait_for_the_disk(checkpoints)
+        assert checkpoints.save(state(2))
+        assert caplog.text.count("the checkpoint of step 1 was not saved") == 1
+    assert steps(tmp_path) == {2: True}
+
+
+@FAILING
+def test_a_seal_that_cannot_be_written_is_a_failed_save(tmp_path, no_space):
+    with opened(tmp_path) as checkpoints:
+        checkpoints.save(state(1))
+        checkpoints.wait()
+        checkpoints.save(state(2))
+        wait_for_the_disk(checkpoints)
+        with no_space(), pytest.raises(OSError, match=r"step 2 was not saved"):
+            checkpoints.wait()
+    assert steps(tmp_path) == {1: True}
+
+
+@FAILING
+def test_the_last_save_failing_is_one_line(tmp_path, no_space):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(state(1))
+    checkpoints.wait()
+    with no_space(), pytest.raises(OSError, match="step 2 was not saved") as error:
+        checkpoints.save(state(2))
+        checkpoints.close()
+    assert len(str(error.value).splitlines()) == 1
+    assert steps(tmp_path) == {1: True}
 
 
 # ---- converted weights --------------------------------------------------------------
