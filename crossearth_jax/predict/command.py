@@ -13,6 +13,7 @@ from absl import logging
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TimeRemainingColumn
 
+from crossearth_jax import hosts
 from crossearth_jax.main import enable_compilation_cache
 from crossearth_jax.predict import geo, tta
 from crossearth_jax.predict.files import Done, Wanted, is_done, predict_file
@@ -49,8 +50,8 @@ def run(options: argparse.Namespace) -> int:
         geo.needed("pyogrio")
     scenes = find_scenes(options.inputs)
     jobs = plan_jobs(scenes, options.out, options.vector)
-    if options.distributed:
-        jax.distributed.initialize()
+    if options.distributed or options.coordinator or hosts.expected():
+        hosts.join(options.coordinator, options.hosts, options.host)
     wanted = _wanted(options)
     predictor = load(
         options.checkpoint,
@@ -267,8 +268,11 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--distributed",
         action="store_true",
-        help="share the inputs with the other processes of jax.distributed",
+        help="share the inputs with the other processes of this job",
     )
+    add("--coordinator", metavar="HOST:PORT", help="of process 0, if it is not found")
+    add("--hosts", type=int, metavar="N", help="number of processes")
+    add("--host", type=int, metavar="I", help="number of this one, from 0")
 
     results = parser.add_argument_group("more results")
     add = results.add_argument
