@@ -351,3 +351,18 @@ def build_optimiser(
         weight_decay=config.optim.weight_decay,
         clip_norm=config.optim.clip_norm,
     )
+
+
+def build_patience(config: ConfigDict) -> int:
+    """Steps in a row without a finite loss that end a run.
+
+    Raises:
+      ValueError: `train.on_nan` or `train.nan_patience` does not fit.
+    """
+    train = config.train
+    if train.on_nan not in ("stop", "skip") or train.nan_patience < 1:
+        raise ValueError(
+            f'got train.on_nan="{train.on_nan}" and train.nan_patience='
+            f'{train.nan_patience}, expected "stop" or "skip" and at least 1'
+        )
+    return train.nan_patience if train.on_nan == "skip" else 1

@@ -11,6 +11,8 @@ USAGE = """usage: crossearth COMMAND [options]
   prepare           a data set's raw archives to folders that train and score
   train             train and score:  crossearth train --config configs/demo.py
   eval              score the newest checkpoint of a --workdir
+  rerun             repeat a run and compare every logged metric
+  replay            look at a step whose loss was not finite
   predict           class maps of GeoTIFFs:  crossearth predict WORKDIR a.tif --out maps
   settings          the benchmark's 29 settings beside the paper's scores
   compare           finished runs beside the paper's tables
@@ -32,6 +34,14 @@ def main() -> None:
 
         sys.argv = [f"crossearth {command}", f"--mode={command}", *rest]
         training.start()
+    elif command == "rerun":
+        from crossearth_jax import rerun
+
+        sys.exit(rerun.main(rest))
+    elif command == "replay":
+        from crossearth_jax import replay
+
+        sys.exit(replay.main(rest))
     elif command == "predict":
         from crossearth_jax.predict import command as predicting
 

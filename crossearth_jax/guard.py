@@ -12,7 +12,6 @@ from pathlib import Path
 import jax
 import numpy as np
 from absl import logging
-from ml_collections import ConfigDict
 from safetensors.numpy import save_file
 
 from crossearth_jax import hosts
@@ -24,39 +23,24 @@ from crossearth_jax.whole_file import whole_file
 LAG = 2  # steps between a step and its check
 
 
-def patience(config: ConfigDict) -> int:
-    """Steps in a row without a finite loss that end a run.
-
-    Raises:
-      ValueError: `train.on_nan` or `train.nan_patience` does not fit.
-    """
-    train = config.train
-    if train.on_nan not in ("stop", "skip") or train.nan_patience < 1:
-        raise ValueError(
-            f'got train.on_nan="{train.on_nan}" and train.nan_patience='
-            f'{train.nan_patience}, expected "stop" or "skip" and at least 1'
-        )
-    return train.nan_patience if train.on_nan == "skip" else 1
-
-
 class LossGuard:
     """Reads the metrics of every step, a little later."""
 
     def __init__(
         self,
         workdir: Path,
-        config: ConfigDict,
         names: Callable[[int], tuple[str, ...]],
+        *,
+        patience: int,
     ) -> None:
         """Watches a run.
 
         Args:
-          workdir: of the run; dumps go to `nonfinite/` in it.
-          config: of the run.
+          workdir: of the run, with its config.json; dumps go to `nonfinite/` in it.
           names: the files of a step's batch on this host.
+          patience: steps in a row that end the run.
         """
-        self._workdir, self._config, self._names = workdir, config, names
-        self._patience = patience(config)
+        self._workdir, self._names, self._patience = workdir, names, patience
         self._waiting: deque[tuple[int, Metrics, Batch]] = deque()
         self.skipped = 0
 
@@ -122,7 +106,7 @@ class LossGuard:
             with whole_file(folder / "params.safetensors") as place:
                 save_file(arrays, place)
             with whole_file(folder / "config.json") as place:
-                place.write_text(json.dumps(self._config.to_dict(), indent=2) + "\n")
+                place.write_bytes((self._workdir / "config.json").read_bytes())
         return folder
 
 

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from ml_collections import ConfigDict
 
 from crossearth_jax.build import Data
 from crossearth_jax.whole_file import whole_file
@@ -27,14 +26,14 @@ PACKAGES = (
 )
 
 
-def collect(config: ConfigDict, data: Data) -> dict[str, Any]:
+def collect(seed: int, data: Data) -> dict[str, Any]:
     """The facts of this process; hosts must agree on those under "must_agree"."""
     return {
         "must_agree": {
             "packages": {name: _version(name) for name in PACKAGES},
             "data": data_hash(data),
         },
-        "seed": config.train.seed,
+        "seed": seed,
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "git": git_commit(),

@@ -24,7 +24,7 @@ from crossearth_jax.checkpoint import Checkpoints
 from crossearth_jax.data.classes import save_classes
 from crossearth_jax.data.pipeline import Batch, batch_names, train_batches
 from crossearth_jax.evaluate import evaluate
-from crossearth_jax.guard import LossGuard, patience
+from crossearth_jax.guard import LossGuard
 from crossearth_jax.report.tables import print_report
 from crossearth_jax.run_log import RunLog
 from crossearth_jax.sliding import ScoreFn
@@ -134,7 +134,8 @@ def _loop(
     step_fn, frozen = make_step(config, run)
     key = sharding.replicate(jax.random.key(train.seed), run.mesh)
     start = int(state.step)
-    guard = LossGuard(workdir, config, partial(_names, config, run))
+    names = partial(_names, config, run)
+    guard = LossGuard(workdir, names, patience=build.build_patience(config))
     with RunLog(workdir, start, train.steps, writes=hosts.is_first()) as log:
         for step, images in zip(range(start, train.steps), batches, strict=False):
             if stop.before(step):
@@ -166,13 +167,14 @@ def make_step(
         build.build_objective(config),
         placement=sharding.replicated(run.mesh),
         accumulate=config.train.accumulate,
-        patience=patience(config),
+        patience=build.build_patience(config),
     )
     frozen = {"model": run.network.frozen, "restyle": restyle_state}
     return step_fn, sharding.place_frozen(frozen, run.mesh)
 
 
 def batches(config: ConfigDict, run: Run, start: int) -> Iterator[Batch]:
+    """This host's part of every batch from step `start` on."""
     return train_batches(
         run.data.train,
         build.build_augment(config),
@@ -200,7 +202,7 @@ def _names(config: ConfigDict, run: Run, step: int) -> tuple[str, ...]:
 
 def _announce(config: ConfigDict, workdir: Path, run: Run, start: int) -> None:
     """Checks that all hosts run the same; the first writes it down and prints it."""
-    origin = provenance.collect(config, run.data)
+    origin = provenance.collect(config.train.seed, run.data)
     hosts.check_agreement({"configuration": config.to_json(), **origin["must_agree"]})
     if hosts.is_first():
         workdir.mkdir(parents=True, exist_ok=True)

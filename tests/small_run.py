@@ -16,7 +16,6 @@ from safetensors.numpy import save_file
 from crossearth_jax import build, sharding
 from crossearth_jax.checkpoint import dotted
 from crossearth_jax.data.pipeline import Batch, train_batches
-from crossearth_jax.guard import patience
 from crossearth_jax.models.crossearth import CrossEarth
 from crossearth_jax.train_step import TrainState, make_train_step
 
@@ -48,7 +47,7 @@ def make_run(config: ConfigDict) -> Run:
         build.build_objective(config),
         placement=sharding.replicated(mesh),
         accumulate=config.train.accumulate,
-        patience=patience(config),
+        patience=build.build_patience(config),
     )
     opt_state = jax.jit(optimiser.init)(network.trainable)
     state = TrainState(network.trainable, opt_state, jnp.int32(0), jnp.int32(0))

@@ -256,9 +256,9 @@ def test_weights_of_another_backbone(tiny_config, tmp_path, failed):
 
 def test_batch_that_the_devices_cannot_share(tiny_config, failed, monkeypatch):
     mesh = Mock(spec=Mesh, size=4)
-    monkeypatch.setattr(sharding, "make_mesh", lambda: mesh)
+    monkeypatch.setattr(sharding, "make_mesh", lambda *_: mesh)
     message = failed(tiny_config(**{"train.batch_size": 6}))
-    assert "got train.batch_size=6 on 4 devices, expected a multiple" in message
+    assert "train.batch_size=6 in train.accumulate=1 part(s) on 4 devices" in message
 
 
 def test_evaluation_without_a_checkpoint(tiny_config, failed, tmp_path):
