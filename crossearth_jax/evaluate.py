@@ -133,6 +133,7 @@ def evaluate(
     }
     if hosts.is_first():
         _write(Path(workdir), report, results, classes)
+    hosts.wait_for_all()
     return report
 
 

@@ -24,14 +24,15 @@ FAILED = 17  # exit status of a host that ended because of an error
 def expected() -> bool:
     """Whether the environment says that this process is one of several.
 
-    Slurm (`srun`), Open MPI, Cloud TPU slices (GKE, Queued Resources) and
-    `JAX_COORDINATOR_ADDRESS` are known; `--distributed` asks JAX to look further.
+    Slurm (`srun`), Open MPI, TPU slices on GKE and `JAX_COORDINATOR_ADDRESS` are
+    known; `--distributed` asks JAX to look further, for a TPU VM's metadata server.
     """
     env = os.environ
     return (
         int(env.get("SLURM_STEP_NUM_TASKS", 1)) > 1
         or int(env.get("OMPI_COMM_WORLD_SIZE", 1)) > 1
         or "," in env.get("TPU_WORKER_HOSTNAMES", "")
+        or "," in env.get("TPU_PROCESS_ADDRESSES", "")
         or "MEGASCALE_COORDINATOR_ADDRESS" in env
         or "JAX_COORDINATOR_ADDRESS" in env
     )
@@ -89,6 +90,15 @@ def gather(value: Any) -> list[Any]:
     return [
         pickle.loads(row[:n].tobytes()) for row, n in zip(rows, lengths, strict=True)
     ]
+
+
+def wait_for_all() -> None:
+    """Returns when every host has come here, however long that takes.
+
+    Without it, hosts at their end give up on one that still writes its report after
+    `SHUTDOWN_SECONDS`, and end it with them.
+    """
+    gather(None)
 
 
 def from_first(value: Any) -> Any:
