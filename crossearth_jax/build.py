@@ -132,7 +132,7 @@ def _folders(config: ConfigDict) -> Data:
     ]
     if data.check_headers:
         held_out = [pair for _, _, pairs in scored for pair in pairs]
-        check_headers([*train, *held_out], data.on_corrupt)
+        check_headers([*train, *held_out], data.on_corrupt, data.timeout_s)
     classes = _classes(data.classes, [pair.label for pair in train], data.encoding)
     make = {
         "classes": classes,

@@ -3,6 +3,7 @@
 import stat
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import tifffile
@@ -11,12 +12,15 @@ from PIL import Image
 
 from crossearth_jax.data.datasets import Pair
 from crossearth_jax.data.decode import FORMATS
+from crossearth_jax.data.timed import TIMEOUT_S, within
 
 THREADS = 8  # hide the delay of network disks; a local disk needs none of them
 LISTED = 10  # files in a message
 
 
-def check_headers(pairs: Sequence[Pair], on_corrupt: str = "error") -> None:
+def check_headers(
+    pairs: Sequence[Pair], on_corrupt: str = "error", timeout_s: float = TIMEOUT_S
+) -> None:
     """Opens all images and labels without decoding a pixel, 0.2 ms a pair.
 
     What it cannot see, a file cut off behind its header or a label value without a
@@ -25,13 +29,15 @@ def check_headers(pairs: Sequence[Pair], on_corrupt: str = "error") -> None:
     Args:
       pairs: of all domains, from `find_pairs`.
       on_corrupt: "error" raises, "skip" warns: reading leaves the files out.
+      timeout_s: for one pair.
 
     Raises:
       ValueError: files that cannot be used; the first ones are named.
     """
     loose = [pair for pair in pairs if isinstance(pair.image, Path)]
     with ThreadPoolExecutor(THREADS) as pool:
-        found = [reason for reason in pool.map(_reason, loose) if reason]
+        reasons = pool.map(partial(_reason_in_time, timeout_s), loose)
+        found = [reason for reason in reasons if reason]
     if not found:
         return
     if len(found) == 1:
@@ -46,6 +52,16 @@ def check_headers(pairs: Sequence[Pair], on_corrupt: str = "error") -> None:
     if on_corrupt == "error":
         raise ValueError(message)
     logging.warning("these are skipped: %s", message)
+
+
+def _reason_in_time(timeout_s: float, pair: Pair) -> str | None:
+    try:
+        return within(timeout_s, partial(_reason, pair))
+    except TimeoutError as error:
+        return (
+            f"{pair.image} and {pair.label}: {error}, expected their headers: check the "
+            "disk or the network mount, or raise data.timeout_s"
+        )
 
 
 def _reason(pair: Pair) -> str | None:

@@ -1,4 +1,5 @@
 import os
+import threading
 import time
 
 import numpy as np
@@ -102,3 +103,17 @@ def test_skip_warns_and_goes_on(pairs, monkeypatch):
     pairs[0].image.write_bytes(b"")
     check_headers(pairs, on_corrupt="skip")
     assert len(said) == 1 and str(pairs[0].image) in said[0]
+
+
+def test_a_disk_that_hangs_is_named(pairs, monkeypatch):
+    end = threading.Event()
+
+    def hang(path):
+        if path == pairs[1].image:
+            end.wait()
+        return 20, 10
+
+    monkeypatch.setattr(check_files, "_header", hang)
+    with pytest.raises(ValueError, match=r"1.jpg and .*: got nothing within 0.3 s"):
+        check_headers(pairs, timeout_s=0.3)
+    end.set()
