@@ -59,8 +59,8 @@ def _reason_in_time(timeout_s: float, pair: Pair) -> str | None:
         return within(timeout_s, partial(_reason, pair))
     except TimeoutError as error:
         return (
-            f"{pair.image} and {pair.label}: {error}, expected their headers: check the "
-            "disk or the network mount, or raise data.timeout_s"
+            f"{pair.image} and {pair.label}: {error}, expected their headers: check "
+            "the disk or the network mount, or raise data.timeout_s"
         )
 
 

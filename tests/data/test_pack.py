@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from crossearth_jax.build import build_data
+from crossearth_jax.config import default
 from crossearth_jax.data.datasets import (
     ClassSet,
     FolderSource,
@@ -138,3 +140,19 @@ def test_a_flipped_byte_is_found_and_only_its_record_lost(split):
         read_all(str(archive))
     _, records = read_all(str(archive), on_corrupt="skip")
     assert [r.name for r in records if not r.valid] == ["t05"]
+
+
+def test_a_run_reads_packed_splits_below_its_root(split):
+    config = default()
+    config.data.kind = "folder"
+    config.data.root = str(split.parent.parent)
+    config.data.train = "{root}/sub/train"
+    config.data.unseen = "away={root}/sub/train.array_record"
+    pack_split(split)
+    loose = build_data(config)
+    split.rename(split.parent / "old")
+    packed = build_data(config)
+    assert packed.classes == loose.classes
+    assert packed.train.fingerprint() == loose.train.fingerprint()
+    for source in (packed.train, packed.domains[0].source):
+        np.testing.assert_array_equal(source[3].image, loose.train[3].image)
