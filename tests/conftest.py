@@ -14,6 +14,14 @@ def pytest_configure() -> None:
     flags.FLAGS.mark_as_parsed()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def shared_compilations(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Many tests compile the same tiny step: once a session is enough."""
+    folder = tmp_path_factory.mktemp("compiled")
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+
+
 @pytest.fixture(scope="session")
 def tiny_config() -> Callable[..., ConfigDict]:
     """Makes the smallest configuration; dotted keys override, unknown ones raise."""

@@ -181,3 +181,27 @@ def test_points_have_the_counts_of_the_settings():
     for x in (points.match, points.candidates, points.extra):
         assert 0 <= float(x.min()) and float(x.max()) <= 1
         assert float(x.mean()) == pytest.approx(0.5, abs=0.05)
+
+
+def test_mean_over_parts_is_the_loss_of_the_whole_batch():
+    """Gradient accumulation: parts of unequal content still give one mean."""
+    shape = (2, 4, 3)  # P, B, K
+    loss = SegmentationLoss(num_points=16)
+    keys = jax.random.split(jax.random.key(0), 4)
+    points = draw_points(keys[0], loss, shape)
+    classes = jax.random.normal(keys[1], (2, 4, 5, 4))
+    masks = jax.random.normal(keys[2], (2, 4, 5, 8, 8))
+    label = jax.random.randint(keys[3], (4, 16, 16), 0, 3).at[0].set(1).at[3].set(255)
+
+    def terms(part: slice, labels: jax.Array | None) -> dict[str, jax.Array]:
+        chosen = jax.tree.map(lambda x: x[:, part], points)
+        return segmentation_terms(
+            classes[:, part], masks[:, part], label[part], chosen, loss, labels
+        )
+
+    whole = terms(slice(None), None)
+    parts = [terms(slice(i, i + 2), label) for i in (0, 2)]
+    for name in ("class", "mask", "dice"):
+        mean = (parts[0][name] + parts[1][name]) / 2
+        np.testing.assert_allclose(mean, whole[name], rtol=1e-5)
+        assert not np.allclose(parts[0][name], parts[1][name])
