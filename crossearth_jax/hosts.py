@@ -49,13 +49,18 @@ def join(
       index: of this host, 0 first.
 
     Raises:
-      ValueError: only some are given, or the cluster cannot be found.
+      ValueError: only some are given, they cannot be, or the cluster cannot be found.
     """
     given = [value is not None for value in (coordinator, count, index)]
     if any(given) and not all(given):
         raise ValueError(
             f"got --coordinator={coordinator} --hosts={count} --host={index}, expected "
             "all three or none"
+        )
+    if all(given) and (":" not in coordinator or not 0 <= index < count):
+        raise ValueError(
+            f"got --coordinator={coordinator} --hosts={count} --host={index}, expected "
+            "HOST:PORT and a host from 0 to hosts - 1"
         )
     try:
         jax.distributed.initialize(
