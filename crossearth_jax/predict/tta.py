@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from crossearth_jax.interpolate import resize_bilinear
@@ -37,14 +38,16 @@ def augmented(score_fn: ScoreFn, kinds: Sequence[str], *, patch: int) -> ScoreFn
     if len(flips) * len(scales) == 1:
         return score_fn
 
-    def scores(windows: Float[Array, "b h w 3"]) -> Float[Array, "b h w K"]:
+    def scores(
+        windows: Float[Array | np.ndarray, "b h w 3"],
+    ) -> Float[Array, "b h w K"]:
         size = windows.shape[1:3]
         views = []
         for scale in scales:
             view_size = tuple(max(1, round(n * scale / patch)) * patch for n in size)
-            view = windows if scale == 1 else _resized(windows, view_size)
+            view = np.asarray(_resized(windows, view_size))
             for axes in flips:
-                result = jnp.flip(score_fn(jnp.flip(view, axes)), axes)
+                result = jnp.flip(score_fn(np.flip(view, axes)), axes)
                 views.append(_resized(result, size))
         return _mean(views)
 
@@ -52,8 +55,8 @@ def augmented(score_fn: ScoreFn, kinds: Sequence[str], *, patch: int) -> ScoreFn
 
 
 def _resized(
-    x: Float[Array, "b h w c"], size: tuple[int, int]
-) -> Float[Array, "b _ _ c"]:
+    x: Float[Array | np.ndarray, "b h w c"], size: tuple[int, int]
+) -> Float[Array | np.ndarray, "b _ _ c"]:
     return x if x.shape[1:3] == size else _resize(x, size)
 
 

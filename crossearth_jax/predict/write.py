@@ -42,7 +42,7 @@ class Layer:
     suffix: str
     bands: tuple[str, ...]
     dtype: str
-    nodata: float
+    nodata: float | int
     overview: str
     encode: Callable[[Block], np.ndarray]
     half: bool = False

@@ -184,7 +184,7 @@ def test_a_stream_over_an_open_dataset(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "bad", [{"scale": (3, 3)}, {"percentiles": (98, 2)}, {"gsd": 0.0}]
+    "bad", [{"scale": (3.0, 3.0)}, {"percentiles": (98.0, 2.0)}, {"gsd": 0.0}]
 )
 def test_bad_options_are_refused(bad):
     with pytest.raises(ValueError, match="expected"):
