@@ -7,6 +7,8 @@ pipeline of `crossearth_jax.data` over numbers of worker processes and threads, 
 PyTorch DataLoader (same decoding, same NumPy augmentation) beside it where PyTorch is
 installed. Settings take turns, so that a change of the machine's load hits all of them.
 Files are in the page cache: this is the processor's share of the work, not the disk's.
+On a shared machine `--patience SECONDS` waits for the others and measures again where
+they came back.
 """
 
 import argparse
@@ -18,8 +20,9 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib import metadata
 from itertools import islice
 from pathlib import Path
@@ -36,6 +39,7 @@ from crossearth_jax.whole_file import whole_file
 
 CLASSES = 6
 BATCH = 8
+OTHERS = 0.15  # cores that other programs may use while the machine counts as idle
 GRID = tuple((w, t) for w in (0, 1, 2) for t in (1, 2, 4))
 PACKAGES = ("grain", "jax", "numpy", "opencv-python-headless", "pillow", "torch")
 
@@ -63,10 +67,12 @@ class Speed:
       crops_per_s: by the clock.
       crops_per_cpu_s: by the processor time of this process and its workers; NaN where
         /proc is missing.
+      others: cores that other programs used meanwhile; NaN where /proc is missing.
     """
 
     crops_per_s: float
     crops_per_cpu_s: float
+    others: float
 
 
 def draw_images(folder: Path, count: int, size: int) -> int:
@@ -111,12 +117,46 @@ def measure(
     for _ in islice(stream, -(-warm // BATCH)):
         pass
     batches = -(-crops // BATCH)
-    cpu, start = _cpu_seconds(), time.perf_counter()
+    before = _clocks()
     for _ in islice(stream, batches):
         pass
-    wall, cpu = time.perf_counter() - start, _cpu_seconds() - cpu
+    wall, ours, all_ = (after - b for after, b in zip(_clocks(), before, strict=True))
     stream.close()
-    return Speed(batches * BATCH / wall, batches * BATCH / cpu)
+    crops = batches * BATCH
+    return Speed(crops / wall, crops / ours, max(0.0, all_ - ours) / wall)
+
+
+def measure_undisturbed(
+    measure_once: Callable[[], Speed], *, patience_s: float
+) -> Speed:
+    """Measures again while others were busy, for `patience_s` seconds at most."""
+    end = time.monotonic() + patience_s
+    while time.monotonic() < end and not _idle():
+        time.sleep(2)
+    while (speed := measure_once()).others > OTHERS and time.monotonic() < end:
+        while time.monotonic() < end and not _idle():
+            time.sleep(2)
+    return speed
+
+
+def _idle(seconds: float = 2.0) -> bool:
+    """Whether the machine has nothing else to do; True where that is unknown."""
+    before = _clocks()
+    time.sleep(seconds)
+    wall, ours, all_ = (after - b for after, b in zip(_clocks(), before, strict=True))
+    return not (all_ - ours) / wall > OTHERS
+
+
+def _clocks() -> tuple[float, float, float]:
+    """Seconds: wall clock, processor time of ours, of all programs."""
+    stat = Path("/proc/stat")
+    if not stat.exists():
+        return time.perf_counter(), _cpu_seconds(), float("nan")
+    user, nice, system, _, _, irq, softirq = map(
+        int, stat.read_text().split("\n", 1)[0].split()[1:8]
+    )
+    everyone = (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+    return time.perf_counter(), _cpu_seconds(), everyone
 
 
 def _our_batches(
@@ -207,17 +247,20 @@ def machine() -> dict[str, Any]:
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Median (lowest to highest) of every setting, as Markdown."""
+    """Median (lowest to highest) of every setting, as Markdown.
+
+    The last column has the most cores that other programs used during a measurement.
+    """
     lines = [
-        "| reader | workers | threads | crops/s | crops per core-second |",
-        "|-|-|-|-|-|",
+        "| reader | workers | threads | crops/s | crops per core-second | others |",
+        "|-|-|-|-|-|-|",
     ]
     for row in rows:
         clock, cpu = row["crops_per_s"], row["crops_per_cpu_s"]
         lines.append(
             f"| {row['reader']} | {row['workers']} | {row['threads']} "
             f"| {statistics.median(clock):.0f} ({min(clock):.0f} to {max(clock):.0f}) "
-            f"| {statistics.median(cpu):.0f} |"
+            f"| {statistics.median(cpu):.0f} | {max(row['others']):.1f} |"
         )
     return "\n".join(lines)
 
@@ -237,22 +280,24 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         sources = {reader: make_source(places[reader]) for reader in readers}
         before = machine()
         rows = [
-            {**asdict(s), "crops_per_s": [], "crops_per_cpu_s": []}
+            {**asdict(s), "crops_per_s": [], "crops_per_cpu_s": [], "others": []}
             for s in settings(readers, options.grid)
         ]
-        for repeat in range(options.repeats):
+        for _ in range(options.repeats):
             for row in rows:
                 setting = Setting(row["reader"], row["workers"], row["threads"])
-                speed = measure(
+                once = partial(
+                    measure,
                     sources[setting.reader],
                     augment,
                     setting,
                     crops=options.crops,
                     warm=options.warm,
                 )
-                row["crops_per_s"].append(speed.crops_per_s)
-                row["crops_per_cpu_s"].append(speed.crops_per_cpu_s)
-                print(f"{repeat} {setting} {speed.crops_per_s:.1f}/s", file=sys.stderr)
+                speed = measure_undisturbed(once, patience_s=options.patience)
+                for name, value in asdict(speed).items():
+                    row[name].append(value)
+                print(f"{setting} {speed}", file=sys.stderr)
     given = {k: v for k, v in vars(options).items() if k != "json"}
     return {
         "machine": before,
@@ -291,6 +336,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument(
         "--grid", nargs="+", type=_pair, default=GRID, help="WORKERSxTHREADS, e.g. 0x2"
+    )
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=0.0,
+        help="seconds to wait for an idle machine before and after a measurement",
     )
     parser.add_argument("--json", type=Path, help="file for all figures")
     options = parser.parse_args(argv)
