@@ -103,7 +103,7 @@ def test_variant_takes_two_steps(tiny_config, overrides):
         state, values = run.step_fn(state, run.frozen, batch, run.key)
         values = jax.device_get(values)
         assert all(np.isfinite(v) for v in values.values()), values
-        extra = {"loss", "seg", "class", "mask", "dice", "gradient"}
+        extra = {"loss", "seg", "class", "mask", "dice", "gradient", "bad"}
         assert values.keys() - extra == metrics
     assert int(state.step) == 2
     moved = jax.tree.map(
