@@ -1,8 +1,11 @@
 """Checkpoints and weight files: exact round trips, strict checks, clear errors."""
 
 import json
+import re
 import resource
+import shutil
 import time
+from collections import Counter
 from contextlib import closing, contextmanager
 
 import jax
@@ -11,6 +14,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from benchmarks.reliability import flips
 from crossearth_jax.checkpoint import (
     Checkpoints,
     dotted,
@@ -233,6 +237,110 @@ def test_the_last_save_failing_is_one_line(tmp_path, no_space):
         checkpoints.close()
     assert len(str(error.value).splitlines()) == 1
     assert steps(tmp_path) == {1: True}
+
+
+# ---- damaged files -------------------------------------------------------------------
+
+
+def test_damage_is_reported_or_harmless(tmp_path):
+    flips.make_pair(tmp_path / "whole")
+    counts = Counter(
+        flips.outcome(tmp_path / "copy", file)
+        for file, _ in flips.damaged_copies(tmp_path, samples=30, seed=1)
+    )
+    assert counts == {flips.REPORTED: 30}
+
+
+def newest(workdir):
+    return workdir / "checkpoints" / str(flips.NEWEST)
+
+
+def remove_a_file(workdir):
+    (newest(workdir) / "default" / "manifest.ocdbt").unlink()
+    return r"default/manifest\.ocdbt is missing"
+
+
+def add_a_file(workdir):
+    (newest(workdir) / "default" / "copy of a file").write_text("")
+    return "default/copy of a file does not belong to it"
+
+
+def remove_everything(workdir):
+    shutil.rmtree(newest(workdir))
+    newest(workdir).mkdir()
+    return "it was never finished"
+
+
+def remove_the_seal(workdir):
+    (newest(workdir) / "seal.json").unlink()
+    return "it was never finished"
+
+
+def take_the_seal_of_another(workdir):
+    older = workdir / "checkpoints" / str(flips.OLDER)
+    shutil.copy(older / "seal.json", newest(workdir))
+    return "is damaged|is missing|does not belong"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        remove_a_file,
+        add_a_file,
+        remove_everything,
+        remove_the_seal,
+        take_the_seal_of_another,
+    ],
+)
+def test_a_damaged_newest_checkpoint_is_named_and_passed_over(tmp_path, damage, caplog):
+    flips.make_pair(tmp_path)
+    said = damage(tmp_path)
+    with opened(tmp_path) as checkpoints:
+        assert checkpoints.set_damaged_aside() == flips.OLDER
+        restored = checkpoints.restore(flips.small_state(0))
+        assert flips.same(restored, flips.small_state(flips.OLDER))
+        assert re.search(
+            f"checkpoint of step {flips.NEWEST} passed.*{said}", caplog.text
+        )
+        # Training goes on and reaches that step again.
+        assert checkpoints.save(flips.small_state(flips.NEWEST))
+    with opened(tmp_path) as checkpoints:
+        restored = checkpoints.restore(flips.small_state(0))
+    assert flips.same(restored, flips.small_state(flips.NEWEST))
+
+
+def test_nothing_but_damage_is_an_error_and_deletes_nothing(tmp_path):
+    flips.make_pair(tmp_path)
+    for path in (tmp_path / "checkpoints").glob("*/default/_METADATA"):
+        path.write_bytes(path.read_bytes()[:-1])
+    files = sorted(tmp_path.rglob("*"))
+    with opened(tmp_path) as checkpoints:
+        with pytest.raises(ValueError, match="only damaged checkpoints") as error:
+            checkpoints.set_damaged_aside()
+        assert sorted(tmp_path.rglob("*")) == files
+    assert "_METADATA is damaged" in str(error.value)
+    assert "3" in str(error.value) and "6" in str(error.value)
+
+
+def test_checkpoints_copied_without_their_seals_are_an_error(tmp_path):
+    flips.make_pair(tmp_path)
+    for path in tmp_path.rglob("seal.json"):
+        path.unlink()
+    with (
+        opened(tmp_path) as checkpoints,
+        pytest.raises(ValueError, match="only damaged checkpoints"),
+    ):
+        checkpoints.set_damaged_aside()
+
+
+def test_other_frozen_weights_are_an_error(tmp_path):
+    with closing(Checkpoints(tmp_path, frozen="ab" * 32)) as checkpoints:
+        checkpoints.save(state(1))
+    with (
+        closing(Checkpoints(tmp_path, frozen="cd" * 32)) as checkpoints,
+        pytest.raises(ValueError, match=r"SHA-256 cdcd.*trained with \(abab"),
+    ):
+        checkpoints.restore(state())
 
 
 # ---- converted weights --------------------------------------------------------------

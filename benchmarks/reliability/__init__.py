@@ -1,0 +1,1 @@
+"""What clusters do to a run: kills, stops, full disks, damaged files, dead hosts."""
