@@ -187,6 +187,7 @@ def test_mean_over_parts_is_the_loss_of_the_whole_batch():
     """Gradient accumulation: parts of unequal content still give one mean."""
     shape = (2, 4, 3)  # P, B, K
     loss = SegmentationLoss(num_points=16)
+    compiled = jax.jit(segmentation_terms, static_argnums=4)
     keys = jax.random.split(jax.random.key(0), 4)
     points = draw_points(keys[0], loss, shape)
     classes = jax.random.normal(keys[1], (2, 4, 5, 4))
@@ -195,7 +196,7 @@ def test_mean_over_parts_is_the_loss_of_the_whole_batch():
 
     def terms(part: slice, labels: jax.Array | None) -> dict[str, jax.Array]:
         chosen = jax.tree.map(lambda x: x[:, part], points)
-        return segmentation_terms(
+        return compiled(
             classes[:, part], masks[:, part], label[part], chosen, loss, labels
         )
 
