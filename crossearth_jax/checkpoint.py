@@ -11,7 +11,6 @@ import shutil
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
-from logging import LogRecord
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from jaxtyping import PyTree
 from orbax.checkpoint.checkpoint_managers import preservation_policy as preservation
 from safetensors import safe_open
 
-from crossearth_jax import hosts, seal
+from crossearth_jax import hosts, orbax_noise, seal
 from crossearth_jax.train_step import TrainState
 
 
@@ -68,7 +67,7 @@ class Checkpoints:
             belong to; None does not compare it.
         """
         self._folder = (workdir / "checkpoints").absolute()
-        logging.get_absl_logger().addFilter(_not_a_trace_of_orbax)
+        orbax_noise.hide()
         self._keep, self._keep_every = keep, keep_every
         self._frozen = frozen
         self._manager = self._open() if self._folder.is_dir() else None
@@ -292,11 +291,6 @@ def _reason(error: Exception) -> str:
         return "No space left on device"
     lines = str(error).strip().splitlines()
     return lines[0][:200] if lines else type(error).__name__
-
-
-def _not_a_trace_of_orbax(record: LogRecord) -> bool:
-    """Orbax logs an error's trace in each of its threads; it is reported once here."""
-    return not (record.exc_info and "orbax" in Path(record.pathname).parts)
 
 
 def _move_aside(folder: Path) -> None:

@@ -173,18 +173,11 @@ def no_space():
     return limited
 
 
-# Orbax's threads outlive their event loop when a write fails.
-FAILING = pytest.mark.filterwarnings(
-    "ignore::pytest.PytestUnraisableExceptionWarning",
-)
-
-
 def wait_for_the_disk(checkpoints):
     while checkpoints._manager.is_saving_in_progress():
         time.sleep(0.01)
 
 
-@FAILING
 def test_a_failed_save_is_reported_and_the_next_one_works(tmp_path, no_space, caplog):
     with opened(tmp_path) as checkpoints:
         checkpoints.save(state(1))
@@ -202,7 +195,6 @@ def test_a_failed_save_is_reported_and_the_next_one_works(tmp_path, no_space, ca
     assert not list(tmp_path.rglob("*tmp*"))
 
 
-@FAILING
 def test_the_next_save_reports_a_failed_one_nobody_looked_at(
     tmp_path, no_space, caplog
 ):
@@ -215,7 +207,6 @@ def test_the_next_save_reports_a_failed_one_nobody_looked_at(
     assert steps(tmp_path) == {2: True}
 
 
-@FAILING
 def test_a_seal_that_cannot_be_written_is_a_failed_save(tmp_path, no_space):
     with opened(tmp_path) as checkpoints:
         checkpoints.save(state(1))
@@ -227,7 +218,6 @@ def test_a_seal_that_cannot_be_written_is_a_failed_save(tmp_path, no_space):
     assert steps(tmp_path) == {1: True}
 
 
-@FAILING
 def test_the_last_save_failing_is_one_line(tmp_path, no_space):
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(state(1))
