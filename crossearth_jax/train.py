@@ -16,7 +16,7 @@ import optax
 from absl import logging
 from flax import nnx
 from jax.sharding import Mesh
-from jaxtyping import PyTree
+from jaxtyping import Array, Float, PyTree
 from ml_collections import ConfigDict
 
 from crossearth_jax import build, describe, hosts, provenance, sharding
@@ -255,6 +255,16 @@ def score(
     return report
 
 
+def class_scores(
+    graph: nnx.GraphDef,
+    params: PyTree,
+    frozen: PyTree,
+    windows: Float[Array, "B H W 3"],
+) -> Float[Array, "B H W K"]:
+    """Class scores of normalised windows, by the parts of a `build.Network`."""
+    return nnx.merge(graph, combine(params, frozen)).scores(windows)
+
+
 def make_score_fn(network: build.Network, state: TrainState) -> ScoreFn:
     """Jitted function from normalised windows to class scores, on this host alone.
 
@@ -264,10 +274,7 @@ def make_score_fn(network: build.Network, state: TrainState) -> ScoreFn:
     here = sharding.make_mesh(devices=jax.local_devices())
     params = sharding.replicate_here(state.params, here)
     frozen = sharding.replicate_here(network.frozen, here)
-
-    @jax.jit
-    def scores(params: Any, frozen: Any, windows: jax.Array) -> jax.Array:
-        return nnx.merge(network.graph, combine(params, frozen)).scores(windows)
+    scores = jax.jit(partial(class_scores, network.graph))
 
     def score_fn(windows: np.ndarray) -> jax.Array:
         placed = jax.device_put(windows, sharding.batch_split(here))
