@@ -135,6 +135,8 @@ def arguments(workdir: Path) -> list[str]:
         *("--config", str(ROOT / "tests" / "tiny.py"), "--workdir", str(workdir)),
         f"--config.train.steps={STEPS}",
         "--config.style.probability=0.5",
+        "--config.mim.enabled=False",  # compiles in less time
+        "--config.gse.enabled=False",
         "--config.data.eval_scenes=3",  # not as many for one host as for the other
     ]
 
