@@ -135,6 +135,65 @@ def load(
     Raises:
       ValueError: there is no such run, its files do not fit, or an argument does not.
     """
+    run = load_run(checkpoint, precision)
+    score_fn = make_score_fn(run.network, run.state)
+    return Predictor(
+        score_fn=augmentation.augmented(score_fn, tta, patch=run.patch),
+        classes=run.classes,
+        crop=run.crop,
+        stride=stride or run.stride,
+        patch=run.patch,
+        batch=_whole_batch(batch or run.config.eval.batch, jax.local_device_count()),
+        about={**run.about(), "tta": list(tta)},
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedRun:
+    """A run as one of its checkpoints left it.
+
+    Attributes:
+      workdir: of the run.
+      config: as it was trained, but for the precision if another was asked for.
+      classes: names and palette.
+      network: structure and frozen weights.
+      state: with the trained parameters.
+    """
+
+    workdir: Path
+    config: Any
+    classes: ClassSet
+    network: build.Network
+    state: TrainState
+
+    @property
+    def crop(self) -> int:
+        """Window length, pixels."""
+        return self.config.data.crop
+
+    @property
+    def stride(self) -> int:
+        """Step between windows."""
+        return self.config.eval.stride or round(self.crop * 2 / 3)
+
+    @property
+    def patch(self) -> int:
+        """Window sides are multiples of it."""
+        return 2 * self.config.backbone.patch_size
+
+    def about(self) -> dict[str, Any]:
+        """Where the weights come from."""
+        return {
+            "checkpoint": str(self.workdir.resolve()),
+            "name": self.config.name,
+            "step": int(self.state.step),
+            "weights": _digest(self.state.params) + self.network.digest[:4],
+            "precision": self.config.precision,
+        }
+
+
+def load_run(checkpoint: str | Path, precision: str | None = None) -> TrainedRun:
+    """Reads a run; arguments as `load`, which see."""
     workdir = find_workdir(Path(checkpoint))
     config = read_config(workdir / "config.json")
     if precision is not None:
@@ -144,24 +203,7 @@ def load(
     classes, step = load_classes(workdir / "classes.json"), _step(Path(checkpoint))
     network = build.build_network(config, len(classes.names))
     state = _restored(config, network, workdir, step)
-    patch, crop = 2 * config.backbone.patch_size, config.data.crop
-    score_fn = make_score_fn(network, state)
-    return Predictor(
-        score_fn=augmentation.augmented(score_fn, tta, patch=patch),
-        classes=classes,
-        crop=crop,
-        stride=stride or config.eval.stride or round(crop * 2 / 3),
-        patch=patch,
-        batch=_whole_batch(batch or config.eval.batch, jax.local_device_count()),
-        about={
-            "checkpoint": str(workdir.resolve()),
-            "name": config.name,
-            "step": int(state.step),
-            "weights": _digest(state.params) + network.digest[:4],
-            "precision": config.precision,
-            "tta": list(tta),
-        },
-    )
+    return TrainedRun(workdir, config, classes, network, state)
 
 
 def find_workdir(checkpoint: Path) -> Path:
