@@ -14,6 +14,7 @@ USAGE = """usage: crossearth COMMAND [options]
   rerun             repeat a run and compare every logged metric
   replay            look at a step whose loss was not finite
   predict           class maps of GeoTIFFs:  crossearth predict WORKDIR a.tif --out maps
+  export            a trained model as a StableHLO file that needs JAX alone
   settings          the benchmark's 29 settings beside the paper's scores
   compare           finished runs beside the paper's tables
   style-statistics  Earth statistics of a folder of field imagery
@@ -46,6 +47,10 @@ def main() -> None:
         from crossearth_jax.predict import command as predicting
 
         sys.exit(predicting.main(rest))
+    elif command == "export":
+        from crossearth_jax import export
+
+        sys.exit(export.main(rest))
     elif command == "settings":
         from crossearth_jax import settings
 
