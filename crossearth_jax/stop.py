@@ -27,6 +27,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self._received: int | None = None
+        self._agreed = False  # several hosts have stopped after the same step
         self._at_once = False
         self._before: dict[int, object] = {}
         self._several = jax.process_count() > 1
@@ -58,7 +59,8 @@ class StopRequest:
     def before(self, step: int) -> bool:
         """Whether to stop instead of running a step; all hosts ask for every step."""
         if self._several:
-            return multihost_utils.reached_preemption_sync_point(step)
+            self._agreed = multihost_utils.reached_preemption_sync_point(step)
+            return self._agreed
         return self._received is not None
 
     def nothing_left_to_save(self) -> None:
@@ -68,5 +70,5 @@ class StopRequest:
           Stopped: it came before.
         """
         self._at_once = True
-        if self._received is not None:
+        if self._agreed or self._received is not None:
             raise Stopped

@@ -7,7 +7,9 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import pytest
+from jax.experimental import multihost_utils
 
 from crossearth_jax.stop import SIGNALS, Stopped, StopRequest
 
@@ -46,6 +48,27 @@ def test_with_nothing_left_to_save_a_signal_ends_where_it_is(number):
 def test_a_signal_just_before_the_end_is_not_forgotten():
     with pytest.raises(Stopped), StopRequest() as stop:
         signal.raise_signal(signal.SIGTERM)
+        stop.nothing_left_to_save()
+
+
+def test_hosts_that_agreed_to_stop_do_not_evaluate(monkeypatch):
+    # SIGTERM goes to JAX's runtime then, perhaps on another host.
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(
+        multihost_utils, "reached_preemption_sync_point", lambda step: step == 3
+    )
+    with pytest.raises(Stopped), StopRequest() as stop:
+        assert [stop.before(step) for step in (1, 2, 3)] == [False, False, True]
+        stop.nothing_left_to_save()
+
+
+def test_hosts_that_were_not_asked_to_stop_evaluate(monkeypatch):
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(
+        multihost_utils, "reached_preemption_sync_point", lambda step: False
+    )
+    with StopRequest() as stop:
+        assert not stop.before(3)
         stop.nothing_left_to_save()
 
 
