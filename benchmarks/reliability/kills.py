@@ -33,6 +33,8 @@ def measure(folder: Path, kills: int, steps: int, seed: int) -> None:
                 break
             hit[moment] += 1
             lost.append(runs.last_step(run.workdir) - runs.newest_sealed(run.workdir))
+            if lost[-1] > 2 * EVERY:
+                raise Failed(f"{lost[-1]} steps lost, checkpoints every {EVERY}")
             shown = f"{hit.total()}/{kills}, {time.monotonic() - began:.0f} s"
             print(f"{shown}: {name} killed {moment}, {lost[-1]} steps lost", flush=True)
             if moment == EVALUATING:
