@@ -150,6 +150,7 @@ def test_sidecar_says_what_is_needed(exported):
         assert part["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     function = jax_export.deserialize(bytearray(exported.read_bytes()))
     assert list(function.platforms) == about["platforms"] == ["cpu", "cuda", "tpu"]
+    assert weights.stat().st_mode == exported.stat().st_mode
     files = {path.name for path in exported.parent.iterdir()}
     assert files == {"model.stablehlo", "model.json", "model.safetensors"}
 
