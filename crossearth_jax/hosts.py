@@ -16,7 +16,7 @@ import numpy as np
 from absl import logging
 from jax.experimental import multihost_utils
 
-HEARTBEAT_SECONDS = 10  # a host that is silent for longer is taken for dead
+HEARTBEAT_SECONDS = 7  # a host that is silent for longer is taken for dead
 SHUTDOWN_SECONDS = 10  # that hosts wait for each other at the end
 FAILED = 17  # exit status of a host that ended because of an error
 

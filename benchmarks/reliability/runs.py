@@ -202,9 +202,16 @@ def _names(folder: Path) -> list[str]:
 def final_state(workdir: Path) -> tuple[int, dict[str, np.ndarray]]:
     """Step and all arrays of the newest checkpoint, read without the package."""
     folder = (workdir / "checkpoints").absolute()
-    with closing(ocp.CheckpointManager(folder)) as manager:
+    handler = ocp.PyTreeCheckpointHandler()
+    with closing(ocp.CheckpointManager(folder, item_handlers=handler)) as manager:
         step = manager.latest_step()
-        return step, manager.restore(step, args=ocp.args.StandardRestore())
+        names = list(manager.item_metadata(step))
+        # As NumPy arrays, whatever devices they were saved from.
+        on_host = ocp.RestoreArgs(restore_type=np.ndarray)
+        arguments = ocp.args.PyTreeRestore(
+            item=dict.fromkeys(names, 0), restore_args=dict.fromkeys(names, on_host)
+        )
+        return step, manager.restore(step, args=arguments)
 
 
 def seconds_of_step(started: Started) -> float:
