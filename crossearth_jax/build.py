@@ -14,7 +14,6 @@ from jax.typing import DTypeLike
 from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
-from crossearth_jax.checkpoint import fill, read_weights, start_from
 from crossearth_jax.data.check_files import check_headers
 from crossearth_jax.data.datasets import (
     ClassSet,
@@ -35,6 +34,7 @@ from crossearth_jax.losses.segmentation import SegmentationLoss
 from crossearth_jax.models.crossearth import CrossEarth, ModelConfig
 from crossearth_jax.models.dinov2 import VARIANTS, ViTConfig
 from crossearth_jax.optim import adamw, decay_mask, learning_rate
+from crossearth_jax.parameters import fill, read_weights, start_from
 from crossearth_jax.seal import digest_of_arrays
 from crossearth_jax.train_step import (
     MaskedModelling,

@@ -21,9 +21,9 @@ from jax import export as jax_export
 from jaxtyping import Array, Float32, UInt8
 from safetensors.flax import save
 
-from crossearth_jax.checkpoint import dotted, undotted
 from crossearth_jax.main import enable_compilation_cache
 from crossearth_jax.normalise import IMAGENET_MEAN, IMAGENET_STD, normalise
+from crossearth_jax.parameters import dotted, undotted
 from crossearth_jax.predict.predictor import PRECISIONS, TrainedRun, load_run
 from crossearth_jax.train import class_scores
 from crossearth_jax.train_step import combine

@@ -15,8 +15,8 @@ from absl import logging
 from safetensors.numpy import save_file
 
 from crossearth_jax import hosts
-from crossearth_jax.checkpoint import dotted
 from crossearth_jax.data.pipeline import Batch
+from crossearth_jax.parameters import dotted
 from crossearth_jax.train_step import Metrics, TrainState
 from crossearth_jax.whole_file import whole_file
 

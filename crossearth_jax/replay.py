@@ -16,10 +16,10 @@ from rich.table import Table
 from safetensors.numpy import load_file
 
 from crossearth_jax import build, config
-from crossearth_jax.checkpoint import dotted, undotted
 from crossearth_jax.data.classes import load_classes
 from crossearth_jax.data.pipeline import Batch
 from crossearth_jax.main import enable_compilation_cache
+from crossearth_jax.parameters import dotted, undotted
 from crossearth_jax.train_step import Metrics, combine, compute_losses
 
 

@@ -14,9 +14,9 @@ from ml_collections import ConfigDict
 from safetensors.numpy import save_file
 
 from crossearth_jax import build, sharding
-from crossearth_jax.checkpoint import dotted
 from crossearth_jax.data.pipeline import Batch, train_batches
 from crossearth_jax.models.crossearth import CrossEarth
+from crossearth_jax.parameters import dotted
 from crossearth_jax.train_step import TrainState, make_train_step
 
 NUM_CLASSES = 5

@@ -8,9 +8,9 @@ from flax import nnx
 from small_run import abstract_model, write_backbone
 
 from crossearth_jax import build, describe
-from crossearth_jax.checkpoint import dotted
 from crossearth_jax.config import default
 from crossearth_jax.data.synthetic import CLIMATES
+from crossearth_jax.parameters import dotted
 
 
 def test_full_vit_large_has_the_authors_parameter_counts():

@@ -15,14 +15,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from benchmarks.reliability import flips
-from crossearth_jax.checkpoint import (
-    Checkpoints,
-    dotted,
-    fill,
-    read_parameters,
-    read_weights,
-    undotted,
-)
+from crossearth_jax.checkpoint import Checkpoints, read_parameters
+from crossearth_jax.parameters import dotted, fill, read_weights, undotted
 from crossearth_jax.train_step import TrainState
 
 

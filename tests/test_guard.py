@@ -13,8 +13,8 @@ from small_run import device_batches, make_run, write_backbone
 
 from benchmarks.reliability.runs import final_state
 from crossearth_jax import train
-from crossearth_jax.checkpoint import dotted
 from crossearth_jax.guard import LAG, LossGuard
+from crossearth_jax.parameters import dotted
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 

@@ -11,13 +11,13 @@ from flax import nnx
 from small_run import abstract_model, device_batches, make_run, write_backbone
 
 from crossearth_jax import build, train_step
-from crossearth_jax.checkpoint import dotted
 from crossearth_jax.data.pipeline import Batch
 from crossearth_jax.losses.segmentation import SegmentationLoss
 from crossearth_jax.models.crossearth import CrossEarth
 from crossearth_jax.models.dinov2 import DinoV2
 from crossearth_jax.models.mask2former import Segmentation
 from crossearth_jax.normalise import normalise
+from crossearth_jax.parameters import dotted
 from crossearth_jax.train_step import (
     MaskedModelling,
     Objective,

@@ -10,8 +10,8 @@ from flax import nnx
 from small_run import abstract_model, device_batches, make_run, random_like
 
 from crossearth_jax import build
-from crossearth_jax.checkpoint import dotted
 from crossearth_jax.earth_style.restyle import FourierRestyle, StatisticsRestyle
+from crossearth_jax.parameters import dotted
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 

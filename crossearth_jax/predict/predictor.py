@@ -13,10 +13,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Num, UInt8
 
 from crossearth_jax import build, seal, sharding
-from crossearth_jax.checkpoint import Checkpoints, dotted
+from crossearth_jax.checkpoint import Checkpoints
 from crossearth_jax.config import load as read_config
 from crossearth_jax.data.classes import ClassSet, load_classes
 from crossearth_jax.normalise import IMAGENET_MEAN, IMAGENET_STD
+from crossearth_jax.parameters import dotted
 from crossearth_jax.predict import tta as augmentation
 from crossearth_jax.predict.scene import Reading, scene_of
 from crossearth_jax.predict.strip import (

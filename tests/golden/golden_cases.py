@@ -15,7 +15,6 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from crossearth_jax.checkpoint import dotted, undotted
 from crossearth_jax.losses.segmentation import (
     Points,
     SegmentationLoss,
@@ -23,6 +22,7 @@ from crossearth_jax.losses.segmentation import (
 )
 from crossearth_jax.models.crossearth import CrossEarth, ModelConfig
 from crossearth_jax.models.dinov2 import ViTConfig
+from crossearth_jax.parameters import dotted, undotted
 
 FILE = Path(__file__).with_name("golden.npz")
 KEPT = 48  # values of each stage, evenly spread, and its norm

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from crossearth_jax.checkpoint import dotted, undotted
 from crossearth_jax.models.crossearth import CrossEarth, ModelConfig
 from crossearth_jax.models.dinov2 import ViTConfig
+from crossearth_jax.parameters import dotted, undotted
 from weights_convert.crossearth import convert_mmseg, mmseg_rules
 from weights_convert.lazy_tensor import LazyTensor
 from weights_convert.mapping import apply_rules, invert

@@ -23,7 +23,6 @@ from parity_fixtures import (
     theirs,
 )
 
-from crossearth_jax.checkpoint import dotted, undotted
 from crossearth_jax.interpolate import sample_bilinear
 from crossearth_jax.losses.matcher import matching_costs
 from crossearth_jax.losses.segmentation import (
@@ -33,6 +32,7 @@ from crossearth_jax.losses.segmentation import (
     segmentation_terms,
 )
 from crossearth_jax.optim import adamw, decay_mask, learning_rate
+from crossearth_jax.parameters import dotted, undotted
 
 TERMS = {"cls": "class", "mask": "mask", "dice": "dice"}
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from crossearth_jax.checkpoint import dotted, read_weights, undotted
 from crossearth_jax.models.dinov2 import DinoV2, ViTConfig
+from crossearth_jax.parameters import dotted, read_weights, undotted
 from weights_convert.dinov2 import dinov2
 
 torch = pytest.importorskip("torch")

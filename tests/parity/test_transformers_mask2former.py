@@ -9,8 +9,8 @@ import pytest
 from flax import nnx
 from parity_fixtures import QUICK
 
-from crossearth_jax.checkpoint import dotted, undotted
 from crossearth_jax.models.mask2former import Mask2Former
+from crossearth_jax.parameters import dotted, undotted
 from weights_convert.lazy_tensor import LazyTensor
 from weights_convert.mapping import apply_rules, drop, rule
 from weights_convert.torch_layers import attention, conv, linear, norm

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from released import MODEL, hub_state, lazy, mmseg_state, save
 
-from crossearth_jax.checkpoint import read_weights
+from crossearth_jax.parameters import read_weights
 from weights_convert.__main__ import main
 from weights_convert.crossearth import crossearth, rein
 from weights_convert.dinov2 import dinov2

@@ -6,7 +6,7 @@ import pytest
 from released import VIT, hub_state, lazy, save
 from safetensors.numpy import save_file
 
-from crossearth_jax.checkpoint import read_weights
+from crossearth_jax.parameters import read_weights
 from weights_convert.dinov2 import dinov2, resize_grid
 from weights_convert.sources import open_weights
 from weights_convert.torch_write import write_torch

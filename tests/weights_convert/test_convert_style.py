@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from released import lazy, random_arrays
 
-from crossearth_jax.checkpoint import read_weights
 from crossearth_jax.earth_style.statistics import EarthStatistics
 from crossearth_jax.earth_style.weights import load_style_networks, state_shapes
+from crossearth_jax.parameters import read_weights
 from weights_convert.style import style
 from weights_convert.torch_write import write_torch
 
