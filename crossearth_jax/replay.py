@@ -20,7 +20,7 @@ from crossearth_jax.data.classes import load_classes
 from crossearth_jax.data.pipeline import Batch
 from crossearth_jax.main import enable_compilation_cache
 from crossearth_jax.parameters import dotted, undotted
-from crossearth_jax.train_step import Metrics, combine, compute_losses
+from crossearth_jax.train_step import Metrics, make_gradients, step_key
 
 
 def main(argv: Sequence[str]) -> int | None:
@@ -65,16 +65,17 @@ def replay(dump: Path, console: Console) -> Metrics:
     classes = load_classes(dump.parents[1] / "classes.json")
     network = build.build_network(settings, len(classes.names))
     params = undotted(load_file(dump / "params.safetensors"), network.trainable)
-    key = jax.random.fold_in(jax.random.key(settings.train.seed), about[0]["step"])
-
-    def loss(params: PyTree) -> tuple[jax.Array, Metrics]:
-        model = nnx.merge(network.graph, combine(params, network.frozen))
-        restyle = build.build_restyle(settings)
-        objective = build.build_objective(settings)
-        metrics = compute_losses(model, restyle, batch, key, objective)
-        return metrics["loss"], metrics
-
-    gradients, metrics = jax.jit(jax.grad(loss, has_aux=True))(params)
+    key = step_key(jax.random.key(settings.train.seed), about[0]["step"])
+    restyle = build.build_restyle(settings)
+    graph, restyle_state = nnx.split(restyle) if restyle else (None, {})
+    compute = make_gradients(
+        network.graph,
+        graph,
+        build.build_objective(settings),
+        accumulate=settings.train.accumulate,
+    )
+    frozen = {"model": network.frozen, "restyle": restyle_state}
+    gradients, metrics = jax.jit(compute)(params, frozen, batch, key)
     console.print(f"step {about[0]['step']}, images: {', '.join(names)}")
     console.print(f"classes in the labels: {np.unique(batch.label).tolist()}")
     console.print(_losses(metrics))

@@ -274,6 +274,51 @@ def _modelling(
     return {"mim": mim + mim_styled, "delta": delta}
 
 
+def make_gradients(
+    model_graph: nnx.GraphDef,
+    restyle_graph: nnx.GraphDef | None,
+    objective: Objective,
+    *,
+    accumulate: int = 1,
+) -> Callable[..., tuple[PyTree, Metrics]]:
+    """`(params, frozen, batch, key) -> (gradients, losses)` of one step.
+
+    Arguments as `make_train_step`, which see; `key` is the step's own.
+    """
+
+    def loss(
+        params: PyTree, frozen: dict[str, Any], batch: Batch, *rest: Any
+    ) -> tuple[Array, Metrics]:
+        model = nnx.merge(model_graph, combine(params, frozen["model"]))
+        restyle = restyle_graph and nnx.merge(restyle_graph, frozen["restyle"])
+        metrics = compute_losses(model, restyle, batch, *rest)
+        return metrics["loss"], metrics
+
+    differentiate = jax.grad(loss, has_aux=True)
+
+    def whole(
+        params: PyTree, frozen: dict[str, Any], batch: Batch, key: PRNGKeyArray
+    ) -> tuple[PyTree, Metrics]:
+        return differentiate(params, frozen, batch, key, objective)
+
+    def in_parts(
+        params: PyTree, frozen: dict[str, Any], batch: Batch, key: PRNGKeyArray
+    ) -> tuple[PyTree, Metrics]:
+        def of(part: Batch, index: Array) -> tuple[PyTree, Metrics]:
+            own_key = jax.random.fold_in(key, index)
+            return differentiate(params, frozen, part, own_key, objective, batch.label)
+
+        def add(total: PyTree, part: tuple[Batch, Array]) -> tuple[PyTree, None]:
+            return jax.tree.map(lambda t, n: t + n / accumulate, total, of(*part)), None
+
+        parts = split_batch(batch, accumulate), jnp.arange(accumulate)
+        shapes = jax.eval_shape(of, *jax.tree.map(lambda x: x[0], parts))
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+        return jax.lax.scan(add, zeros, parts)[0]
+
+    return whole if accumulate == 1 else in_parts
+
+
 def make_train_step(
     model_graph: nnx.GraphDef,
     restyle_graph: nnx.GraphDef | None,
@@ -288,7 +333,7 @@ def make_train_step(
 
     `state` is donated. `frozen` is {"model": …, "restyle": …}: no gradient is taken
     and no optimiser state is kept for it. `key` is the run's key; the step's own is
-    fold_in(key, step).
+    `step_key`.
 
     Args:
       model_graph: structure of the model.
@@ -302,41 +347,14 @@ def make_train_step(
         so many in a row nothing changes any more, so that the state is what the last
         of them began with.
     """
-
-    def loss(
-        params: PyTree, frozen: dict[str, Any], batch: Batch, *rest: Any
-    ) -> tuple[Array, Metrics]:
-        model = nnx.merge(model_graph, combine(params, frozen["model"]))
-        restyle = restyle_graph and nnx.merge(restyle_graph, frozen["restyle"])
-        metrics = compute_losses(model, restyle, batch, *rest)
-        return metrics["loss"], metrics
-
-    def gradients(
-        params: PyTree, frozen: dict[str, Any], batch: Batch, key: PRNGKeyArray
-    ) -> tuple[PyTree, Metrics]:
-        differentiate = jax.grad(loss, has_aux=True)
-        if accumulate == 1:
-            return differentiate(params, frozen, batch, key, objective)
-        labels = batch.label
-
-        def add(total: PyTree, part: tuple[Batch, Array]) -> tuple[PyTree, None]:
-            images, index = part
-            key_of_part = jax.random.fold_in(key, index)
-            new = differentiate(params, frozen, images, key_of_part, objective, labels)
-            return jax.tree.map(lambda t, n: t + n / accumulate, total, new), None
-
-        parts = split_batch(batch, accumulate), jnp.arange(accumulate)
-        one = jax.tree.map(lambda x: x[0], parts[0])
-        shapes = jax.eval_shape(
-            lambda: differentiate(params, frozen, one, key, objective, labels)
-        )
-        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-        return jax.lax.scan(add, zeros, parts)[0]
+    gradients = make_gradients(
+        model_graph, restyle_graph, objective, accumulate=accumulate
+    )
 
     def step(
         state: TrainState, frozen: dict[str, Any], batch: Batch, key: PRNGKeyArray
     ) -> tuple[TrainState, Metrics]:
-        key = jax.random.fold_in(key, state.step)
+        key = step_key(key, state.step)
         grads, metrics = gradients(state.params, frozen, batch, key)
         updates, opt_state = optimiser.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
@@ -351,6 +369,11 @@ def make_train_step(
         return state, metrics | {"bad": state.bad}
 
     return jax.jit(step, donate_argnums=0, out_shardings=placement)
+
+
+def step_key(key: PRNGKeyArray, step: Array | int) -> PRNGKeyArray:
+    """The key of one step of a run."""
+    return jax.random.fold_in(key, step)
 
 
 def split_batch(batch: Batch, parts: int) -> Batch:

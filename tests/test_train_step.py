@@ -24,6 +24,7 @@ from crossearth_jax.train_step import (
     StyleInjection,
     combine,
     compute_losses,
+    make_gradients,
     partition,
     trainable_mask,
 )
@@ -380,3 +381,56 @@ def test_weights_scale_the_sum(flow):
     got = flow(**settings, weights=(1.0, 3.0, 5.0)).metrics
     assert got["loss"] == pytest.approx(3 * got["mim"] + 5 * got["delta"])
     assert got["mim"] > 0 and got["delta"] > 0
+
+
+# ---- a batch in parts ---------------------------------------------------------------
+
+
+class Linear(nnx.Module):
+    """Masks and classes that are linear in the pixels: a model of eight numbers."""
+
+    def __init__(self):
+        self.colour = nnx.Param(jnp.array([0.5, -1.0, 0.2]))
+        self.bias = nnx.Param(jnp.linspace(-1, 1, 5))
+
+    def taps(self, images):
+        return [images]
+
+    def segment(self, taps, image):
+        grey = taps[0] @ self.colour[...]  # [B, H, W]
+        masks = grey[:, None] + self.bias[...][:, None, None]  # [B, Q, H, W]
+        slopes = jnp.linspace(-1, 1, 4)
+        classes = masks.mean((2, 3))[..., None] * slopes  # [B, Q, K + 1]
+        return SimpleNamespace(class_logits=classes[None], mask_logits=masks[None])
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_gradients_in_parts_are_those_of_the_whole_batch(monkeypatch, parts):
+    """Parts of unequal content, with the same points in every image."""
+    draw = train_step.draw_points
+
+    def same_points(key, loss, shape):
+        one = draw(jax.random.key(0), loss, (shape[0], 1, shape[2]))
+        return jax.tree.map(lambda x: x.repeat(shape[1], axis=1), one)
+
+    monkeypatch.setattr(train_step, "draw_points", same_points)
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (8, 8, 8, 3), np.uint8)
+    label = rng.integers(0, 3, (8, 8, 8), np.uint8)
+    label[:3], label[5] = 1, 255
+    batch = Batch(jnp.asarray(image), jnp.asarray(label))
+    graph, params = nnx.split(Linear())
+    params = nnx.to_pure_dict(params)
+    objective = Objective(SegmentationLoss(num_points=16), None, None)
+
+    def compute(accumulate):
+        gradients = make_gradients(graph, None, objective, accumulate=accumulate)
+        frozen = {"model": {}, "restyle": {}}
+        return jax.jit(gradients)(params, frozen, batch, jax.random.key(1))
+
+    (whole, losses), (mean, mean_losses) = compute(1), compute(parts)
+    for name in whole:
+        assert np.abs(whole[name]).max() > 1e-3
+        np.testing.assert_allclose(mean[name], whole[name], rtol=1e-4, atol=1e-6)
+    for name in losses:
+        np.testing.assert_allclose(mean_losses[name], losses[name], rtol=1e-5)
