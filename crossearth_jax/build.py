@@ -171,6 +171,16 @@ def build_augment(config: ConfigDict) -> Augment:
     )
 
 
+def build_windows(config: ConfigDict) -> dict[str, int]:
+    """Windows of prediction: crop, stride between them, what their sides divide by."""
+    crop = config.data.crop
+    return {
+        "crop": crop,
+        "stride": config.eval.stride or round(crop * 2 / 3),
+        "patch": 2 * config.backbone.patch_size,
+    }
+
+
 def build_restyle(config: ConfigDict) -> nnx.Module | None:
     """p_t or its stand-in; None where Earth-style injection is off."""
     style = config.style

@@ -126,7 +126,7 @@ class Checkpoints:
                     _move_aside(folder)
                 elif step > newest:
                     shutil.rmtree(folder)
-        hosts.gather(None)  # the others wait until it is done
+        hosts.wait_for_all()
         if self._manager is not None:
             self._manager.reload()
         return newest

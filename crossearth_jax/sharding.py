@@ -103,6 +103,12 @@ def shard_batch(batch: PyTree, batch_size: int, mesh: Mesh) -> PyTree:
     return jax.tree.map(place, batch)
 
 
+def whole_batch(batch: int) -> int:
+    """A batch raised until every device of this host gets as many images."""
+    devices = jax.local_device_count()
+    return -(-batch // devices) * devices
+
+
 def replicate_here(tree: PyTree, here: Mesh) -> PyTree:
     """Copies on every device of this host alone.
 

@@ -1,7 +1,7 @@
 """Training: set-up, loop, final evaluation; read from top to bottom."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +22,7 @@ from ml_collections import ConfigDict
 from crossearth_jax import build, describe, hosts, provenance, sharding
 from crossearth_jax.checkpoint import Checkpoints
 from crossearth_jax.data.classes import save_classes
-from crossearth_jax.data.pipeline import Batch, batch_names, train_batches
+from crossearth_jax.data.pipeline import Batch, Batches, batch_names, train_batches
 from crossearth_jax.evaluate import evaluate
 from crossearth_jax.guard import LossGuard
 from crossearth_jax.report.tables import print_report
@@ -43,24 +43,7 @@ class Run:
     network: build.Network
     schedule: optax.Schedule
     optimiser: optax.GradientTransformation
-
-    def initial_state(self) -> TrainState:
-        """The state before the first step, on every device."""
-        params = self.network.trainable
-        state = TrainState(
-            params, self.optimiser.init(params), step=jnp.int32(0), bad=jnp.int32(0)
-        )
-        return sharding.replicate(state, self.mesh)
-
-    def checkpoints(self, config: ConfigDict, workdir: Path) -> Checkpoints:
-        """The checkpoints in a workdir that belong to this run."""
-        train = config.train
-        return Checkpoints(
-            workdir,
-            keep=train.keep,
-            keep_every=train.keep_every,
-            frozen=self.network.digest,
-        )
+    state: TrainState
 
 
 def set_up(config: ConfigDict) -> Run:
@@ -76,7 +59,18 @@ def set_up(config: ConfigDict) -> Run:
     network = build.build_network(config, len(data.classes.names))
     schedule = build.build_schedule(config)
     optimiser = build.build_optimiser(config, network, schedule)
-    return Run(mesh, data, restyle, network, schedule, optimiser)
+    state = initial_state(network, optimiser, mesh)
+    return Run(mesh, data, restyle, network, schedule, optimiser, state)
+
+
+def initial_state(
+    network: build.Network, optimiser: optax.GradientTransformation, mesh: Mesh
+) -> TrainState:
+    """The state before the first step, on every device."""
+    params = network.trainable
+    opt_state = jax.jit(optimiser.init)(params)  # one compiled call, not hundreds
+    state = TrainState(params, opt_state, step=jnp.int32(0), bad=jnp.int32(0))
+    return sharding.replicate(state, mesh)
 
 
 def train(config: ConfigDict, workdir: Path) -> dict[str, Any]:
@@ -96,9 +90,15 @@ def train(config: ConfigDict, workdir: Path) -> dict[str, Any]:
       Stopped: the run was asked to stop; the same command goes on from there.
     """
     run = set_up(config)
-    with StopRequest() as stop, closing(run.checkpoints(config, workdir)) as saved:
+    checkpoints = Checkpoints(
+        workdir,
+        keep=config.train.keep,
+        keep_every=config.train.keep_every,
+        frozen=run.network.digest,
+    )
+    with StopRequest() as stop, closing(checkpoints) as saved:
         # ---- resume -------------------------------------------------------------
-        state = run.initial_state()
+        state = run.state
         if (newest := saved.set_damaged_aside()) is not None:
             state = saved.restore(state, newest)
         start = int(state.step)
@@ -108,6 +108,8 @@ def train(config: ConfigDict, workdir: Path) -> dict[str, Any]:
             state = _loop(
                 config, workdir, run, state, chain([first], stream), saved, stop
             )
+        if stream.skipped:
+            logging.warning("%d records of unusable files were skipped", stream.skipped)
 
         # ---- end ----------------------------------------------------------------
         if not saved.save(state):
@@ -117,7 +119,7 @@ def train(config: ConfigDict, workdir: Path) -> dict[str, Any]:
             )
         saved.wait()
         stop.nothing_left_to_save()
-        return score(config, workdir, run, state)
+        return score(config, workdir, run.data, run.network, state)
 
 
 def _loop(
@@ -152,6 +154,8 @@ def _loop(
             saved.seal_when_complete()
             log.advance()
         guard.flush(state)
+    if guard.skipped:
+        logging.warning("%d steps were not finite and were skipped", guard.skipped)
     return state
 
 
@@ -173,7 +177,7 @@ def make_step(
     return step_fn, sharding.place_frozen(frozen, run.mesh)
 
 
-def batches(config: ConfigDict, run: Run, start: int) -> Iterator[Batch]:
+def batches(config: ConfigDict, run: Run, start: int) -> Batches:
     """This host's part of every batch from step `start` on."""
     return train_batches(
         run.data.train,
@@ -218,34 +222,36 @@ def evaluate_run(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     Raises:
       ValueError: there is no checkpoint, or it belongs to another architecture.
     """
-    run = set_up(config)
-    state = run.initial_state()
-    with closing(run.checkpoints(config, workdir)) as saved:
+    # Less than `set_up`: scoring needs no styles, and any number of devices will do.
+    data = build.build_data(config)
+    network = build.build_network(config, len(data.classes.names))
+    optimiser = build.build_optimiser(config, network, build.build_schedule(config))
+    state = initial_state(network, optimiser, sharding.make_mesh())
+    with closing(Checkpoints(workdir, frozen=network.digest)) as saved:
         newest = saved.latest()
         if newest is not None or not config.train.init:
             state = saved.restore(state, newest)
-    return score(config, workdir, run, state)
+    return score(config, workdir, data, network, state)
 
 
 def score(
-    config: ConfigDict, workdir: Path, run: Run, state: TrainState
+    config: ConfigDict,
+    workdir: Path,
+    data: build.Data,
+    network: build.Network,
+    state: TrainState,
 ) -> dict[str, Any]:
     """Evaluates, writes report.json and pictures, prints the table."""
-    data = run.data
     if not data.domains:
         logging.warning("no domain to score: set data.source and data.unseen")
         return {"domains": {}}
-    crop = config.data.crop
-    devices = jax.local_device_count()
     report = evaluate(
-        make_score_fn(run.network, state),
+        make_score_fn(network, state),
         data.domains,
         classes=data.classes,
         workdir=workdir,
-        crop=crop,
-        stride=config.eval.stride or round(crop * 2 / 3),
-        patch=2 * config.backbone.patch_size,
-        batch=-(-config.eval.batch // devices) * devices,
+        **build.build_windows(config),
+        batch=sharding.whole_batch(config.eval.batch),
         examples=config.eval.examples,
         about={"name": config.name, "step": int(state.step)},
     )

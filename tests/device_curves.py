@@ -34,7 +34,7 @@ def measure(workdir: Path, steps: int, layout: str) -> dict:
     config.backbone.weights = str(workdir / "backbone.safetensors")
     mesh = sharding.make_mesh(config.train.fsdp, jax.devices()[: int(count)])
     run = dataclasses.replace(train.set_up(config), mesh=mesh)
-    state = run.initial_state()
+    state = train.initial_state(run.network, run.optimiser, mesh)
     step_fn, frozen = train.make_step(config, run)
     key = sharding.replicate(jax.random.key(0), mesh)
     losses = []

@@ -13,11 +13,11 @@ from jaxtyping import PyTree
 from ml_collections import ConfigDict
 from safetensors.numpy import save_file
 
-from crossearth_jax import build, sharding
+from crossearth_jax import build, sharding, train
 from crossearth_jax.data.pipeline import Batch, train_batches
 from crossearth_jax.models.crossearth import CrossEarth
 from crossearth_jax.parameters import dotted
-from crossearth_jax.train_step import TrainState, make_train_step
+from crossearth_jax.train_step import TrainState
 
 NUM_CLASSES = 5
 
@@ -35,31 +35,10 @@ class Run:
 
 
 def make_run(config: ConfigDict) -> Run:
-    mesh = sharding.make_mesh()
-    network = build.build_network(config, NUM_CLASSES)
-    optimiser = build.build_optimiser(config, network, build.build_schedule(config))
-    restyle = build.build_restyle(config)
-    graph, restyle_state = nnx.split(restyle) if restyle else (None, {})
-    step_fn = make_train_step(
-        network.graph,
-        graph,
-        optimiser,
-        build.build_objective(config),
-        placement=sharding.replicated(mesh),
-        accumulate=config.train.accumulate,
-        patience=build.build_patience(config),
-    )
-    opt_state = jax.jit(optimiser.init)(network.trainable)
-    state = TrainState(network.trainable, opt_state, jnp.int32(0), jnp.int32(0))
-    frozen = {"model": network.frozen, "restyle": restyle_state}
-    return Run(
-        network,
-        optimiser,
-        step_fn,
-        sharding.replicate(state, mesh),
-        sharding.replicate(frozen, mesh),
-        sharding.replicate(jax.random.key(0), mesh),
-    )
+    run = train.set_up(config)
+    step_fn, frozen = train.make_step(config, run)
+    key = sharding.replicate(jax.random.key(0), run.mesh)
+    return Run(run.network, run.optimiser, step_fn, run.state, frozen, key)
 
 
 def device_batches(config: ConfigDict) -> Iterator[Batch]:

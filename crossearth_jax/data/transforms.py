@@ -49,7 +49,7 @@ def resized_size(size: tuple[int, int], short: int, longest: int) -> tuple[int, 
     """(width, height) of an (H, W) image at this shortest edge, bounded by `longest`.
 
     Edges are rounded half up, at least one pixel. (The authors' code rounds twice,
-    which differs only where `longest` wins, and there by the shorter edge's rounding.
+    which differs only where `longest` wins, and there by the shorter edge's rounding.)
     """
     height, width = size
     scale = min(short / min(size), longest / max(size))

@@ -1,14 +1,12 @@
 """A trained run as a function from pixels to classes."""
 
 import dataclasses
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Num, UInt8
 
@@ -30,7 +28,7 @@ from crossearth_jax.predict.strip import (
     read_windows,
 )
 from crossearth_jax.sliding import ScoreFn
-from crossearth_jax.train import make_score_fn
+from crossearth_jax.train import initial_state, make_score_fn
 from crossearth_jax.train_step import TrainState
 
 PRECISIONS = {"f32": "float32", "bf16": "bfloat16"}
@@ -137,6 +135,9 @@ def load(
       ValueError: there is no such run, its files do not fit, or an argument does not.
     """
     run = load_run(checkpoint, precision)
+    batch = run.config.eval.batch if batch is None else batch
+    if batch < 1:
+        raise ValueError(f"got batch {batch}, expected 1 or more windows")
     score_fn = make_score_fn(run.network, run.state)
     return Predictor(
         score_fn=augmentation.augmented(score_fn, tta, patch=run.patch),
@@ -144,7 +145,7 @@ def load(
         crop=run.crop,
         stride=stride or run.stride,
         patch=run.patch,
-        batch=_whole_batch(batch or run.config.eval.batch, jax.local_device_count()),
+        batch=sharding.whole_batch(batch),
         about={**run.about(), "tta": list(tta)},
     )
 
@@ -175,12 +176,12 @@ class TrainedRun:
     @property
     def stride(self) -> int:
         """Step between windows."""
-        return self.config.eval.stride or round(self.crop * 2 / 3)
+        return build.build_windows(self.config)["stride"]
 
     @property
     def patch(self) -> int:
         """Window sides are multiples of it."""
-        return 2 * self.config.backbone.patch_size
+        return build.build_windows(self.config)["patch"]
 
     def about(self) -> dict[str, Any]:
         """Where the weights come from."""
@@ -188,9 +189,13 @@ class TrainedRun:
             "checkpoint": str(self.workdir.resolve()),
             "name": self.config.name,
             "step": int(self.state.step),
-            "weights": _digest(self.state.params) + self.network.digest[:4],
+            "weights": self._digest() + self.network.digest[:4],
             "precision": self.config.precision,
         }
+
+    def _digest(self) -> str:
+        """Twelve hexadecimal digits that tell trained weights apart."""
+        return seal.digest_of_arrays(dotted(jax.device_get(self.state.params)))[:12]
 
 
 def load_run(checkpoint: str | Path, precision: str | None = None) -> TrainedRun:
@@ -243,24 +248,6 @@ def _restored(
 ) -> TrainState:
     """The state of a run after a step, the newest if None."""
     optimiser = build.build_optimiser(config, network, build.build_schedule(config))
-    start, params = jnp.int32(0), network.trainable
-    opt_state = jax.jit(optimiser.init)(params)  # one compiled call, not hundreds
-    like = TrainState(params, opt_state, step=start, bad=start)
-    like = sharding.replicate(like, sharding.make_mesh())
+    like = initial_state(network, optimiser, sharding.make_mesh())
     with closing(Checkpoints(workdir, frozen=network.digest)) as checkpoints:
         return checkpoints.restore(like, step)
-
-
-def _whole_batch(batch: int, devices: int) -> int:
-    if batch < 1:
-        raise ValueError(f"got batch {batch}, expected 1 or more windows")
-    return -(-batch // devices) * devices  # every device gets as many
-
-
-def _digest(params: Any) -> str:
-    """Twelve hexadecimal digits that tell weights apart."""
-    digest = hashlib.sha256()
-    for path, values in sorted(dotted(params).items()):
-        digest.update(path.encode())
-        digest.update(np.ascontiguousarray(values).tobytes())
-    return digest.hexdigest()[:12]
