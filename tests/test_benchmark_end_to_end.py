@@ -18,16 +18,8 @@ from tiny import get_config
 
 from crossearth_jax.compare import make_sheets
 from crossearth_jax.config import default
-from crossearth_jax.data.prepare import (
-    casid,
-    deepglobe,
-    loveda,
-    massachusetts,
-    potsdam,
-    rescuenet,
-    vaihingen,
-    whu_building,
-)
+from crossearth_jax.data.prepare import potsdam
+from crossearth_jax.data.prepare.command import DATA_SETS
 from crossearth_jax.data.prepare.run import prepare
 from crossearth_jax.report import paper_tables
 from crossearth_jax.settings import RUNS
@@ -52,24 +44,24 @@ OVERRIDES = {
 # What is prepared for a run, and the images that are scored for each domain.
 CASES = {
     "potsdam_vaihingen_p_irrg": (
-        (potsdam.data_set(), vaihingen.DATA_SET),
+        (DATA_SETS["potsdam"], DATA_SETS["vaihingen"]),
         {"potsdam_irrg": 2 * 4, "vaihingen": 4 + 6, "potsdam_rgb": 2 * 4},
     ),
     "potsdam_rescuenet_irrg": (
-        (potsdam.data_set(5), rescuenet.DATA_SET),
+        (potsdam.data_set(5), DATA_SETS["rescuenet"]),
         {"potsdam5_irrg": 2 * 4, "rescuenet": 2},
     ),
-    "loveda_urban": ((loveda.DATA_SET,), {"loveda_urban": 1, "loveda_rural": 2}),
+    "loveda_urban": ((DATA_SETS["loveda"],), {"loveda_urban": 1, "loveda_rural": 2}),
     "whu_building_aerial": (
-        (whu_building.DATA_SET,),
+        (DATA_SETS["whu_building"],),
         {"whu_aerial": 2, "whu_satellite": 2},
     ),
     "deepglobe_massachusetts": (
-        (deepglobe.DATA_SET, massachusetts.DATA_SET),
+        (DATA_SETS["deepglobe"], DATA_SETS["massachusetts"]),
         {"massachusetts": 2},
     ),
     "casid_sub": (
-        (casid.DATA_SET,),
+        (DATA_SETS["casid"],),
         {"sub": 4, "tem": 4, "tms": 4, "trf": 4},
     ),
 }

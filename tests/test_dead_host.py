@@ -5,7 +5,6 @@ Without a model, as `benchmarks.reliability hosts-kill` does it with one.
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.reliability.runs import free_address
 from crossearth_jax.hosts import FAILED
 
 ROOT = Path(__file__).parents[1]
@@ -54,9 +54,7 @@ def start(address, index):
     ],
 )
 def test_the_other_ends_soon(index, number, status):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = free_address()
     both = [start(address, i) for i in range(2)]
     try:
         assert all(b"met\n" in one.stdout for one in both)  # reads up to that line

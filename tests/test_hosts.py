@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ import jax
 import numpy as np
 import pytest
 
+from benchmarks.reliability.runs import free_address
 from crossearth_jax import config, hosts, train
 from crossearth_jax.sharding import shard_batch
 
@@ -110,12 +110,6 @@ REMOTE = 'shift; bash -c "$1"'  # what ssh does, on this machine
 STEPS = 4
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("hosts")
@@ -152,7 +146,7 @@ def two_hosts(folder):
         folder,
         SSH=str(remote),
         HOSTS="127.0.0.1 localhost",
-        PORT=str(free_port()),
+        PORT=free_address().rpartition(":")[2],
         PYTHON=sys.executable,
         WORKDIR=str(folder / "two"),
     )
@@ -232,13 +226,13 @@ def test_scores_are_exactly_those_of_one_process(two_hosts, folder, quick_compil
 
 
 def test_hosts_that_differ_end_with_the_reason(folder):
-    port = free_port()
+    address = free_address()
     processes = [
         subprocess.Popen(
             [
                 *(sys.executable, "-m", "crossearth_jax.main"),
                 *arguments(folder / "differ"),
-                *("--coordinator", f"127.0.0.1:{port}", "--hosts", "2"),
+                *("--coordinator", address, "--hosts", "2"),
                 *("--host", str(i), f"--config.train.seed={i}"),
             ],
             cwd=ROOT,

@@ -128,10 +128,7 @@ class Runs:
 
     def start_hosts(self, name: str, count: int = 2) -> list[Started]:
         """Starts one run on several hosts, which are processes of one device here."""
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        flags = (f"--coordinator=127.0.0.1:{port}", f"--hosts={count}")
+        flags = (f"--coordinator={free_address()}", f"--hosts={count}")
         workdir = self.folder / name
         return [
             self.start(f"{name}-host{i}", *flags, f"--host={i}", workdir=workdir)
@@ -159,6 +156,13 @@ class Runs:
         left = {*workdir.rglob("*tmp*"), *workdir.rglob("damaged_*")}
         left -= {workdir / "checkpoints" / f"damaged_{EVERY}"}
         return f"left behind {left}" if left else None
+
+
+def free_address() -> str:
+    """HOST:PORT of this machine that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{free.getsockname()[1]}"
 
 
 def lines(workdir: Path) -> list[str]:

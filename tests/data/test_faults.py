@@ -7,9 +7,8 @@ import threading
 import time
 from itertools import islice
 
-import numpy as np
 import pytest
-from PIL import Image
+from noise_pairs import write_pairs
 
 from crossearth_jax.data.datasets import ClassSet, FolderSource, find_pairs
 from crossearth_jax.data.pipeline import (
@@ -27,13 +26,7 @@ COUNT = 12
 
 @pytest.fixture
 def folder(tmp_path):
-    rng = np.random.default_rng(0)
-    for kind, top, shape in (("images", 256, (20, 20, 3)), ("labels", 2, (20, 20))):
-        (tmp_path / kind).mkdir()
-        for i in range(COUNT):
-            pixels = rng.integers(0, top, shape, np.uint8)
-            Image.fromarray(pixels).save(tmp_path / kind / f"t{i:02d}.png")
-    return tmp_path
+    return write_pairs(tmp_path, (20, 20), COUNT)
 
 
 def source_of(folder, **kwargs):

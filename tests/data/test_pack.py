@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from noise_pairs import write_pairs
 
 from crossearth_jax.build import build_data
 from crossearth_jax.config import default
@@ -23,14 +23,7 @@ TWO = ClassSet(("ground", "building"), ((0, 0, 0), (255, 0, 0)))
 @pytest.fixture
 def split(tmp_path):
     """Twelve pairs, one of them a JPEG with a TIFF label."""
-    rng = np.random.default_rng(0)
-    folder = tmp_path / "sub" / "train"
-    for kind, top, shape in (("images", 256, (20, 30, 3)), ("labels", 2, (20, 30))):
-        (folder / kind).mkdir(parents=True)
-        for i in range(12):
-            suffix = {"images": ".jpg", "labels": ".tif"}[kind] if i == 3 else ".png"
-            pixels = rng.integers(0, top, shape, np.uint8)
-            Image.fromarray(pixels).save(folder / kind / f"t{i:02d}{suffix}")
+    folder = write_pairs(tmp_path / "sub" / "train", (20, 30), odd=3)
     (folder / "images/t01.png.aux.xml").write_text("x")
     return folder
 

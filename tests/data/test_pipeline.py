@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from PIL import Image
+from noise_pairs import write_pairs
 
 import crossearth_jax
 from crossearth_jax.data.datasets import ClassSet, FolderSource, Record, parse_domain
@@ -176,13 +176,7 @@ def test_augmentation_can_be_switched_off():
 
 
 def folder(root, count=12):
-    rng = np.random.default_rng(0)
-    for kind, top, shape in (("images", 256, (30, 40, 3)), ("labels", 2, (30, 40))):
-        (root / kind).mkdir()
-        for i in range(count):
-            pixels = rng.integers(0, top, shape, np.uint8)
-            Image.fromarray(pixels).save(root / kind / f"t{i:02d}.png")
-    return parse_domain(str(root)).find_pairs()
+    return parse_domain(str(write_pairs(root, (30, 40), count))).find_pairs()
 
 
 def test_a_skipped_file_leaves_all_other_records_as_they_were(tmp_path):
