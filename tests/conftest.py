@@ -19,7 +19,7 @@ def shared_compilations(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Many tests compile the same tiny step: once a session is enough."""
     folder = tmp_path_factory.mktemp("compiled")
     jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 @pytest.fixture(scope="session")

@@ -10,10 +10,8 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 from tiny import get_config
 
 from crossearth_jax.compare import make_sheets
@@ -70,21 +68,7 @@ SCORED_AGAIN = ("casid_sub", "deepglobe_massachusetts")
 ODD = {"casid": {"encoding": "ids from 1"}, "loveda": {"test_set": True}}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def shared_programs(tmp_path_factory, quick_compile):
-    """Compiled programs are kept on disk: eval and equal runs do not compile again."""
-    keys = {
-        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("programs")),
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-    }
-    before = {key: getattr(jax.config, key) for key in keys}
-    for key, value in keys.items():
-        jax.config.update(key, value)
-    compilation_cache.reset_cache()
-    yield
-    for key, value in before.items():
-        jax.config.update(key, value)
-    compilation_cache.reset_cache()
+pytestmark = pytest.mark.usefixtures("quick_compile")
 
 
 def flat(config, prefix=""):

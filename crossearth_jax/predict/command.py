@@ -238,7 +238,13 @@ def _parser() -> argparse.ArgumentParser:
     add("inputs", nargs="+", metavar="INPUT", help="raster, folder or pattern")
     add("--out", required=True, help="folder, or for one input a .tif")
     add("--overwrite", action="store_true", help="replace maps made otherwise")
+    _add_reading(parser)
+    _add_scoring(parser)
+    _add_results(parser)
+    return parser
 
+
+def _add_reading(parser: argparse.ArgumentParser) -> None:
     reading = parser.add_argument_group("what the model sees")
     add = reading.add_argument
     add("--bands", type=_three_bands, metavar="R,G,B", help="band numbers from 1")
@@ -258,6 +264,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--nodata", type=float, help="value without data, besides the file's own")
     add("--gsd", type=float, metavar="METRES", help="resample to this pixel size")
 
+
+def _add_scoring(parser: argparse.ArgumentParser) -> None:
     scoring = parser.add_argument_group("scoring")
     add = scoring.add_argument
     add("--blend", choices=("flat", "cosine"), default="flat", help="of overlaps")
@@ -274,6 +282,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--hosts", type=int, metavar="N", help="number of processes")
     add("--host", type=int, metavar="I", help="number of this one, from 0")
 
+
+def _add_results(parser: argparse.ArgumentParser) -> None:
     results = parser.add_argument_group("more results")
     add = results.add_argument
     add(
@@ -295,4 +305,3 @@ def _parser() -> argparse.ArgumentParser:
     add("--quicklook", action="store_true", help="PNG of scene and classes")
     add("--timing", action="store_true", help="say where the time went")
     add("--traceback", action="store_true", help="show where an error came from")
-    return parser
