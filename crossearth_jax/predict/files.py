@@ -209,7 +209,7 @@ def _score(
     """Reader thread → this thread and the devices → writer thread."""
     height, width = scene.grid.height, scene.grid.width
     plan = predictor.plan(height, width, blend)
-    batches = read_windows(scene.read_rows, plan, predictor.batch)
+    batches = read_windows(scene.read_rows, plan, predictor.batch, scene.dtype)
     with (
         row_writer(plain, scene.grid) as write,
         closing(read_ahead(batches, waiting)) as ahead,

@@ -8,13 +8,12 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Num, UInt8
+from jaxtyping import Bool, Float32, Num, UInt8
 
 from crossearth_jax import build, seal, sharding
 from crossearth_jax.checkpoint import Checkpoints
 from crossearth_jax.config import load as read_config
 from crossearth_jax.data.classes import ClassSet, load_classes
-from crossearth_jax.normalise import IMAGENET_MEAN, IMAGENET_STD
 from crossearth_jax.parameters import dotted
 from crossearth_jax.predict import tta as augmentation
 from crossearth_jax.predict.scene import Reading, scene_of
@@ -88,9 +87,8 @@ class Predictor:
         """
         with scene_of(dataset, reading or Reading()) as scene:
             plan = self.plan(scene.grid.height, scene.grid.width, blend)
-            yield from self.blocks(
-                read_windows(scene.read_rows, plan, self.batch), plan
-            )
+            windows = read_windows(scene.read_rows, plan, self.batch, scene.dtype)
+            yield from self.blocks(windows, plan)
 
     def plan(self, height: int, width: int, blend: Blend) -> Plan:
         """The windows of a scene."""
@@ -106,12 +104,13 @@ class Predictor:
     ) -> Iterator[Block]:
         def read_rows(
             start: int, stop: int
-        ) -> tuple[Float[np.ndarray, "r W 3"], Bool[np.ndarray, "r W"]]:
-            rows = image[start:stop].astype(np.float32)
-            return (rows - IMAGENET_MEAN) / IMAGENET_STD, np.ones(rows.shape[:2], bool)
+        ) -> tuple[Num[np.ndarray, "r W 3"], Bool[np.ndarray, "r W"]]:
+            rows = image[start:stop]
+            return rows, np.ones(rows.shape[:2], bool)
 
         plan = self.plan(*image.shape[:2], blend)
-        return self.blocks(read_windows(read_rows, plan, self.batch), plan)
+        windows = read_windows(read_rows, plan, self.batch, image.dtype)
+        return self.blocks(windows, plan)
 
 
 def load(

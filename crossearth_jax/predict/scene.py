@@ -1,4 +1,4 @@
-"""One raster as the model wants it: three bands, 0-255, normalised, and what is valid.
+"""One raster as the model wants it: three bands, 0-255, and what is valid.
 
 A scene has one scaling, so no window looks different from its neighbour.
 """
@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int, UInt8
 
-from crossearth_jax.normalise import IMAGENET_MEAN, IMAGENET_STD
 from crossearth_jax.predict import geo
 
 SAMPLE = 1024  # side of the overview, or of all sampled tiles together, for percentiles
@@ -75,33 +74,33 @@ class Scene:
     table: UInt8[np.ndarray, "256 3"] | None
     nodata: float | None
 
+    @property
+    def dtype(self) -> type[np.number]:
+        """Type of the rows: 8 bits that are not scaled stay as they are."""
+        return np.uint8 if self.scaling is None else np.float32
+
     def read_rows(
         self, start: int, stop: int
-    ) -> tuple[Float32[np.ndarray, "r W 3"], Bool[np.ndarray, "r W"]]:
-        """Rows [start, stop) of the grid, normalised, 0 without data; and the mask."""
-        area = (0, start, self.grid.width, stop - start)
-        pixels, valid = self._read(area)
-        colours = self.colours(pixels)
-        for band, (mean, std) in enumerate(
-            zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)
-        ):
-            # Band by band: NumPy is slow along an axis of three.
-            colours[..., band] -= mean
-            colours[..., band] /= std
-        if not valid.all():
-            colours[~valid] = 0
-        return colours, valid
+    ) -> tuple[
+        UInt8[np.ndarray, "r W 3"] | Float32[np.ndarray, "r W 3"],
+        Bool[np.ndarray, "r W"],
+    ]:
+        """Rows [start, stop) of the grid on the 0-255 scale, and what has data."""
+        pixels, valid = self._read((0, start, self.grid.width, stop - start))
+        return self.colours(pixels), valid
 
-    def colours(self, pixels: np.ndarray) -> Float32[np.ndarray, "r W 3"]:
+    def colours(
+        self, pixels: np.ndarray
+    ) -> UInt8[np.ndarray, "r W 3"] | Float32[np.ndarray, "r W 3"]:
         """Values [r, W, 3] of the file to the 0-255 scale."""
         if self.table is not None:
-            return self.table[pixels[..., 0]].astype(np.float32)
+            return self.table[pixels[..., 0]]
+        if self.scaling is None:
+            return pixels
         colours = np.empty(pixels.shape, np.float32)
         for band in range(3):
-            values = pixels[..., band]
-            if self.scaling is not None:
-                values = self._scaled(values, *(limit[band] for limit in self.scaling))
-            colours[..., band] = values
+            limits = (limit[band] for limit in self.scaling)
+            colours[..., band] = self._scaled(pixels[..., band], *limits)
         return colours
 
     def _scaled(self, values: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -126,7 +125,7 @@ class Scene:
                 pixels, valid = self._read((0, start, columns, stop - start))
                 parts.append([x[mine][:, along] for x in (pixels, valid)])
             pixels, valid = (np.concatenate(x) for x in zip(*parts, strict=True))
-        return self.colours(pixels).round().astype(np.uint8), valid
+        return np.rint(self.colours(pixels)).astype(np.uint8), valid
 
     def _read(
         self, area: tuple[int, int, int, int], size: tuple[int, int] | None = None

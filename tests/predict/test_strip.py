@@ -131,7 +131,7 @@ def test_rows_are_read_once_and_in_order():
         )
 
     plan = make_plan(200, 50, blend="flat", **WINDOWS)
-    list(read_windows(read_rows, plan, 4))
+    list(read_windows(read_rows, plan, 4, np.float32))
     assert asked[0][0] == 0 and asked[-1][1] == 200
     assert [a[1] for a in asked[:-1]] == [a[0] for a in asked[1:]]
     assert max(stop - start for start, stop in asked) <= CROP
@@ -145,7 +145,7 @@ def test_windows_without_data_are_left_out_and_hold_nothing_back():
         return np.zeros((stop - start, 500, 3), np.float32), valid
 
     plan = make_plan(2000, 500, blend="flat", **WINDOWS)
-    batches: list[Batch] = list(read_windows(read_rows, plan, 8))
+    batches: list[Batch] = list(read_windows(read_rows, plan, 8, np.float32))
     sent = [b for b in batches if b.windows is not None]
     assert len(sent) == 1 and sent[0].windows.shape == (8, 32, 32, 3)
     assert max(len(b.steps) for b in batches) < 10  # their masks are not piled up
@@ -158,11 +158,11 @@ def test_nodata_is_255_and_changes_nothing_elsewhere():
     pixels = np.where(valid[..., None], np.asarray(normalise(image)), 0)
 
     def read_rows(start, stop):
-        return pixels[start:stop].astype(np.float32), valid[start:stop]
+        return image[start:stop], valid[start:stop]
 
     p = predictor()
     plan = p.plan(75, 90, "flat")
-    blocks = list(p.blocks(read_windows(read_rows, plan, 4), plan))
+    blocks = list(p.blocks(read_windows(read_rows, plan, 4, image.dtype), plan))
     labels = np.concatenate([b.labels() for b in blocks])
     expected = sliding_scores(position_score, pixels, batch=2, **WINDOWS)
     assert (labels[~valid] == IGNORE).all()
