@@ -17,6 +17,7 @@ USAGE = """usage: crossearth COMMAND [options]
   export            a trained model as a StableHLO file that needs JAX alone
   settings          the benchmark's 29 settings beside the paper's scores
   compare           finished runs beside the paper's tables
+  ablate            the runs of an ablation table of the paper, and the table
   style-statistics  Earth statistics of a folder of field imagery
 
 `crossearth COMMAND --help` lists the options of a command."""
@@ -59,6 +60,10 @@ def main() -> None:
         from crossearth_jax import compare
 
         sys.exit(compare.main(rest))
+    elif command == "ablate":
+        from crossearth_jax import ablate
+
+        sys.exit(ablate.main(rest))
     elif command == "style-statistics":
         from crossearth_jax.earth_style import statistics
 

@@ -90,10 +90,10 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
     except (flags.Error, KeyError, AttributeError, TypeError, OSError) as error:
         if "--traceback" in argv:
             raise
-        sys.exit(f"error: {_flag_message(error, argv)}")
+        sys.exit(f"error: {flag_message(error, argv)}")
 
 
-def _flag_message(error: Exception, argv: Sequence[str]) -> str:
+def flag_message(error: Exception, argv: Sequence[str]) -> str:
     """What ml_collections and absl say, without their traces."""
     if isinstance(error, OSError):
         return f"--config: {str(error).splitlines()[-1].strip()}"
