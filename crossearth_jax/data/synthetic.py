@@ -8,7 +8,7 @@ shadow. What it *looks like* does: colours, texture scale, density, road materia
 light and haze all differ, so that colour learned in one climate misleads in another.
 
 The climates carry the names of CASID's domains: subtropical monsoon (sub), temperate
-monsoon (tem), temperate continental (tms) and tropical rainforest (trf).
+monsoon (tem), tropical monsoon (tms, in a dry season) and tropical rainforest (trf).
 """
 
 import operator
