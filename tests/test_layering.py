@@ -100,7 +100,7 @@ def test_package_never_imports_the_converter_but_lazily_in_cli():
 
 def test_configuration_stops_at_the_entry_points():
     """Only these may touch ConfigDict; below them arguments are explicit."""
-    allowed = {"config", "build", "train", "describe", "main", "cli", "predict"}
+    allowed = {"config", "build", "train", "describe", "main", "cli", "ablate"}
     for path in files("crossearth_jax"):
         if "ml_collections" in {name.split(".")[0] for name in imports(path)}:
             assert path.parent == PACKAGE, path
