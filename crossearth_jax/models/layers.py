@@ -12,6 +12,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 xavier = nnx.initializers.xavier_uniform()
+FEW_WEIGHTS = 1 << 20  # of an image: 4 MiB, which a CPU's cache takes as a whole
 
 
 def attend(
@@ -22,13 +23,16 @@ def attend(
 ) -> Float[Array, "B Q h d"]:
     """Scaled dot-product attention; True in `mask` lets a query see a key.
 
-    Nothing of size Q x S is kept for the backward pass. A CPU takes one head after the
-    other: [B, Q, S] then stays in its cache, which took half the time of all heads at
-    once. Other platforms have the parallelism for those.
+    Where the weights [h, B, Q, S] are many, none is kept for the backward pass, and a
+    CPU takes one head after the other: [B, Q, S] then stays in its cache, which took
+    half the time of all heads at once. Other platforms have the parallelism for those.
     """
     q, k, v = (x.transpose(2, 0, 1, 3) for x in (query, key, value))  # [h, B, N, d]
+    weights = q.shape[0] * q.shape[2] * k.shape[2]  # of an image; B may be symbolic
     if mask is not None:
         attended = _attention(q, k, v, mask[:, 0])
+    elif weights <= FEW_WEIGHTS:
+        attended = _attention(q, k, v)
     else:
         recomputed = jax.checkpoint(
             lambda *heads: jax.lax.platform_dependent(
