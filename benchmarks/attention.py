@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from crossearth_jax.models.layers import _attention, attend
+from crossearth_jax.models.layers import attend, softmax_attention
 
 Function = Callable[[], object]
 
@@ -26,7 +26,7 @@ Function = Callable[[], object]
 def all_heads(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
     """Every head at once; [B, N, h, d] as `attend`."""
     heads = (x.transpose(2, 0, 1, 3) for x in (query, key, value))
-    return _attention(*heads).transpose(1, 2, 0, 3)
+    return softmax_attention(*heads).transpose(1, 2, 0, 3)
 
 
 OURS = "attend"

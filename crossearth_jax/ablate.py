@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import FrameType
 
@@ -25,9 +26,10 @@ from crossearth_jax.config import load
 from crossearth_jax.main import flag_message
 from crossearth_jax.report import paper_tables
 from crossearth_jax.report.ablation import AblationRow, ablation_sheet
-from crossearth_jax.report.experiments import read_experiment
+from crossearth_jax.report.experiments import flattened, read_experiment
 from crossearth_jax.report.sheet import FORMATS
-from crossearth_jax.settings import RUNS
+from crossearth_jax.settings import run_of
+from crossearth_jax.stop import SIGNALS, Stopped
 from crossearth_jax.whole_file import whole_file
 
 REIN = {"gse.enabled": False, "mim.enabled": False, "style.probability": 0.0}
@@ -52,9 +54,9 @@ ROWS: dict[int, dict[str, Mapping[str, object]]] = {
     },
 }
 MASKED = {11: "style", 12: "mim"}  # tables of masks: the part whose mask varies
+TABLES = sorted({*ROWS, *MASKED})
 SAME = {"workdir", "data.root"}  # keys that may differ from the run that is there
-CASID_SUB = "casid_sub"  # every ablation of the paper is of this configuration
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+PAPER = run_of("casid.py", "sub")  # which every ablation of the paper trains
 
 
 @dataclass(frozen=True)
@@ -82,10 +84,6 @@ class Run:
         return [*start, *self.flags, "--workdir", str(self.workdir)]
 
 
-class Interrupted(Exception):
-    """The ablation was asked to stop; the run it was in has saved its state."""
-
-
 def main(argv: Sequence[str]) -> int | None:
     """`crossearth ablate --config FILE --table N [--seeds N] [--out DIR] …`."""
     parser = _parser()
@@ -103,7 +101,7 @@ def main(argv: Sequence[str]) -> int | None:
             return 0
         failed = work([run for run in part if run not in finished])
         print(_write_tables(given.table, runs, out, given.format), end="")
-    except Interrupted:
+    except Stopped:
         print("stopped; the same command goes on from here")
         return 1
     except (ValueError, OSError) as error:
@@ -119,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
         "where it was stopped. --config.KEY=VALUE changes all runs.",
     )
     parser.add_argument("--config", required=True, metavar="FILE", help="full method")
-    parser.add_argument("--table", type=int, required=True, choices=sorted(_TABLES))
+    parser.add_argument("--table", type=int, required=True, choices=TABLES)
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="1 to N")
     parser.add_argument("--out", type=Path, metavar="DIR")
     parser.add_argument(
@@ -147,9 +145,6 @@ def rows_of(table: int) -> dict[str, Mapping[str, object]]:
     return {"Rein": REIN, **masks}
 
 
-_TABLES = {*ROWS, *MASKED}
-
-
 def plan(
     config: str, table: int, seeds: int, out: Path, changes: Sequence[str] = ()
 ) -> list[Run]:
@@ -172,6 +167,7 @@ def plan(
     return runs
 
 
+@cache
 def wanted(run: Run) -> ConfigDict:
     """The configuration that a run will have.
 
@@ -199,7 +195,10 @@ def is_finished(run: Run) -> bool:
     """
     if not (run.workdir / "config.json").exists():
         return False
-    there, here = _flat(load(run.workdir / "config.json")), _flat(wanted(run))
+    there, here = (
+        dict(flattened(config.to_dict()))
+        for config in (load(run.workdir / "config.json"), wanted(run))
+    )
     differing = sorted(k for k in here if k not in SAME and here[k] != there.get(k))
     if differing:
         key = differing[0]
@@ -212,16 +211,6 @@ def is_finished(run: Run) -> bool:
     except (OSError, ValueError):
         return False
     return report["about"].get("step") == here["train.steps"]
-
-
-def _flat(config: ConfigDict) -> dict[str, object]:
-    return {
-        f"{part}.{key}" if isinstance(value, ConfigDict) else part: leaf
-        for part, value in config.items()
-        for key, leaf in (
-            value.items() if isinstance(value, ConfigDict) else [("", value)]
-        )
-    }
 
 
 def _part(text: str, runs: Sequence[Run]) -> list[Run]:
@@ -255,7 +244,7 @@ def work(
         a process.
 
     Raises:
-      Interrupted: SIGINT or SIGTERM came; the current run got it too.
+      Stopped: SIGINT or SIGTERM came; the current run got it too and saved its state.
     """
     failed = []
     for number, run in enumerate(runs, 1):
@@ -293,7 +282,7 @@ def _process(run: Run, log: Path) -> int:
         with _passed_on(process) as received:
             code = process.wait()
     if received:
-        raise Interrupted
+        raise Stopped
     return code
 
 
@@ -330,15 +319,13 @@ def _write_tables(table: int, runs: Sequence[Run], out: Path, form: str) -> str:
         )
         for name in rows_of(table)
     ]
-    setting = next(run for run in RUNS if run.name == CASID_SUB)
-    targets = {domain: key for key, domain in setting.targets.items()}
-    name = wanted(runs[0]).name
+    targets = {domain: key for key, domain in PAPER.targets.items()}
     sheet = ablation_sheet(
         table,
         rows,
         cumulative=table == 8,
         targets=targets,
-        comparable=name == CASID_SUB,
+        comparable=wanted(runs[0]).name == PAPER.name,
     )
     for ending, shape in (("md", "markdown"), ("csv", "csv")):
         with whole_file(out / f"table_{table}.{ending}") as place:

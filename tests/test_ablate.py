@@ -13,6 +13,7 @@ from crossearth_jax.report.ablation import AblationRow, ablation_sheet
 from crossearth_jax.report.experiments import Experiment
 from crossearth_jax.report.paper_tables import load as paper
 from crossearth_jax.report.sheet import as_markdown
+from crossearth_jax.stop import Stopped
 
 DEMO = "configs/demo.py"
 DOMAINS = "sub", "tem", "tms", "trf"
@@ -167,7 +168,7 @@ def test_a_signal_reaches_the_run_and_ends_the_ablation(tmp_path, monkeypatch):
 
     thread = threading.Thread(target=stop)
     thread.start()
-    with pytest.raises(ablate.Interrupted):
+    with pytest.raises(Stopped):
         ablate._process(run, log)
     thread.join()
     assert "saved" in log.read_text()

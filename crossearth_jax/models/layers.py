@@ -4,6 +4,7 @@ Shapes: B batch, N tokens, C width, h heads, d = C / h.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -30,16 +31,14 @@ def attend(
     q, k, v = (x.transpose(2, 0, 1, 3) for x in (query, key, value))  # [h, B, N, d]
     weights = q.shape[0] * q.shape[2] * k.shape[2]  # of an image; B may be symbolic
     if mask is not None:
-        attended = _attention(q, k, v, mask[:, 0])
+        attended = softmax_attention(q, k, v, mask[:, 0])
     elif weights <= FEW_WEIGHTS:
-        attended = _attention(q, k, v)
+        attended = softmax_attention(q, k, v)
     else:
-        recomputed = jax.checkpoint(
-            lambda *heads: jax.lax.platform_dependent(
-                *heads, cpu=_by_head, default=_attention
-            )
+        by_platform = {"cpu": _by_head, "default": softmax_attention}
+        attended = jax.checkpoint(partial(jax.lax.platform_dependent, **by_platform))(
+            q, k, v
         )
-        attended = recomputed(q, k, v)
     return attended.transpose(1, 2, 0, 3)
 
 
@@ -48,11 +47,11 @@ def _by_head(
     key: Float[Array, "h B S d"],
     value: Float[Array, "h B S d"],
 ) -> Float[Array, "h B Q d"]:
-    one = jax.checkpoint(_attention)
+    one = jax.checkpoint(softmax_attention)
     return jax.lax.map(lambda head: one(*head), (query, key, value))
 
 
-def _attention(
+def softmax_attention(
     query: Float[Array, "*h B Q d"],
     key: Float[Array, "*h B S d"],
     value: Float[Array, "*h B S d"],

@@ -1,9 +1,8 @@
 """Ablation tables: rows of runs that share their seeds, beside the paper's."""
 
 import itertools
-import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from crossearth_jax.report import paper_tables
 from crossearth_jax.report.compare import aggregate
@@ -64,8 +63,9 @@ def ablation_sheet(
     if cumulative:
         for above, row in itertools.pairwise(rows[1:]):
             lines.append(_difference_line("difference to above", row, above, columns))
-    lines += _paper_lines(table, [row.name for row in rows], targets, columns)
-    notes = [STD, *(() if comparable or not targets else (_warning(table),))]
+    printed = list(_paper_lines(table, [row.name for row in rows], targets, columns))
+    lines += printed
+    notes = [STD, *([_warning(table)] if printed and not comparable else [])]
     notes += [
         sentence for row in rows[1:] if (sentence := _sentence(row, rows[0], columns))
     ]
@@ -92,39 +92,34 @@ def _own_line(row: AblationRow, columns: Sequence[str]) -> Line:
 
 
 def _differences(row: AblationRow, base: AblationRow, column: str) -> list[float]:
-    """In percent, of the seeds that both have."""
+    """Fractions of 1, of the seeds that both have."""
     pairs = (
         (_value(row.runs[seed], column), _value(base.runs[seed], column))
         for seed in sorted(row.runs.keys() & base.runs.keys())
     )
-    return [100 * (a - b) for a, b in pairs if a is not None and b is not None]
+    return [a - b for a, b in pairs if a is not None and b is not None]
 
 
 def _difference_line(
     label: str, row: AblationRow, base: AblationRow, columns: Sequence[str]
 ) -> Line:
-    scores = []
-    for column in columns:
-        values = _differences(row, base, column)
-        std = statistics.stdev(values) if len(values) > 1 else None
-        mean = statistics.fmean(values) if values else None
-        known = None if mean is None else Score(mean, std, len(values), signed=True)
-        scores.append(known)
+    means = (aggregate(_differences(row, base, column)) for column in columns)
+    scores = [mean and replace(mean, signed=True) for mean in means]
     return Line(label, row.name, tuple(scores), "" if any(scores) else "not run")
 
 
 def _sentence(row: AblationRow, base: AblationRow, columns: Sequence[str]) -> str:
     """What the seeds say, and what so few of them cannot."""
     values = _differences(row, base, columns[-1])
-    if len(values) < 2:
+    known = aggregate(values)
+    if known is None or known.std is None:
         return ""
-    n, higher = len(values), sum(value > 0 for value in values)
-    mean, std = statistics.fmean(values), statistics.stdev(values)
+    n, higher = known.n, sum(value > 0 for value in values)
     found = (
-        f"{row.name} against {base.name}, {columns[-1]}: {mean:+.1f} ± {std:.1f}, "
-        f"higher in {higher} of {n} seeds"
+        f"{row.name} against {base.name}, {columns[-1]}: {known.mean:+.1f} ± "
+        f"{known.std:.1f}, higher in {higher} of {n} seeds"
     )
-    if higher in (0, n) and abs(mean) > std:
+    if higher in (0, n) and abs(known.mean) > known.std:
         return f"{found}; by chance alone all {n} would agree once in {2 ** (n - 1)}."
     return f"{found}: the seeds do not settle whether it helps."
 

@@ -89,7 +89,7 @@ def read_experiment(workdir: str | Path) -> Experiment:
             f"got no scored domain in {place / 'report.json'}, expected some: score "
             f"the run with `crossearth eval --workdir {place}`"
         )
-    flat = dict(_flat(config))
+    flat = dict(flattened(config))
     absent = {"name", "train.seed", "data.kind", *PARTS.values()} - set(flat)
     if absent or not {"classes", "about"} <= set(report):
         raise ValueError(
@@ -162,9 +162,10 @@ def _json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flattened(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Keys of a nested configuration as "train.seed", and their values."""
     for key, value in config.items():
         if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from flattened(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value

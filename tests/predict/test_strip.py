@@ -167,6 +167,10 @@ def test_nodata_is_255_and_changes_nothing_elsewhere():
     expected = sliding_scores(position_score, pixels, batch=2, **WINDOWS)
     assert (labels[~valid] == IGNORE).all()
     np.testing.assert_array_equal(labels[valid], expected.argmax(2)[valid])
+    for batch in read_windows(read_rows, p.plan(75, 90, "flat"), 1, image.dtype):
+        if batch.windows is not None:  # the lower right corner comes last
+            window = batch.windows[0]
+    np.testing.assert_allclose(window, pixels[-CROP:, -CROP:], atol=1e-6)
     shares = np.concatenate([b.probabilities() for b in blocks])
     assert np.isnan(shares[~valid]).all() and np.isfinite(shares[valid]).all()
 

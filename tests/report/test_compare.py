@@ -14,7 +14,7 @@ from crossearth_jax.config import default
 from crossearth_jax.data.known_classes import BUILDING, CASID, ISPRS, ISPRS5, LOVEDA
 from crossearth_jax.report import paper_tables
 from crossearth_jax.report.compare import aggregate
-from crossearth_jax.report.experiments import IMMATERIAL, PARTS, _flat
+from crossearth_jax.report.experiments import IMMATERIAL, PARTS, flattened
 from crossearth_jax.report.paper_view import paper_sheet
 from crossearth_jax.report.sheet import FORMATS, Line, Score, Sheet, as_text
 from crossearth_jax.settings import RUNS
@@ -200,7 +200,7 @@ def test_every_setting_of_every_configuration_has_its_place(tmp_path):
 
 
 def test_keys_that_runs_are_grouped_by_exist():
-    keys = {key for key, _ in _flat(default().to_dict())}
+    keys = {key for key, _ in flattened(default().to_dict())}
     assert keys >= IMMATERIAL | set(PARTS.values())
 
 
