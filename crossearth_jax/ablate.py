@@ -100,7 +100,10 @@ def main(argv: Sequence[str]) -> int | None:
                 print("finished:" if run in finished else "to do:   ", _shown(run))
             return 0
         failed = work([run for run in part if run not in finished])
-        print(_write_tables(given.table, runs, out, given.format), end="")
+        if any(is_finished(run) for run in runs if run.row == runs[0].row):
+            print(_write_tables(given.table, runs, out, given.format), end="")
+        else:  # another share has it, or it failed
+            print(f"no table yet: no run of {runs[0].row} is finished")
     except Stopped:
         print("stopped; the same command goes on from here")
         return 1

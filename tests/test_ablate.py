@@ -119,6 +119,14 @@ def test_the_command_makes_the_table_of_finished_runs(tmp_path, capsys):
     assert (tmp_path / "table_8.csv").read_text().startswith("table,")
 
 
+def test_a_share_without_the_first_row_makes_no_table_yet(tmp_path, capsys):
+    flags = ["--config", DEMO, "--table", "8", "--seeds", "1", "--out", f"{tmp_path}"]
+    finish(ablate.plan(DEMO, 8, 1, tmp_path)[1])
+    assert ablate.main([*flags, "--part", "2/4"]) == 0
+    assert "no table yet: no run of Rein is finished" in capsys.readouterr().out
+    assert not list(tmp_path.glob("table_8*"))
+
+
 def sheet(*columns):
     """A sheet of rows given by their unseen means over the seeds."""
     rows = []
