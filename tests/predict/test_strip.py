@@ -167,12 +167,22 @@ def test_nodata_is_255_and_changes_nothing_elsewhere():
     expected = sliding_scores(position_score, pixels, batch=2, **WINDOWS)
     assert (labels[~valid] == IGNORE).all()
     np.testing.assert_array_equal(labels[valid], expected.argmax(2)[valid])
-    for batch in read_windows(read_rows, p.plan(75, 90, "flat"), 1, image.dtype):
-        if batch.windows is not None:  # the lower right corner comes last
-            window = batch.windows[0]
-    np.testing.assert_allclose(window, pixels[-CROP:, -CROP:], atol=1e-6)
     shares = np.concatenate([b.probabilities() for b in blocks])
     assert np.isnan(shares[~valid]).all() and np.isfinite(shares[valid]).all()
+
+
+def test_windows_are_normalised_and_0_without_data():
+    image = picture(CROP, CROP)
+    valid = np.zeros((CROP, CROP), bool)
+    valid[10:, 5:] = True
+
+    def read_rows(start, stop):
+        return image[start:stop], valid[start:stop]
+
+    plan = make_plan(CROP, CROP, blend="flat", **WINDOWS)
+    (batch,) = read_windows(read_rows, plan, 1, image.dtype)
+    expected = np.where(valid[..., None], np.asarray(normalise(image)), 0)
+    np.testing.assert_allclose(batch.windows[0], expected, atol=1e-6)
 
 
 def test_scores_that_do_not_fit_are_refused():
