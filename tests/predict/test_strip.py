@@ -180,7 +180,7 @@ def test_windows_are_normalised_and_0_without_data():
         return image[start:stop], valid[start:stop]
 
     plan = make_plan(CROP, CROP, blend="flat", **WINDOWS)
-    (batch,) = read_windows(read_rows, plan, 1, image.dtype)
+    batch = next(read_windows(read_rows, plan, 1, image.dtype))
     expected = np.where(valid[..., None], np.asarray(normalise(image)), 0)
     np.testing.assert_allclose(batch.windows[0], expected, atol=1e-6)
 
