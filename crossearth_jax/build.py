@@ -1,6 +1,7 @@
 """Configuration to objects: the only place below the entry points that reads it."""
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,9 @@ from crossearth_jax.data.synthetic import CLIMATES, SyntheticSource, field_image
 from crossearth_jax.earth_style.restyle import load_pool, load_restyle
 from crossearth_jax.evaluate import ScoredDomain
 from crossearth_jax.losses.segmentation import SegmentationLoss
+from crossearth_jax.models.backbone import BackboneConfig
 from crossearth_jax.models.crossearth import CrossEarth, ModelConfig
-from crossearth_jax.models.dinov2 import VARIANTS, ViTConfig
+from crossearth_jax.models.families import FAMILIES, VARIANTS
 from crossearth_jax.optim import adamw, decay_mask, learning_rate
 from crossearth_jax.parameters import fill, read_weights, start_from
 from crossearth_jax.seal import digest_of_arrays
@@ -208,17 +210,16 @@ def build_network(config: ConfigDict, num_classes: int) -> Network:
     """
     backbone, dtype = config.backbone, _dtype(config.precision)
     init = read_weights(config.train.init)[0] if config.train.init else {}
-    frozen_init = {k: v for k, v in init.items() if k.startswith("backbone.")}
-    if not backbone.weights and not frozen_init and not backbone.trainable:
+    weights = {k: v for k, v in init.items() if k.startswith("backbone.")}
+    if backbone.weights:
+        weights = _backbone_weights(config)
+    elif not weights and not backbone.trainable:
         raise ValueError(
-            "got a frozen backbone without weights: convert DINOv2 with `python -m "
-            "weights_convert dinov2 dinov2_vitl14_pretrain.pth dinov2_vitl16."
-            "safetensors --crop "
-            f"{config.data.crop}` and set --config.backbone.weights=dinov2_vitl16."
-            "safetensors, or train it from scratch with "
+            f"got a frozen backbone without weights: convert them with "
+            f"`{_convert_command(config)}` and set --config.backbone.weights="
+            "backbone.safetensors, or train it from scratch with "
             "--config.backbone.trainable=True"
         )
-    weights = read_weights(backbone.weights)[0] if backbone.weights else frozen_init
     sizes = _model_config(config, num_classes, weights)
 
     def create() -> CrossEarth:
@@ -258,43 +259,72 @@ def _dtype(precision: str) -> DTypeLike:
     return DTYPES[precision]
 
 
-def _vit(config: ConfigDict, weights: dict[str, np.ndarray]) -> ViTConfig:
-    backbone = config.backbone
-    if backbone.variant not in VARIANTS:
+def _variant(config: ConfigDict) -> BackboneConfig:
+    """The backbone as published."""
+    name = config.backbone.variant
+    if name not in VARIANTS:
         raise ValueError(
-            f'got backbone.variant="{backbone.variant}", expected one of '
-            f"{', '.join(VARIANTS)}"
+            f'got backbone.variant="{name}", expected one of {", ".join(VARIANTS)}'
         )
-    patch, grid = backbone.patch_size, config.data.crop // backbone.patch_size
+    return VARIANTS[name]
+
+
+def _convert_command(config: ConfigDict) -> str:
+    family = FAMILIES[type(_variant(config))].name
+    # DINOv2 has another patch size, so it is converted for a crop.
+    crop = f" --crop {config.data.crop}" if family == "dinov2" else ""
+    return f"python -m weights_convert {family} SOURCE backbone.safetensors{crop}"
+
+
+def _backbone_weights(config: ConfigDict) -> dict[str, np.ndarray]:
+    """Converted weights, which must be of the family that the variant belongs to."""
+    path, variant = config.backbone.weights, config.backbone.variant
+    weights, provenance = read_weights(path)
+    families = {family.name for family in FAMILIES.values()}
+    kind = provenance.get("kind")
+    if kind in families - {FAMILIES[type(_variant(config))].name}:
+        raise ValueError(
+            f"got {path} with the weights of a {kind} backbone, expected those of "
+            f"{variant}: set --config.backbone.variant, or convert others with "
+            f"`{_convert_command(config)}`"
+        )
+    return weights
+
+
+def _sizes(config: ConfigDict, weights: dict[str, np.ndarray]) -> BackboneConfig:
+    """The backbone with the sizes that the configuration changes."""
+    backbone, variant = config.backbone, _variant(config)
+    patch = backbone.patch_size
     if config.data.crop % (2 * patch):
         raise ValueError(
             f"got data.crop={config.data.crop} with backbone.patch_size={patch}, "
             "expected a multiple of twice the patch size"
         )
-    if "backbone.pos_embed" in weights:  # resized at run time where it differs
-        grid = round((len(weights["backbone.pos_embed"]) - 1) ** 0.5)
     changes: dict[str, Any] = {
         name: backbone[name]
-        for name in ("width", "depth", "heads")
+        for name in ("width", "depth", "heads", "registers", "layer_scale")
         if backbone[name] is not None
     }
+    known = {field.name for field in dataclasses.fields(variant)}
+    if unknown := changes.keys() - known:
+        raise ValueError(
+            f"got {', '.join(f'backbone.{name}' for name in sorted(unknown))} with "
+            f"backbone.variant={backbone.variant}, which has no such thing: leave it "
+            "out"
+        )
     if backbone.taps:
         changes["taps"] = tuple(backbone.taps)
-    return dataclasses.replace(
-        VARIANTS[backbone.variant],
-        patch_size=patch,
-        grid=grid,
-        registers=backbone.registers,
-        layer_scale=backbone.layer_scale,
-        **changes,
-    )
+    if "grid" in known:  # of stored positions; resized at run time where it differs
+        rows = len(weights.get("backbone.pos_embed", ()))
+        changes["grid"] = math.isqrt(rows) or config.data.crop // patch
+    return dataclasses.replace(variant, patch_size=patch, **changes)
 
 
 def _model_config(
     config: ConfigDict, num_classes: int, weights: dict[str, np.ndarray]
 ) -> ModelConfig:
     return ModelConfig(
-        backbone=_vit(config, weights),
+        backbone=_sizes(config, weights),
         num_classes=num_classes,
         crop=config.data.crop,
         num_queries=config.rein.num_tokens,

@@ -99,19 +99,19 @@ def _data() -> ConfigDict:
 
 
 def _backbone() -> ConfigDict:
-    """Section 1. None leaves a size as the variant has it."""
+    """Section 1. None leaves a size as the variant has it; see docs/backbones.md."""
     return ConfigDict(
         {
-            "variant": "vit_large",  # see models/dinov2.py
+            "variant": "vit_large",  # or another of models/families.py
             "patch_size": 16,
-            "weights": placeholder(str),  # made by `python -m weights_convert dinov2`
+            "weights": placeholder(str),  # made by `python -m weights_convert`
             "trainable": False,  # True only where no pretrained weights exist
             "width": placeholder(int),
             "depth": placeholder(int),
             "heads": placeholder(int),
             "taps": (),  # four 0-based blocks; () keeps the variant's
-            "registers": 0,
-            "layer_scale": 1e-5,
+            "registers": placeholder(int),  # DINOv2 and DINOv3 only
+            "layer_scale": placeholder(float),  # at the start; DINOv2 and DINOv3 only
             # Recompute blocks in the backward pass: a third of the memory, more time.
             "remat": True,
         }

@@ -50,8 +50,8 @@ def test_frozen_backbone_takes_the_file_in_the_compute_type(
 def test_weights_of_another_grid_keep_their_grid(tiny_config):
     config = tiny_config()
     weights = {"backbone.pos_embed": np.zeros((1 + 7 * 7, 32), np.float32)}
-    assert build._vit(config, weights).grid == 7
-    assert build._vit(config, {}).grid == 4  # crop / patch
+    assert build._sizes(config, weights).grid == 7
+    assert build._sizes(config, {}).grid == 4  # crop / patch
 
 
 def test_frozen_backbone_without_weights_names_the_conversion(tiny_config):

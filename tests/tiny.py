@@ -15,12 +15,12 @@ def get_config() -> ConfigDict:
     config.data.eval_scenes = 2
     config.data.threads = 1
 
+    config.backbone.variant = "vit_tiny"
     config.backbone.patch_size = 8
     config.backbone.width = 32
     config.backbone.depth = 4
     config.backbone.heads = 2
     config.backbone.taps = (0, 1, 2, 3)
-    config.backbone.layer_scale = 0.1
     config.backbone.trainable = True
     config.backbone.remat = False
     config.rein.num_tokens = 8

@@ -13,7 +13,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from crossearth_jax.interpolate import resize_bilinear
-from crossearth_jax.models.dinov2 import VARIANTS, DinoV2, ViTConfig
+from crossearth_jax.models.backbone import BackboneConfig
+from crossearth_jax.models.families import FAMILIES, VARIANTS
 from crossearth_jax.models.gse import GeospatialSemanticExtractor
 from crossearth_jax.models.injector import Injector
 from crossearth_jax.models.mask2former import Mask2Former, Segmentation, semantic_scores
@@ -30,7 +31,7 @@ class ModelConfig:
     """Every size and switch of the model.
 
     Attributes:
-      backbone: the ViT.
+      backbone: sizes of f_φ; their type tells the family.
       num_classes: K.
       crop: training crop, the size of the visual prompt.
       width: D, decoder width.
@@ -52,7 +53,7 @@ class ModelConfig:
       groups: GroupNorm groups.
     """
 
-    backbone: ViTConfig = VARIANTS["vit_large"]
+    backbone: BackboneConfig = VARIANTS["vit_large"]
     num_classes: int = 5
     crop: int = 512
     width: int = 256
@@ -113,7 +114,7 @@ class CrossEarth(nnx.Module):
             )
         make = {"rngs": rngs, "dtype": dtype}
         self.config = config
-        self.backbone = DinoV2(vit, remat=remat, **make)
+        self.backbone = FAMILIES[type(vit)].module(vit, remat=remat, **make)
         self.rein = Rein(
             depth=vit.depth,
             width=vit.width,

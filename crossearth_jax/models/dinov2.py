@@ -4,18 +4,25 @@ B batch, H×W image, p patch, h×w token grid, N = h·w tokens, C width, R regis
 """
 
 import dataclasses
-from collections.abc import Callable
+from functools import partial
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from crossearth_jax.interpolate import resize_bicubic
-from crossearth_jax.models.layers import Mlp, attend, layer_norm, split_heads
-
-_init = nnx.initializers.truncated_normal(0.02)
+from crossearth_jax.models.backbone import (
+    Block,
+    Refine,
+    gelu_mlp,
+    patch_embedding,
+    tapped,
+    token_grid,
+    vit_init,
+    with_prefix,
+)
+from crossearth_jax.models.layers import attend, split_heads
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,8 +61,11 @@ VARIANTS: dict[str, ViTConfig] = {
     "vit_giant": ViTConfig(
         width=1536, depth=40, heads=24, taps=(9, 19, 29, 39), swiglu=True
     ),
-    # For demos and tests: trains from scratch on a CPU.
-    "vit_tiny": ViTConfig(width=96, depth=4, heads=3, taps=(0, 1, 2, 3)),
+    # For demos and tests: trains from scratch on a CPU, which the LayerScale of large
+    # pretrained models would slow down.
+    "vit_tiny": ViTConfig(
+        width=96, depth=4, heads=3, taps=(0, 1, 2, 3), layer_scale=0.1
+    ),
 }
 
 
@@ -67,9 +77,11 @@ class SwiGlu(nnx.Module):
     ) -> None:
         hidden = (int(hidden * 2 / 3) + 7) // 8 * 8
         self.w12 = nnx.Linear(
-            width, 2 * hidden, kernel_init=_init, dtype=dtype, rngs=rngs
+            width, 2 * hidden, kernel_init=vit_init, dtype=dtype, rngs=rngs
         )
-        self.w3 = nnx.Linear(hidden, width, kernel_init=_init, dtype=dtype, rngs=rngs)
+        self.w3 = nnx.Linear(
+            hidden, width, kernel_init=vit_init, dtype=dtype, rngs=rngs
+        )
 
     def __call__(self, x: Float[Array, "B N C"]) -> Float[Array, "B N C"]:
         """Applies the gate."""
@@ -85,43 +97,17 @@ class SelfAttention(nnx.Module):
     ) -> None:
         self.heads = heads
         self.qkv = nnx.Linear(
-            width, 3 * width, kernel_init=_init, dtype=dtype, rngs=rngs
+            width, 3 * width, kernel_init=vit_init, dtype=dtype, rngs=rngs
         )
-        self.proj = nnx.Linear(width, width, kernel_init=_init, dtype=dtype, rngs=rngs)
+        self.proj = nnx.Linear(
+            width, width, kernel_init=vit_init, dtype=dtype, rngs=rngs
+        )
 
     def __call__(self, x: Float[Array, "B N C"]) -> Float[Array, "B N C"]:
         """Attends among all tokens."""
         qkv = jnp.split(self.qkv(x), 3, axis=-1)
         q, k, v = (split_heads(part, self.heads) for part in qkv)
         return self.proj(attend(q, k, v).reshape(x.shape))
-
-
-class Block(nnx.Module):
-    """Pre-norm transformer block with LayerScale."""
-
-    def __init__(self, config: ViTConfig, *, rngs: nnx.Rngs, dtype: DTypeLike) -> None:
-        width, hidden = config.width, int(config.width * config.mlp_ratio)
-        self.norm1 = layer_norm(width, epsilon=1e-6, dtype=dtype, rngs=rngs)
-        self.attn = SelfAttention(width, config.heads, dtype=dtype, rngs=rngs)
-        self.ls1 = nnx.Param(jnp.full((width,), config.layer_scale))
-        self.norm2 = layer_norm(width, epsilon=1e-6, dtype=dtype, rngs=rngs)
-        if config.swiglu:
-            self.mlp = SwiGlu(width, hidden, dtype=dtype, rngs=rngs)
-        else:
-            self.mlp = Mlp(
-                width,
-                hidden,
-                activation=lambda x: nnx.gelu(x, approximate=False),
-                kernel_init=_init,
-                dtype=dtype,
-                rngs=rngs,
-            )
-        self.ls2 = nnx.Param(jnp.full((width,), config.layer_scale))
-
-    def __call__(self, x: Float[Array, "B N C"]) -> Float[Array, "B N C"]:
-        """Attention, then MLP, each scaled per channel and added."""
-        x = x + self.attn(self.norm1(x)) * self.ls1.astype(x.dtype)
-        return x + self.mlp(self.norm2(x)) * self.ls2.astype(x.dtype)
 
 
 def resize_positions(
@@ -158,53 +144,45 @@ class DinoV2(nnx.Module):
         self.dtype = dtype
         self.remat = remat
         width, patch = config.width, config.patch_size
+        mlp = SwiGlu if config.swiglu else gelu_mlp
         key = rngs.params()
-        self.patch_embed = nnx.Conv(
-            3,
-            width,
-            (patch, patch),
-            strides=patch,
-            padding="VALID",
-            kernel_init=nnx.initializers.variance_scaling(1 / 3, "fan_in", "uniform"),
-            dtype=dtype,
-            rngs=rngs,
-        )
+        self.patch_embed = patch_embedding(width, patch, dtype=dtype, rngs=rngs)
         self.cls_token = nnx.Param(jnp.zeros((width,)))
-        self.pos_embed = nnx.Param(_init(key, (1 + config.grid**2, width)))
+        self.pos_embed = nnx.Param(vit_init(key, (1 + config.grid**2, width)))
         self.register_tokens = (
-            nnx.Param(_init(rngs.params(), (config.registers, width)))
+            nnx.Param(vit_init(rngs.params(), (config.registers, width)))
             if config.registers
             else None
         )
         self.blocks = nnx.List(
-            [Block(config, dtype=dtype, rngs=rngs) for _ in range(config.depth)]
+            [
+                Block(
+                    width,
+                    partial(SelfAttention, width, config.heads),
+                    partial(mlp, width, int(width * config.mlp_ratio)),
+                    epsilon=1e-6,
+                    layer_scale=config.layer_scale,
+                    dtype=dtype,
+                    rngs=rngs,
+                )
+                for _ in range(config.depth)
+            ]
         )
 
     def embed(self, image: Float[Array, "B H W 3"]) -> Float[Array, "B T C"]:
         """Tokens before the first block: class, registers, patches with positions."""
-        batch, height, width, _ = image.shape
-        patch = self.config.patch_size
-        if height % patch or width % patch:
-            raise ValueError(
-                f"got a {height}x{width} image, expected multiples of the patch size "
-                f"{patch}: pad the image"
-            )
-        patches = self.patch_embed(image.astype(self.dtype))  # [B, h, w, C]
-        h, w = patches.shape[1:3]
+        h, w = token_grid(image, self.config.patch_size)
         position = self.pos_embed[...].astype(jnp.float32)
-        patches = patches.reshape(batch, h * w, -1)
+        patches = self.patch_embed(image.astype(self.dtype))  # [B, h, w, C]
+        patches = patches.reshape(len(image), h * w, -1)
         patches = patches + resize_positions(position[1:], h, w).astype(self.dtype)
         prefix = [self.cls_token[...] + position[0]]
         if self.register_tokens is not None:
             prefix += list(self.register_tokens[...])
-        prefix = jnp.stack(prefix).astype(self.dtype)  # [1 + R, C]
-        prefix = jnp.broadcast_to(prefix, (batch, *prefix.shape))
-        return jnp.concatenate([prefix, patches], axis=1)
+        return with_prefix(jnp.stack(prefix), patches)
 
     def __call__(
-        self,
-        image: Float[Array, "B H W 3"],
-        refine: Callable[[int | Array, Array], Array] | None = None,
+        self, image: Float[Array, "B H W 3"], refine: Refine | None = None
     ) -> list[Float[Array, "B h w C"]]:
         """Features of the tapped blocks at stride p.
 
@@ -216,42 +194,12 @@ class DinoV2(nnx.Module):
         Returns:
           One map per tap.
         """
-        batch, height, width, _ = image.shape
-        patch, prefix = self.config.patch_size, 1 + self.config.registers
-        tokens = self.embed(image)  # [B, 1 + R + N, C]
-
-        def layer(block: Block, i: int | Array, tokens: Array) -> Array:
-            tokens = block(tokens)
-            if refine is None:
-                return tokens
-            patches = refine(i, tokens[:, prefix:])
-            return jnp.concatenate([tokens[:, :prefix], patches], axis=1)
-
-        outputs = self._recomputed(layer, tokens) if self.remat else []
-        if not self.remat:
-            for i, block in enumerate(self.blocks):
-                tokens = layer(block, i, tokens)
-                outputs.append(tokens)
-        grid = (batch, height // patch, width // patch, -1)
-        return [outputs[i][:, prefix:].reshape(grid) for i in self.config.taps]
-
-    def _recomputed(
-        self, layer: Callable[[Block, Array, Array], Array], tokens: Array
-    ) -> Float[Array, "L B T C"]:
-        """All blocks' outputs; the backward pass computes each block again.
-
-        The blocks run in a loop over stacked weights, because XLA on a CPU undoes
-        `jax.checkpoint` where they stand one after the other.
-        """
-        graph = nnx.graphdef(self.blocks[0])
-        weights = [nnx.to_pure_dict(nnx.state(block)) for block in self.blocks]
-        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *weights)
-
-        @jax.checkpoint
-        def step(tokens: Array, block: tuple) -> tuple[Array, Array]:
-            index, state = block
-            tokens = layer(nnx.merge(graph, state), index, tokens)
-            return tokens, tokens
-
-        indices = jnp.arange(self.config.depth)
-        return jax.lax.scan(step, tokens, (indices, stacked))[1]
+        return tapped(
+            self.blocks,
+            lambda block, tokens: block(tokens),
+            self.embed(image),
+            taps=self.config.taps,
+            grid=token_grid(image, self.config.patch_size),
+            refine=refine,
+            remat=self.remat,
+        )

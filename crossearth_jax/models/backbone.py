@@ -1,0 +1,215 @@
+"""What CrossEarth asks of a backbone f_φ, and the loop over blocks that all share.
+
+A family is a frozen dataclass of sizes (`BackboneConfig`) and a module (`Backbone`),
+made as `Family(config, rngs=…, dtype=…, remat=…)`; `families.py` names them all. The
+adapters are no part of it: they are Rein's, called as `refine` after every block.
+
+B batch, H×W image, p patch, h×w token grid, N = h·w, C width, R tokens before the
+patches (class, registers), T = R + N.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+from crossearth_jax.models.layers import Mlp, layer_norm
+
+vit_init = nnx.initializers.truncated_normal(0.02)
+
+# (block, patch tokens [B, N, C]) → refined patch tokens: the Rein adapters.
+Refine = Callable[[int | Array, Array], Array]
+
+
+@runtime_checkable
+class BackboneConfig(Protocol):
+    """The sizes that the rest of the model reads; a family adds its own.
+
+    Attributes:
+      width: C.
+      depth: L, number of blocks.
+      heads: attention heads; the Injectors have as many.
+      taps: 0-based blocks whose outputs are the four stage features.
+      patch_size: p.
+    """
+
+    width: int
+    depth: int
+    heads: int
+    taps: tuple[int, ...]
+    patch_size: int
+
+
+class Backbone(Protocol):
+    """A network from a normalised image to one map [B, h, w, C] per tap."""
+
+    def __call__(
+        self, image: Float[Array, "B H W 3"], refine: Refine | None = None
+    ) -> list[Float[Array, "B h w C"]]:
+        """Raw outputs of the tapped blocks, refined, at stride p."""
+        ...
+
+
+def token_grid(image: Float[Array, "B H W 3"], patch: int) -> tuple[int, int]:
+    """(h, w) of an image.
+
+    Raises:
+      ValueError: its sides are no multiples of the patch.
+    """
+    height, width = image.shape[1:3]
+    if height % patch or width % patch:
+        raise ValueError(
+            f"got a {height}x{width} image, expected multiples of the patch size "
+            f"{patch}: pad the image"
+        )
+    return height // patch, width // patch
+
+
+def patch_embedding(
+    width: int, patch: int, *, rngs: nnx.Rngs, dtype: DTypeLike
+) -> nnx.Conv:
+    """The convolution that makes a token of every patch."""
+    return nnx.Conv(
+        3,
+        width,
+        (patch, patch),
+        strides=patch,
+        padding="VALID",
+        kernel_init=nnx.initializers.variance_scaling(1 / 3, "fan_in", "uniform"),
+        dtype=dtype,
+        rngs=rngs,
+    )
+
+
+def with_prefix(
+    prefix: Float[Array, "R C"], patches: Float[Array, "B N C"]
+) -> Float[Array, "B T C"]:
+    """Class and register tokens before the patch tokens of every image."""
+    prefix = prefix.astype(patches.dtype)
+    prefix = jnp.broadcast_to(prefix, (len(patches), *prefix.shape))
+    return jnp.concatenate([prefix, patches], axis=1)
+
+
+def gelu_mlp(width: int, hidden: int, *, rngs: nnx.Rngs, dtype: DTypeLike) -> Mlp:
+    """The MLP of a ViT, with the exact GELU."""
+    return Mlp(
+        width,
+        hidden,
+        activation=lambda x: nnx.gelu(x, approximate=False),
+        kernel_init=vit_init,
+        dtype=dtype,
+        rngs=rngs,
+    )
+
+
+class Block(nnx.Module):
+    """Pre-norm transformer block with LayerScale, as in DINOv2 and DINOv3."""
+
+    def __init__(
+        self,
+        width: int,
+        attention: Callable[..., nnx.Module],
+        mlp: Callable[..., nnx.Module],
+        *,
+        epsilon: float,
+        layer_scale: float,
+        rngs: nnx.Rngs,
+        dtype: DTypeLike,
+    ) -> None:
+        """Creates the layers.
+
+        Args:
+          width: C.
+          attention: makes the attention from `rngs` and `dtype`.
+          mlp: makes the MLP from the same.
+          epsilon: of both LayerNorms.
+          layer_scale: initial value of both LayerScales.
+          rngs: initialisation keys.
+          dtype: compute type.
+        """
+        make = {"rngs": rngs, "dtype": dtype}
+        self.norm1 = layer_norm(width, epsilon=epsilon, **make)
+        self.attn = attention(**make)
+        self.ls1 = nnx.Param(jnp.full((width,), layer_scale))
+        self.norm2 = layer_norm(width, epsilon=epsilon, **make)
+        self.mlp = mlp(**make)
+        self.ls2 = nnx.Param(jnp.full((width,), layer_scale))
+
+    def __call__(
+        self, x: Float[Array, "B T C"], *positions: Array
+    ) -> Float[Array, "B T C"]:
+        """Attention, then MLP, each scaled per channel and added.
+
+        Args:
+          x: tokens.
+          *positions: what the attention takes besides.
+        """
+        x = x + self.attn(self.norm1(x), *positions) * self.ls1.astype(x.dtype)
+        return x + self.mlp(self.norm2(x)) * self.ls2.astype(x.dtype)
+
+
+def tapped(
+    blocks: Sequence[nnx.Module],
+    apply: Callable[[nnx.Module, Array], Array],
+    tokens: Float[Array, "B T C"],
+    *,
+    taps: Sequence[int],
+    grid: tuple[int, int],
+    refine: Refine | None = None,
+    remat: bool = False,
+) -> list[Float[Array, "B h w C"]]:
+    """Runs the blocks and returns the patch tokens after some of them as maps.
+
+    Args:
+      blocks: in order; all of one structure.
+      apply: one block on all tokens.
+      tokens: before the first block; the last N are the patches.
+      taps: 0-based blocks.
+      grid: (h, w).
+      refine: called on the patch tokens after each block.
+      remat: compute each block again in the backward pass instead of keeping what is
+        inside it.
+    """
+    prefix = tokens.shape[1] - grid[0] * grid[1]
+
+    def layer(block: nnx.Module, i: int | Array, tokens: Array) -> Array:
+        tokens = apply(block, tokens)
+        if refine is None:
+            return tokens
+        patches = refine(i, tokens[:, prefix:])
+        return jnp.concatenate([tokens[:, :prefix], patches], axis=1)
+
+    outputs = _recomputed(blocks, layer, tokens) if remat else []
+    if not remat:
+        for i, block in enumerate(blocks):
+            tokens = layer(block, i, tokens)
+            outputs.append(tokens)
+    shape = len(tokens), *grid, -1
+    return [outputs[i][:, prefix:].reshape(shape) for i in taps]
+
+
+def _recomputed(
+    blocks: Sequence[nnx.Module],
+    layer: Callable[[nnx.Module, Array, Array], Array],
+    tokens: Array,
+) -> Float[Array, "L B T C"]:
+    """All blocks' outputs; the backward pass computes each block again.
+
+    The blocks run in a loop over stacked weights, because XLA on a CPU undoes
+    `jax.checkpoint` where they stand one after the other.
+    """
+    graph = nnx.graphdef(blocks[0])
+    weights = [nnx.to_pure_dict(nnx.state(block)) for block in blocks]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *weights)
+
+    @jax.checkpoint
+    def step(tokens: Array, block: tuple) -> tuple[Array, Array]:
+        index, state = block
+        tokens = layer(nnx.merge(graph, state), index, tokens)
+        return tokens, tokens
+
+    return jax.lax.scan(step, tokens, (jnp.arange(len(blocks)), stacked))[1]

@@ -1,0 +1,29 @@
+"""Every backbone by name. A new family: one line in each of the two literals."""
+
+from typing import NamedTuple
+
+from flax import nnx
+
+from crossearth_jax.models import dinov2, dinov3
+from crossearth_jax.models.backbone import BackboneConfig
+
+
+class Family(NamedTuple):
+    """What belongs to a type of configuration.
+
+    Attributes:
+      name: also the kind that `weights_convert` takes for its weights.
+      module: a `backbone.Backbone`, made as module(config, rngs=…, dtype=…, remat=…).
+    """
+
+    name: str
+    module: type[nnx.Module]
+
+
+FAMILIES: dict[type, Family] = {
+    dinov2.ViTConfig: Family("dinov2", dinov2.DinoV2),
+    dinov3.DinoV3Config: Family("dinov3", dinov3.DinoV3),
+}
+
+# What `backbone.variant` takes.
+VARIANTS: dict[str, BackboneConfig] = {**dinov2.VARIANTS, **dinov3.VARIANTS}
