@@ -4,12 +4,14 @@ Errors are one message on standard error and exit code 1.
 """
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from weights_convert.crossearth import crossearth, mmseg_rules, rein
 from weights_convert.dinov2 import detect, dinov2
+from weights_convert.dinov3 import PRETRAINING, dinov3, dinov3_rules
 from weights_convert.inspect_file import inspect, table
 from weights_convert.mapping import Rule
 from weights_convert.output import Converted
@@ -19,6 +21,7 @@ from weights_convert.to_torch import mmseg_rules_back, to_torch
 
 _HELP = {
     "dinov2": "DINOv2 of torch-hub, Hugging Face, timm or the authors",
+    "dinov3": "DINOv3 ViT-S/B/L of Hugging Face, also of satellite images",
     "crossearth": "a released CrossEarth checkpoint (mmseg)",
     "rein": "a released Rein checkpoint on DINOv2 (mmseg)",
     "style": "the style-augmentation release: a file, or its folder",
@@ -47,6 +50,13 @@ def parser() -> argparse.ArgumentParser:
         if kind == "dinov2":
             one.add_argument("--crop", type=int, default=512, help="pixels, e.g. 1024")
             one.add_argument("--patch", type=int, default=16, help="pixels")
+        if kind == "dinov3":
+            one.add_argument(
+                "--trained-on",
+                choices=PRETRAINING,
+                help="which pixels the weights expect; default: what the "
+                "preprocessor_config.json beside SRC says",
+            )
         if kind in ("crossearth", "rein", "to-torch"):
             one.add_argument(
                 "--backbone", type=Path, help="DINOv2 converted by `dinov2`"
@@ -61,10 +71,10 @@ def guess_rules(path: Path) -> list[Rule]:
         return mmseg_rules()
     if any(key.startswith(("decoder.", "backbone.blocks.0.norm1.sc")) for key in keys):
         return mmseg_rules_back()
-    try:
-        return detect(keys).rules
-    except ValueError:
-        return []
+    for rules_of in (lambda shapes: detect(shapes).rules, dinov3_rules):
+        with contextlib.suppress(ValueError):
+            return rules_of(keys)
+    return []
 
 
 def run(arguments: argparse.Namespace) -> str:
@@ -75,6 +85,7 @@ def run(arguments: argparse.Namespace) -> str:
         return table(inspect(source, guess_rules(source)))
     functions = {
         "dinov2": dinov2,
+        "dinov3": dinov3,
         "crossearth": crossearth,
         "rein": rein,
         "style": style,

@@ -11,11 +11,15 @@ from typing import Any
 import jax
 from flax import nnx
 
+from crossearth_jax.models.backbone import BackboneConfig
 from crossearth_jax.models.crossearth import CrossEarth, ModelConfig
-from crossearth_jax.models.dinov2 import VARIANTS, DinoV2, ViTConfig
+from crossearth_jax.models.dinov2 import ViTConfig
+from crossearth_jax.models.families import FAMILIES, VARIANTS
 from weights_convert.mapping import Rule, Shape, find_moves, run_shapes
 
 _LEVELS = 3  # of the deformable attention
+# Sizes of a backbone that leave no trace in shapes, or say nothing to a user.
+_UNTOLD = ("heads", "taps", "mlp_ratio", "layer_scale", "theta")
 
 
 def preview_shapes(
@@ -43,15 +47,15 @@ def read_backbone(shapes: Mapping[str, Shape]) -> ViTConfig:
     Raises:
       ValueError: a tensor that tells a size is missing or has other axes.
     """
-    *_, patch, _, width = _shape(shapes, "backbone.patch_embed.kernel", 4)
-    rows, _ = _shape(shapes, "backbone.pos_embed", 2)
+    *_, patch, _, width = shape_of(shapes, "backbone.patch_embed.kernel", 4)
+    rows, _ = shape_of(shapes, "backbone.pos_embed", 2)
     grid = round((rows - 1) ** 0.5)
     if grid**2 != rows - 1:
         raise ValueError(f"got {rows} positions, expected one and a square grid")
     swiglu = "backbone.blocks.0.mlp.w3.kernel" in shapes
     first = "w12" if swiglu else "fc1"
-    _, hidden_width = _shape(shapes, f"backbone.blocks.0.mlp.{first}.kernel", 2)
-    depth = _count(shapes, "backbone.blocks.")
+    _, hidden_width = shape_of(shapes, f"backbone.blocks.0.mlp.{first}.kernel", 2)
+    depth = count(shapes, "backbone.blocks.")
     registers = shapes.get("backbone.register_tokens", (0,))[0]
     # SwiGlu takes 2/3 of the hidden width, and a gate besides.
     hidden_width = hidden_width * 3 / 4 if swiglu else hidden_width
@@ -76,8 +80,8 @@ def read_model(shapes: Mapping[str, Shape]) -> ModelConfig:
     """
     low_rank = "rein.tokens_a" in shapes
     tokens = "rein.tokens_a" if low_rank else "rein.tokens"
-    depth, num_tokens, rank = _shape(shapes, tokens, 3)
-    width, classes = _shape(shapes, "decoder.class_head.kernel", 2)
+    depth, num_tokens, rank = shape_of(shapes, tokens, 3)
+    width, classes = shape_of(shapes, "decoder.class_head.kernel", 2)
     encoder, decoder = "decoder.pixel_decoder.encoder.", "decoder.layers."
     backbone = read_backbone(shapes)
     if backbone.depth != depth:
@@ -85,7 +89,7 @@ def read_model(shapes: Mapping[str, Shape]) -> ModelConfig:
             f"got Rein tokens for {depth} blocks and a backbone of {backbone.depth}: "
             "they do not belong together"
         )
-    weights = _shape(shapes, f"{encoder}0.self_attn.attention_weights.kernel", 2)[1]
+    weights = shape_of(shapes, f"{encoder}0.self_attn.attention_weights.kernel", 2)[1]
     return ModelConfig(
         backbone=backbone,
         num_classes=classes - 1,
@@ -95,20 +99,21 @@ def read_model(shapes: Mapping[str, Shape]) -> ModelConfig:
         rein_rank=rank if low_rank else 0,
         gse=False,
         mim=False,
-        encoder_layers=_count(shapes, encoder),
-        decoder_layers=_count(shapes, decoder),
+        encoder_layers=count(shapes, encoder),
+        decoder_layers=count(shapes, decoder),
         heads=1,
         points=weights // _LEVELS,
-        encoder_ffn=_shape(shapes, f"{encoder}0.ffn.fc1.kernel", 2)[1],
-        decoder_ffn=_shape(shapes, f"{decoder}0.ffn.fc1.kernel", 2)[1],
+        encoder_ffn=shape_of(shapes, f"{encoder}0.ffn.fc1.kernel", 2)[1],
+        decoder_ffn=shape_of(shapes, f"{decoder}0.ffn.fc1.kernel", 2)[1],
         groups=1,
     )
 
 
-def backbone_shapes(config: ViTConfig) -> dict[str, Shape]:
+def backbone_shapes(config: BackboneConfig) -> dict[str, Shape]:
     """Shape of every tensor of the backbone, `backbone.…`."""
     one_head = dataclasses.replace(config, heads=1)
-    module = nnx.eval_shape(lambda: DinoV2(one_head, rngs=nnx.Rngs(0)))
+    make = FAMILIES[type(config)].module
+    module = nnx.eval_shape(lambda: make(one_head, rngs=nnx.Rngs(0)))
     return _module_shapes({"backbone": nnx.to_pure_dict(nnx.state(module))})
 
 
@@ -128,18 +133,18 @@ def _module_shapes(state: Any) -> dict[str, Shape]:
     }
 
 
-def describe_backbone(config: ViTConfig) -> dict[str, Any]:
+def describe_backbone(config: BackboneConfig) -> dict[str, Any]:
     """What a converted backbone is, for its provenance and for the user."""
-    sizes = (config.width, config.depth, config.swiglu)
-    known = [n for n, v in VARIANTS.items() if (v.width, v.depth, v.swiglu) == sizes]
+
+    def identity(sizes: BackboneConfig) -> tuple:
+        gated = getattr(sizes, "swiglu", False)
+        return type(sizes), sizes.width, sizes.depth, gated
+
+    known = [n for n, v in VARIANTS.items() if identity(v) == identity(config)]
+    sizes = dataclasses.asdict(config)
     return {
         "variant": known[0] if known else "no published size",
-        "width": config.width,
-        "depth": config.depth,
-        "patch_size": config.patch_size,
-        "grid": config.grid,
-        "registers": config.registers,
-        "swiglu": config.swiglu,
+        **{name: size for name, size in sizes.items() if name not in _UNTOLD},
     }
 
 
@@ -160,13 +165,18 @@ def describe_model(config: ModelConfig) -> dict[str, Any]:
     }
 
 
-def _count(shapes: Mapping[str, Shape], prefix: str) -> int:
-    """Number of modules of a list."""
+def count(shapes: Mapping[str, Shape], prefix: str) -> int:
+    """Number of modules of a list, told by the names of their tensors."""
     numbers = {k[len(prefix) :].split(".")[0] for k in shapes if k.startswith(prefix)}
     return 1 + max(int(number) for number in numbers) if numbers else 0
 
 
-def _shape(shapes: Mapping[str, Shape], key: str, axes: int) -> Shape:
+def shape_of(shapes: Mapping[str, Shape], key: str, axes: int) -> Shape:
+    """Shape of a tensor that must be there.
+
+    Raises:
+      ValueError: it is missing or has another number of axes.
+    """
     if len(shape := shapes.get(key, ())) != axes:
         raise ValueError(
             f"got no tensor for {key} with {axes} axes, expected one: the file is "
