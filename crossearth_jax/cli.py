@@ -17,6 +17,8 @@ USAGE = """usage: crossearth COMMAND [options]
   export            a trained model as a StableHLO file that needs JAX alone
   settings          the benchmark's 29 settings beside the paper's scores
   compare           finished runs beside the paper's tables
+  features          what a run sees:  crossearth features WORKDIR a.png --out seen
+  umap              its features by class and domain, and how far domains lie apart
   ablate            the runs of an ablation table of the paper, and the table
   style-statistics  Earth statistics of a folder of field imagery
 
@@ -60,6 +62,14 @@ def main() -> None:
         from crossearth_jax import compare
 
         sys.exit(compare.main(rest))
+    elif command == "features":
+        from crossearth_jax.features import maps_command
+
+        sys.exit(maps_command.main(rest))
+    elif command == "umap":
+        from crossearth_jax.features import umap_command
+
+        sys.exit(umap_command.main(rest))
     elif command == "ablate":
         from crossearth_jax import ablate
 

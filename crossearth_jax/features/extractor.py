@@ -1,0 +1,85 @@
+"""A trained run as a function from images to features."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from crossearth_jax import sharding
+from crossearth_jax.features.taps import FeatureFn, image_features, make_feature_fn
+from crossearth_jax.predict.predictor import TrainedRun
+
+
+@dataclasses.dataclass(frozen=True)
+class Extractor:
+    """Gives features of images; made by `make_extractor`, or from any function.
+
+    Attributes:
+      feature_fn: normalised windows → features [b, V, T, h, w, C].
+      taps: the T taps, counted from 0.
+      variants: the V variants; True is with Injector(GSE).
+      token: pixels of a token's side.
+      crop: window length, pixels.
+      stride: step between windows.
+      patch: window sides are multiples of it.
+      batch: windows per call.
+    """
+
+    feature_fn: FeatureFn
+    taps: tuple[int, ...]
+    variants: tuple[bool, ...]
+    token: int
+    crop: int
+    stride: int
+    patch: int
+    batch: int
+
+    def __call__(
+        self, image: UInt8[np.ndarray, "H W 3"]
+    ) -> Float32[np.ndarray, "V T h w C"]:
+        """Features of an RGB image on the 0-255 scale, of any size."""
+        sizes = {
+            name: getattr(self, name)
+            for name in ("token", "crop", "stride", "patch", "batch")
+        }
+        return image_features(self.feature_fn, image, **sizes)
+
+
+def make_extractor(
+    run: TrainedRun,
+    *,
+    taps: Sequence[int],
+    injector: bool | None,
+    both: bool,
+    batch: int | None = None,
+) -> Extractor:
+    """Features of a trained run.
+
+    Args:
+      run: from `predictor.load_run`.
+      taps: which of the four, counted from 0.
+      injector: with or without; None takes what the model has.
+      both: None means both where the model has an Injector.
+      batch: windows per call; None takes the run's eval.batch.
+
+    Raises:
+      ValueError: as `make_feature_fn`, or the batch is not positive.
+    """
+    batch = run.config.eval.batch if batch is None else batch
+    if batch < 1:
+        raise ValueError(f"got batch {batch}, expected 1 or more windows")
+    has = bool(run.network.model.config.gse)
+    variants = (injector,) if injector is not None else (has,)
+    if injector is None and both and has:
+        variants = (False, True)
+    return Extractor(
+        make_feature_fn(run.network, run.state, taps=taps, variants=variants),
+        tuple(taps),
+        variants,
+        token=run.network.model.config.backbone.patch_size,
+        crop=run.crop,
+        stride=run.stride,
+        patch=run.patch,
+        batch=sharding.whole_batch(batch),
+    )

@@ -1,0 +1,133 @@
+"""Both commands on a run with random weights."""
+
+import dataclasses
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from PIL import Image
+from small_run import abstract_model
+
+from crossearth_jax import build
+from crossearth_jax.data.known_classes import CASID
+from crossearth_jax.features import maps_command, umap_command
+from crossearth_jax.features.extractor import make_extractor
+from crossearth_jax.features.taps import make_feature_fn
+from crossearth_jax.normalise import normalise
+from crossearth_jax.predict.predictor import TrainedRun
+from crossearth_jax.train_step import TrainState, combine
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+ALL = (0, 1, 2, 3)
+
+
+@pytest.fixture(scope="module")
+def run(tiny_config, tmp_path_factory, quick_compile):
+    """Random weights, and Injectors that do something."""
+    config = tiny_config()
+    network = build.build_network(config, len(CASID.names))
+    params = jax.device_get(network.trainable)
+    for injector in params["injectors"].values():
+        injector["gamma"] = np.full_like(injector["gamma"], 0.5)
+    state = TrainState(params, None, jnp.int32(4), jnp.int32(0))
+    return TrainedRun(tmp_path_factory.mktemp("run"), config, CASID, network, state)
+
+
+def picture(height, width):
+    rng = np.random.default_rng(height)
+    return rng.integers(0, 256, (height, width, 3)).astype(np.uint8)
+
+
+def test_features_are_those_of_the_model_before_and_after_the_injector(run):
+    extract = make_extractor(run, taps=ALL, injector=None, both=True)
+    assert extract.variants == (False, True) and extract.token == 8
+    image = picture(32, 32)
+    features = extract(image)
+
+    @jax.jit
+    def reference(params, frozen, x):
+        model = nnx.merge(run.network.graph, combine(params, frozen))
+        taps, queries = model.taps(x), model.gse(x)
+        injected = [f(t, queries) for f, t in zip(model.injectors, taps, strict=True)]
+        return taps, injected
+
+    x = np.repeat(normalise(image)[None], run.config.eval.batch, 0)
+    for v, maps in enumerate(reference(run.state.params, run.network.frozen, x)):
+        for tap in ALL:
+            np.testing.assert_allclose(features[v, tap], maps[tap][0], atol=1e-5)
+    assert np.abs(features[1] - features[0]).max() > 1e-3
+
+
+def test_what_the_model_does_not_have_is_refused(run, tiny_config):
+    with pytest.raises(ValueError, match=r"got taps \[5\]"):
+        make_feature_fn(run.network, run.state, taps=[4], variants=[False])
+    with pytest.raises(ValueError, match="got batch 0"):
+        make_extractor(run, taps=(3,), injector=None, both=True, batch=0)
+    rein = abstract_model(tiny_config(**{"gse.enabled": False}))
+    network = dataclasses.replace(run.network, model=rein)
+    with pytest.raises(ValueError, match="say --no-injector"):
+        make_feature_fn(network, run.state, taps=[3], variants=[True])
+    plain = dataclasses.replace(run, network=network)
+    assert make_extractor(plain, taps=ALL, injector=None, both=True).variants == (
+        False,
+    )
+
+
+def bytes_of(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_feature_maps_of_two_images_twice_the_same(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(maps_command, "load_run", lambda *_: run)
+    folder = tmp_path / "images"
+    folder.mkdir()
+    sizes = {"a": (32, 45), "b": (50, 32)}
+    for name, size in sizes.items():
+        Image.fromarray(picture(*size)).save(folder / f"{name}.png")
+    for out in ("one", "two"):
+        arguments = ["run", str(folder), "--out", str(tmp_path / out), "--tap", "all"]
+        assert maps_command.main(arguments) == 0
+    made = bytes_of(tmp_path / "one")
+    assert made == bytes_of(tmp_path / "two")
+    assert len(made) == 2 * 8 + 2
+    for name, (height, width) in sizes.items():
+        with Image.open(tmp_path / f"one/{name}_tap4_injector.png") as image:
+            assert image.size == (width, height)
+    found = json.loads(made["features.json"])
+    assert [m["block"] for m in found["maps"]] == [1, 1, 2, 2, 3, 3, 4, 4]
+    assert all(0 < sum(m["explained_variance"]) <= 1 for m in found["maps"])
+    assert all(m["change_by_injector"] > 0.01 for m in found["maps"][1::2])
+    assert "tap 4 (block 4) with Injector" in capsys.readouterr().out
+
+    Image.fromarray(picture(8, 8)).save(tmp_path / "a.png")
+    again = ["run", str(folder), str(tmp_path / "a.png"), "--out", str(tmp_path / "x")]
+    assert maps_command.main(again) == 1
+    assert "several images named a" in capsys.readouterr().err
+
+
+def test_umap_of_the_runs_domains_twice_the_same(run, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("umap", reason="needs the extra report")
+    monkeypatch.setattr(umap_command, "load_run", lambda *_: run)
+    for out in ("one", "two"):
+        arguments = ["run", "--out", str(tmp_path / out), "--domains", "sub,trf"]
+        assert umap_command.main([*arguments, "--per-class", "12"]) == 0
+    made = bytes_of(tmp_path / "one")
+    assert made == bytes_of(tmp_path / "two")
+    assert set(made) == {"umap.png", "umap.svg", "umap.json", "umap.csv"}
+    found = json.loads(made["umap.json"])
+    tokens = sum(sum(counts.values()) for counts in found["tokens"].values())
+    assert len(made["umap.csv"].splitlines()) == 1 + tokens > 60
+    gaps = {(g["first"], g["second"]): g for g in found["gaps"]}
+    assert list(gaps) == [("sub", "sub"), ("trf", "trf"), ("sub", "trf")]
+    assert gaps["sub", "trf"]["frechet"] > 0 and set(found["silhouette"]) == {
+        "all",
+        "sub",
+        "trf",
+    }
+    assert "sub - trf" in capsys.readouterr().out
+
+    assert umap_command.main(["run", "--out", "x", "--domains", "atlantis"]) == 1
+    assert "expected one of sub, " in capsys.readouterr().err
