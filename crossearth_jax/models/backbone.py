@@ -90,7 +90,7 @@ def with_prefix(
 ) -> Float[Array, "B T C"]:
     """Class and register tokens before the patch tokens of every image."""
     prefix = prefix.astype(patches.dtype)
-    prefix = jnp.broadcast_to(prefix, (len(patches), *prefix.shape))
+    prefix = jnp.broadcast_to(prefix, (patches.shape[0], *prefix.shape))
     return jnp.concatenate([prefix, patches], axis=1)
 
 
@@ -188,7 +188,7 @@ def tapped(
         for i, block in enumerate(blocks):
             tokens = layer(block, i, tokens)
             outputs.append(tokens)
-    shape = len(tokens), *grid, -1
+    shape = tokens.shape[0], *grid, -1
     return [outputs[i][:, prefix:].reshape(shape) for i in taps]
 
 

@@ -174,7 +174,7 @@ class DinoV2(nnx.Module):
         h, w = token_grid(image, self.config.patch_size)
         position = self.pos_embed[...].astype(jnp.float32)
         patches = self.patch_embed(image.astype(self.dtype))  # [B, h, w, C]
-        patches = patches.reshape(len(image), h * w, -1)
+        patches = patches.reshape(image.shape[0], h * w, -1)
         patches = patches + resize_positions(position[1:], h, w).astype(self.dtype)
         prefix = [self.cls_token[...] + position[0]]
         if self.register_tokens is not None:

@@ -164,7 +164,7 @@ class DinoV3(nnx.Module):
         """Tokens before the first block: class, registers, patches."""
         patches = self.patch_embed(image.astype(self.dtype))  # [B, h, w, C]
         prefix = [self.cls_token[...][None], self.register_tokens[...]]
-        patches = patches.reshape(len(image), -1, self.config.width)
+        patches = patches.reshape(image.shape[0], -1, self.config.width)
         return with_prefix(jnp.concatenate(prefix), patches)
 
     def __call__(
