@@ -209,7 +209,8 @@ def build_network(config: ConfigDict, num_classes: int) -> Network:
       ValueError: the backbone is frozen but has no weights, or they do not fit.
     """
     backbone, dtype = config.backbone, _dtype(config.precision)
-    init = read_weights(config.train.init)[0] if config.train.init else {}
+    given = config.train.init
+    init = read_weights(given, "crossearth")[0] if given else {}
     weights = {k: v for k, v in init.items() if k.startswith("backbone.")}
     if backbone.weights:
         weights = _backbone_weights(config)
@@ -279,10 +280,10 @@ def _convert_command(config: ConfigDict) -> str:
 def _backbone_weights(config: ConfigDict) -> dict[str, np.ndarray]:
     """Converted weights, which must be of the family that the variant belongs to."""
     path, variant = config.backbone.weights, config.backbone.variant
-    weights, provenance = read_weights(path)
-    families = {family.name for family in FAMILIES.values()}
+    wanted = FAMILIES[type(_variant(config))].name
+    weights, provenance = read_weights(path, wanted)
     kind = provenance.get("kind")
-    if kind in families - {FAMILIES[type(_variant(config))].name}:
+    if kind in [each.name for each in FAMILIES.values() if each.name != wanted]:
         raise ValueError(
             f"got {path} with the weights of a {kind} backbone, expected those of "
             f"{variant}: set --config.backbone.variant, or convert others with "

@@ -42,11 +42,14 @@ def compare(stored: dict, wanted: dict, what: str) -> None:
     )
 
 
-def read_weights(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def read_weights(
+    path: str | Path, kind: str = "dinov2"
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Converted weights: arrays under dotted paths, and their provenance.
 
     Args:
       path: a safetensors file written by `python -m weights_convert`.
+      kind: of the conversion that would make it, to tell the user.
 
     Raises:
       ValueError: no such file, or not safetensors.
@@ -55,7 +58,7 @@ def read_weights(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any
     if path.suffix != ".safetensors" or not path.is_file():
         raise ValueError(
             f"got weights {path}, expected an existing .safetensors file: convert with "
-            f"`python -m weights_convert dinov2 SOURCE {path.with_suffix('')}"
+            f"`python -m weights_convert {kind} SOURCE {path.with_suffix('')}"
             ".safetensors`"
         )
     try:

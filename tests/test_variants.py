@@ -42,9 +42,10 @@ RUNS = [
         set(),
     ),
     (
-        "+GSE+MIM, linear decoder, MSE, product prompt, clipping, warm-up",
+        "+GSE+MIM on DINOv3, linear decoder, MSE, product prompt, clipping, warm-up",
         {
             **NO_STYLE,
+            "backbone.variant": "dinov3_tiny",
             "mim.decoder": "linear",
             "mim.prompt": "product",
             "mim.loss": "mse",
@@ -52,7 +53,7 @@ RUNS = [
             "optim.warmup_steps": 5,
             "optim.warmup_factor": 0.5,
         },
-        {"gse.convs.0.kernel", "injectors.0.gamma", "mim_decoder.linear.kernel"},
+        {"backbone.blocks.3.attn.key.kernel", "mim_decoder.linear.kernel"},
         {"mim_decoder.convs"},
         {"mim"},
     ),
