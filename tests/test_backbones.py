@@ -6,6 +6,7 @@ test_export.py and predict/test_predictor.py; here the others go all of it at on
 
 import dataclasses
 import json
+import runpy
 from contextlib import closing
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from crossearth_jax.train_step import TrainState
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
+DEMO = Path(__file__).parents[1] / "configs/demo.py"
 TINY = sorted(name for name in VARIANTS if name.endswith("_tiny"))
 BUT_DINOV2 = [name for name in TINY if name != "vit_tiny"]
 
@@ -90,9 +92,13 @@ def run(saved):
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_contract(name, tiny_config):
-    """Four maps at stride p, of any sides; adapters after every block; no decisions."""
-    config = tiny_config(**{"backbone.variant": name})
+def test_contract(name):
+    """Four maps at stride p, of any sides; adapters after every block.
+
+    The demo takes every family by one key.
+    """
+    config = runpy.run_path(str(DEMO))["get_config"]()
+    config.backbone.variant = name
     model = abstract_model(config).backbone
     graph, state = nnx.split(model)
     assert isinstance(model.config, BackboneConfig)
@@ -104,8 +110,8 @@ def test_contract(name, tiny_config):
 
     image = jax.ShapeDtypeStruct((2, 16, 40, 3), jnp.float32)
     taps = jax.eval_shape(lambda s, x: nnx.merge(graph, s)(x, refine), state, image)
-    assert [tap.shape for tap in taps] == [(2, 2, 5, 32)] * 4
-    assert seen == [(layer, (2, 2 * 5, 32)) for layer in range(4)]
+    assert [tap.shape for tap in taps] == [(2, 2, 5, 96)] * 4
+    assert seen == [(layer, (2, 2 * 5, 96)) for layer in range(4)]
     odd = jax.ShapeDtypeStruct((1, 16, 41, 3), jnp.float32)
     with pytest.raises(ValueError, match="got a 16x41 image, expected multiples of"):
         jax.eval_shape(lambda s, x: nnx.merge(graph, s)(x), state, odd)
