@@ -98,6 +98,16 @@ def test_package_never_imports_the_converter_but_lazily_in_cli():
     assert not [name for name in names if "weights_convert" in name]
 
 
+def test_features_stand_above_the_rest():
+    """Nothing but the command line knows them; their arithmetic knows no run."""
+    for path in files("crossearth_jax"):
+        if path.parent.name != "features" and path != PACKAGE / "cli.py":
+            assert not [n for n in imports(path) if ".features" in n], path
+    below = tuple(f"crossearth_jax.{n}" for n in ("features", "data", "evaluate"))
+    for name in ("contact_sheet", "gap", "maps", "pca", "plot", "sample"):
+        assert not outside(PACKAGE / f"features/{name}.py", below), name
+
+
 def test_configuration_stops_at_the_entry_points():
     """Only these may touch ConfigDict; below them arguments are explicit."""
     allowed = {"config", "build", "train", "describe", "main", "cli", "ablate"}
