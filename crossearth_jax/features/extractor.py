@@ -46,12 +46,16 @@ class Extractor:
         return image_features(self.feature_fn, image, **sizes)
 
 
+def has_injector(run: TrainedRun) -> bool:
+    """Whether a run has GSE and Injectors; the Rein baseline has not."""
+    return bool(run.network.model.config.gse)
+
+
 def make_extractor(
     run: TrainedRun,
     *,
     taps: Sequence[int],
-    injector: bool | None,
-    both: bool,
+    variants: Sequence[bool],
     batch: int | None = None,
 ) -> Extractor:
     """Features of a trained run.
@@ -59,8 +63,7 @@ def make_extractor(
     Args:
       run: from `predictor.load_run`.
       taps: which of the four, counted from 0.
-      injector: with or without; None takes what the model has.
-      both: None means both where the model has an Injector.
+      variants: False is the backbone with Rein, True adds Injector(GSE).
       batch: windows per call; None takes the run's eval.batch.
 
     Raises:
@@ -69,14 +72,10 @@ def make_extractor(
     batch = run.config.eval.batch if batch is None else batch
     if batch < 1:
         raise ValueError(f"got batch {batch}, expected 1 or more windows")
-    has = bool(run.network.model.config.gse)
-    variants = (injector,) if injector is not None else (has,)
-    if injector is None and both and has:
-        variants = (False, True)
     return Extractor(
         make_feature_fn(run.network, run.state, taps=taps, variants=variants),
         tuple(taps),
-        variants,
+        tuple(variants),
         token=run.network.model.config.backbone.patch_size,
         crop=run.crop,
         stride=run.stride,

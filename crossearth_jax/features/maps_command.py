@@ -12,7 +12,7 @@ from PIL import Image
 
 from crossearth_jax.data.decode import read_image
 from crossearth_jax.features.contact_sheet import contact_sheet, shown_rows
-from crossearth_jax.features.extractor import Extractor, make_extractor
+from crossearth_jax.features.extractor import Extractor, has_injector, make_extractor
 from crossearth_jax.features.maps import (
     FeatureMaps,
     as_picture,
@@ -38,15 +38,13 @@ def run(options: argparse.Namespace) -> None:
     """Makes the maps, the sheet and the numbers."""
     paths = find_scenes(options.images)
     names = _names(paths)
-    trained = load_run(options.checkpoint, options.precision)
-    extract = make_extractor(
-        trained,
-        taps=options.tap,
-        injector=options.injector,
-        both=True,
-        batch=options.batch,
-    )
     images = [read_image(path) for path in paths]
+    trained = load_run(options.checkpoint, options.precision)
+    both = (False, True) if has_injector(trained) else (False,)
+    variants = both if options.injector is None else (options.injector,)
+    extract = make_extractor(
+        trained, taps=options.tap, variants=variants, batch=options.batch
+    )
     _check_memory(images, extract, trained.network.model.config.backbone.width)
     features = [extract(image) for image in images]
     maps = feature_maps(features, share_variants=options.shared_basis)

@@ -3,23 +3,21 @@
 import argparse
 import csv
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from crossearth_jax import build
-from crossearth_jax.data.classes import ClassSet
-from crossearth_jax.data.datasets import FolderSource, parse_domain
-from crossearth_jax.data.root import fill_root
+from crossearth_jax.data.classes import KINDS, ClassSet
 from crossearth_jax.evaluate import ScoredDomain
-from crossearth_jax.features.extractor import make_extractor
+from crossearth_jax.features.domains import choose_domains
+from crossearth_jax.features.extractor import has_injector, make_extractor
 from crossearth_jax.features.gap import domain_gaps, needed, silhouettes
 from crossearth_jax.features.options import add_model, guarded
 from crossearth_jax.features.pca import fit_basis
-from crossearth_jax.features.plot import MARKERS, Points, embed, write_scatter
+from crossearth_jax.features.plot import Points, embed, write_scatter
 from crossearth_jax.features.sample import Bounds, Sample, sample_domain
 from crossearth_jax.predict.predictor import TrainedRun, load_run
 from crossearth_jax.whole_file import whole_file
@@ -39,110 +37,58 @@ def run(options: argparse.Namespace) -> None:
         needed(library)
     bounds = Bounds(options.per_class, options.images, options.purity, options.seed)
     trained = load_run(options.checkpoint, options.precision)
-    domains = choose_domains(trained, options.domains)
-    extract = make_extractor(
-        trained,
-        taps=(options.tap - 1,),
-        injector=options.injector,
-        both=False,
-        batch=options.batch,
-    )
-    samples = []
-    for domain in domains:
-        samples.append(
-            sample_domain(
-                lambda image: extract(image)[0, 0],
-                domain,
-                num_classes=len(trained.classes.names),
-                token=extract.token,
-                bounds=bounds,
-            )
-        )
-        print(_counted(samples[-1], trained.classes), flush=True)
-    seen = {"tap": options.tap, "injector": extract.variants[0]}
-    about = {**trained.about(), "features": seen, "bounds": asdict(bounds)}
+    classes = trained.classes
+    domains = choose_domains(trained, options.domains, options.encoding)
+    injector = has_injector(trained) if options.injector is None else options.injector
+    samples = _sampled(trained, domains, bounds, options, injector)
     reduced, explained = reduced_samples(samples)
+    seen = {"tap": options.tap, "injector": injector}
     numbers = {
-        "about": about,
+        "about": {**trained.about(), "features": seen, "bounds": asdict(bounds)},
         "dimensions": reduced[0].features.shape[1],
         "explained_variance": explained,
-        **measured(reduced, trained.classes, options.seed),
+        **measured(reduced, classes, options.seed),
     }
-    variant = "with" if seen["injector"] else "without"
-    title = f"{trained.config.name}, step {int(trained.state.step)}"
-    points = drawn(
-        reduced, f"{title}, tap {options.tap} {variant} Injector", options.seed
-    )
+    points = drawn(reduced, _title(trained, options.tap, injector), options.seed)
     options.out.mkdir(parents=True, exist_ok=True)
     pictures = [options.out / f"umap.{kind}" for kind in ("png", "svg")]
-    write_scatter(points, trained.classes, pictures)
-    _write_points(options.out / "umap.csv", points, reduced, domains, trained.classes)
+    write_scatter(points, classes, pictures)
+    _write_points(options.out / "umap.csv", points, reduced, domains, classes)
     with whole_file(options.out / "umap.json") as place:
         place.write_text(json.dumps(numbers, indent=2, allow_nan=False) + "\n")
     print(report(numbers))
     print(f"\npicture: {pictures[0]}, numbers: {options.out / 'umap.json'}")
 
 
-def choose_domains(run: TrainedRun, text: str | None) -> list[ScoredDomain]:
-    """The domains of a run, or those that a text names.
-
-    Args:
-      run: whose configuration says what is scored; where it scores no part of the
-        source domain, its training images stand for it, as "training".
-      text: comma-separated names of the run's domains and NAME=IMAGES:LABELS of
-        others, see `folders.parse_domains`; None takes all of the run's.
-
-    Raises:
-      ValueError: there is no such domain, too many, or other classes in the data.
-    """
-    data = build.build_data(run.config)
-    if len(data.classes.names) != len(run.classes.names):
-        raise ValueError(
-            f"got data of classes {', '.join(data.classes.names)}, expected those of "
-            f"the run, {', '.join(run.classes.names)}: has the data changed?"
+def _sampled(
+    trained: TrainedRun,
+    domains: Sequence[ScoredDomain],
+    bounds: Bounds,
+    options: argparse.Namespace,
+    injector: bool,
+) -> list[Sample]:
+    """A sample of each domain; says what was found while the next is computed."""
+    extract = make_extractor(
+        trained, taps=[options.tap - 1], variants=[injector], batch=options.batch
+    )
+    samples = []
+    for domain in domains:
+        sample = sample_domain(
+            lambda image: extract(image)[0, 0],
+            domain,
+            num_classes=len(trained.classes.names),
+            token=extract.token,
+            bounds=bounds,
         )
-    own = {domain.name: domain for domain in data.domains}
-    if not any(domain.role == "source" for domain in own.values()):
-        training = ScoredDomain("training", "source", data.train, run.config.eval.fit)
-        own = {"training": training, **own}
-    if text is None:
-        return _drawable(list(own.values()))
-    settings, chosen = run.config.data, []
-    for group in _groups(text, own):
-        if group in own:
-            chosen.append(own[group])
-            continue
-        domain = parse_domain(fill_root(group, settings.root))
-        source = FolderSource(domain.find_pairs(), data.classes, settings.encoding)
-        fit = run.config.eval.fit
-        chosen.append(ScoredDomain(domain.name, "unseen", source, fit))
-    return _drawable(chosen)
+        print(_counted(sample, trained.classes), flush=True)
+        samples.append(sample)
+    return samples
 
 
-def _groups(text: str, own: Collection[str]) -> list[str]:
-    """A text cut at its commas, but for those within a domain of several folders."""
-    groups: list[str] = []
-    for part in text.split(","):
-        if part.strip() in own or "=" in part:
-            groups.append(part.strip())
-        elif groups and "=" in groups[-1]:
-            groups[-1] += f",{part}"
-        else:
-            raise ValueError(
-                f"got domain {part}, expected one of {', '.join(own)}, or "
-                "NAME=IMAGES:LABELS"
-            )
-    return groups
-
-
-def _drawable(domains: list[ScoredDomain]) -> list[ScoredDomain]:
-    names = [domain.name for domain in domains]
-    if len(names) > len(MARKERS) or len(set(names)) < len(names):
-        raise ValueError(
-            f"got domains {', '.join(names)}, expected at most {len(MARKERS)}, no name "
-            "twice: choose with --domains"
-        )
-    return domains
+def _title(trained: TrainedRun, tap: int, injector: bool) -> str:
+    variant = "with" if injector else "without"
+    step = int(trained.state.step)
+    return f"{trained.config.name}, step {step}, tap {tap} {variant} Injector"
 
 
 def reduced_samples(samples: Sequence[Sample]) -> tuple[list[Sample], float]:
@@ -254,6 +200,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME|NAME=IMAGES:LABELS,…",
         help="default those of the run",
     )
+    add("--encoding", choices=KINDS, help="of the others' labels; default the run's")
     add("--per-class", type=int, default=200, help="tokens of a class and domain")
     add("--images", type=int, default=100, help="of a domain, drawn at random")
     add(

@@ -14,7 +14,8 @@ from small_run import abstract_model
 from crossearth_jax import build
 from crossearth_jax.data.known_classes import CASID
 from crossearth_jax.features import maps_command, umap_command
-from crossearth_jax.features.extractor import make_extractor
+from crossearth_jax.features.domains import choose_domains
+from crossearth_jax.features.extractor import has_injector, make_extractor
 from crossearth_jax.features.taps import make_feature_fn
 from crossearth_jax.normalise import normalise
 from crossearth_jax.predict.predictor import TrainedRun
@@ -42,8 +43,8 @@ def picture(height, width):
 
 
 def test_features_are_those_of_the_model_before_and_after_the_injector(run):
-    extract = make_extractor(run, taps=ALL, injector=None, both=True)
-    assert extract.variants == (False, True) and extract.token == 8
+    extract = make_extractor(run, taps=ALL, variants=(False, True))
+    assert extract.token == 8
     image = picture(32, 32)
     features = extract(image)
 
@@ -65,15 +66,29 @@ def test_what_the_model_does_not_have_is_refused(run, tiny_config):
     with pytest.raises(ValueError, match=r"got taps \[5\]"):
         make_feature_fn(run.network, run.state, taps=[4], variants=[False])
     with pytest.raises(ValueError, match="got batch 0"):
-        make_extractor(run, taps=(3,), injector=None, both=True, batch=0)
+        make_extractor(run, taps=(3,), variants=(True,), batch=0)
     rein = abstract_model(tiny_config(**{"gse.enabled": False}))
     network = dataclasses.replace(run.network, model=rein)
     with pytest.raises(ValueError, match="say --no-injector"):
         make_feature_fn(network, run.state, taps=[3], variants=[True])
-    plain = dataclasses.replace(run, network=network)
-    assert make_extractor(plain, taps=ALL, injector=None, both=True).variants == (
-        False,
-    )
+    assert has_injector(run)
+    assert not has_injector(dataclasses.replace(run, network=network))
+
+
+def test_domains_are_the_runs_and_others(run, tmp_path):
+    for place in ("a", "b"):
+        for kind in ("images", "labels"):
+            (tmp_path / place / kind).mkdir(parents=True)
+            pixels = Image.fromarray(picture(32, 32)[..., 0] % 5)
+            pixels.save(tmp_path / place / kind / "x.png")
+    given = f"trf, far={tmp_path / 'a'},{tmp_path / 'b'},sub"
+    chosen = choose_domains(run, given, "ids")
+    assert [d.name for d in chosen] == ["trf", "far", "sub"]
+    assert chosen[1].source.names == ("a.x", "b.x")
+    assert chosen[1].source[0].label.max() == 4
+    assert [d.role for d in choose_domains(run, None)] == ["source"] + 3 * ["unseen"]
+    with pytest.raises(ValueError, match="no name twice"):
+        choose_domains(run, "sub,sub")
 
 
 def bytes_of(folder):

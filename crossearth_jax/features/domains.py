@@ -1,0 +1,76 @@
+"""Which domains are looked at: those of the run, and others."""
+
+from collections.abc import Collection
+
+from crossearth_jax import build
+from crossearth_jax.data.datasets import FolderSource, parse_domain
+from crossearth_jax.data.root import fill_root
+from crossearth_jax.evaluate import ScoredDomain
+from crossearth_jax.features.plot import MARKERS
+from crossearth_jax.predict.predictor import TrainedRun
+
+
+def choose_domains(
+    run: TrainedRun, text: str | None, encoding: str | None = None
+) -> list[ScoredDomain]:
+    """The domains of a run, or those that a text names.
+
+    Args:
+      run: whose configuration says what is scored; where it scores no part of the
+        source domain, its training images stand for it, as "training".
+      text: comma-separated names of the run's domains and NAME=IMAGES:LABELS of
+        others, see `folders.parse_domains`; None takes all of the run's.
+      encoding: of the others' labels; None takes the run's.
+
+    Raises:
+      ValueError: there is no such domain, too many, or other classes in the data.
+    """
+    data = build.build_data(run.config)
+    if len(data.classes.names) != len(run.classes.names):
+        raise ValueError(
+            f"got data of classes {', '.join(data.classes.names)}, expected those of "
+            f"the run, {', '.join(run.classes.names)}: has the data changed?"
+        )
+    own = {domain.name: domain for domain in data.domains}
+    if not any(domain.role == "source" for domain in own.values()):
+        training = ScoredDomain("training", "source", data.train, run.config.eval.fit)
+        own = {"training": training, **own}
+    if text is None:
+        return _drawable(list(own.values()))
+    settings, chosen = run.config.data, []
+    encoding = encoding or settings.encoding
+    for group in _groups(text, own):
+        if group in own:
+            chosen.append(own[group])
+            continue
+        domain = parse_domain(fill_root(group, settings.root))
+        source = FolderSource(domain.find_pairs(), data.classes, encoding)
+        fit = run.config.eval.fit
+        chosen.append(ScoredDomain(domain.name, "unseen", source, fit))
+    return _drawable(chosen)
+
+
+def _groups(text: str, own: Collection[str]) -> list[str]:
+    """A text cut at its commas, but for those within a domain of several folders."""
+    groups: list[str] = []
+    for part in text.split(","):
+        if part.strip() in own or "=" in part:
+            groups.append(part.strip())
+        elif groups and "=" in groups[-1]:
+            groups[-1] += f",{part}"
+        else:
+            raise ValueError(
+                f"got domain {part}, expected one of {', '.join(own)}, or "
+                "NAME=IMAGES:LABELS"
+            )
+    return groups
+
+
+def _drawable(domains: list[ScoredDomain]) -> list[ScoredDomain]:
+    names = [domain.name for domain in domains]
+    if len(names) > len(MARKERS) or len(set(names)) < len(names):
+        raise ValueError(
+            f"got domains {', '.join(names)}, expected at most {len(MARKERS)}, no name "
+            "twice: choose with --domains"
+        )
+    return domains
