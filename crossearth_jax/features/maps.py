@@ -10,7 +10,7 @@ from jaxtyping import Float, Float32, UInt8
 from crossearth_jax.features.pca import Basis, fit_basis, stretched
 
 # Features of one image: V variants (without, with Injector) of T taps.
-Features = Float32[np.ndarray, "V T h w C"]
+Features = Float32[np.ndarray, "V T _ _ C"]
 
 
 @dataclass(frozen=True)
