@@ -109,7 +109,7 @@ def proxy_a(a: Sample, b: Sample, seed: int) -> float | None:
     and a classifier that knows an image would need to know no domain.
 
     Returns:
-      None where one of them has less than two images.
+      None where their images are too few for folds.
     """
     needed("sklearn")
     from sklearn.linear_model import LogisticRegression
@@ -124,8 +124,11 @@ def proxy_a(a: Sample, b: Sample, seed: int) -> float | None:
     truth = np.repeat([0, 1], [len(a.classes), len(b.classes)])
     groups = np.concatenate([a.images, b.images + a.images.max() + 1])
     split = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    splits = list(split.split(features, truth, groups))
+    if any(len(np.unique(truth[train])) < 2 for train, _ in splits):
+        return None
     classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-    guess = cross_val_predict(classifier, features, truth, groups=groups, cv=split)
+    guess = cross_val_predict(classifier, features, truth, cv=splits)
     return float(2 * (1 - 2 * np.mean(guess != truth)))
 
 

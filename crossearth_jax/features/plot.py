@@ -20,6 +20,7 @@ COLOURS = (
 )
 MARKERS = ("o", "*", "^", "s", "D", "P", "X", "v")
 NEIGHBOURS = 15
+LEAST = 5  # points that can be drawn
 SAME_FILE = {"svg.hashsalt": "crossearth", "font.family": "DejaVu Sans"}
 
 
@@ -47,7 +48,15 @@ def embed(features: Float[np.ndarray, "n d"], seed: int) -> Float32[np.ndarray, 
 
     The neighbours are exact: UMAP's own search approximates those of more than 4096
     points, and compiles for longer.
+
+    Raises:
+      ValueError: there are too few features.
     """
+    if len(features) < LEAST:
+        raise ValueError(
+            f"got {len(features)} tokens, expected {LEAST} or more: raise --per-class "
+            "or --images"
+        )
     count = min(NEIGHBOURS, len(features) - 1)
     search = needed("sklearn.neighbors").NearestNeighbors(n_neighbors=count)
     distances, neighbours = search.fit(features).kneighbors(features)

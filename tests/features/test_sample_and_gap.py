@@ -7,7 +7,7 @@ import pytest
 
 from crossearth_jax.data.datasets import Record
 from crossearth_jax.evaluate import ScoredDomain
-from crossearth_jax.features import gap
+from crossearth_jax.features import gap, plot
 from crossearth_jax.features.sample import Bounds, Sample, sample_domain, token_classes
 
 
@@ -123,6 +123,12 @@ def test_what_cannot_be_compared_has_no_number():
     a, b = cloud("a", 0, 0, (50,)), cloud("b", 0, 1, (0, 50))
     assert gap.domain_gaps([a, b], 0)[-1] == gap.Gap("a", "b", 0, None, None)
     assert gap.proxy_a(a, cloud("c", 0, 2, (50,), images=1), 0) is None
+    # Two images, nearly all tokens in one of them: a number or none, but no crash.
+    few = cloud("few", 0, 3, (50,), images=2)
+    few.images[:] = np.arange(50) > 0
+    assert gap.proxy_a(few, few, 0) is None or gap.proxy_a(few, few, 0) <= 2
+    with pytest.raises(ValueError, match="got 3 tokens, expected 5 or more"):
+        plot.embed(a.features[:3], 0)
     alone = np.zeros(50, int)
     assert gap.silhouettes(a.features, a.classes, alone, ["a"]) == {
         "all": None,

@@ -15,7 +15,7 @@ from crossearth_jax import build
 from crossearth_jax.data.known_classes import CASID
 from crossearth_jax.features import maps_command, umap_command
 from crossearth_jax.features.domains import choose_domains
-from crossearth_jax.features.extractor import has_injector, make_extractor
+from crossearth_jax.features.extractor import Extractor, has_injector, make_extractor
 from crossearth_jax.features.taps import make_feature_fn
 from crossearth_jax.normalise import normalise
 from crossearth_jax.predict.predictor import TrainedRun
@@ -126,9 +126,26 @@ def test_feature_maps_of_two_images_twice_the_same(run, tmp_path, monkeypatch, c
 def test_umap_of_the_runs_domains_twice_the_same(run, tmp_path, monkeypatch, capsys):
     pytest.importorskip("umap", reason="needs the extra report")
     monkeypatch.setattr(umap_command, "load_run", lambda *_: run)
+    asked = []
+
+    def extractor(_, **options):
+        """Means of pixels in place of the network, which would compile once more."""
+        asked.append(options)
+
+        def means(windows):
+            tokens = windows.reshape(len(windows), 4, 8, 4, 8, 3)
+            return np.concatenate([tokens.mean((2, 4)), tokens.std((2, 4))], 3)[
+                :, None, None
+            ]
+
+        sizes = {"token": 8, "crop": 32, "stride": 24, "patch": 16, "batch": 2}
+        return Extractor(means, taps=(3,), variants=(True,), **sizes)
+
+    monkeypatch.setattr(umap_command, "make_extractor", extractor)
     for out in ("one", "two"):
         arguments = ["run", "--out", str(tmp_path / out), "--domains", "sub,trf"]
         assert umap_command.main([*arguments, "--per-class", "12"]) == 0
+    assert asked[0] == {"taps": [3], "variants": [True], "batch": None}
     made = bytes_of(tmp_path / "one")
     assert made == bytes_of(tmp_path / "two")
     assert set(made) == {"umap.png", "umap.svg", "umap.json", "umap.csv"}
