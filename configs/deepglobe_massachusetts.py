@@ -13,9 +13,13 @@ them the paper prints is not said.
 Paper's mIoU in %, Rein → CrossEarth (Table 5), and τ/B of the masks (Table 14):
     D2M 49.7→50.5     X_S 0.3/16, X_M 0.5/16
 
-Time: one run is 30,000 steps of one 1024² crop, about 0.5 hours on one H100 with
-`--config.precision=bfloat16`. That is an estimate, not a measurement: 19.7 TFLOP a step
-at an assumed 40% of 800 TFLOP/s; compilation, reading and scoring come on top.
+    configs/deepglobe_massachusetts.py:mtp   the same on MTP's RVSA instead of DINOv2:
+        MTP 54.3, CrossEarth on MTP 55.5 (Table 10); weights by `python -m
+        weights_convert mtp SOURCE mtp.safetensors`, see docs/backbones.md
+
+Time: one run on DINOv2 is 30,000 steps of one 1024² crop, about 0.5 hours on one H100
+with `--config.precision=bfloat16`. That is an estimate, not a measurement: 19.7 TFLOP
+a step at an assumed 40% of 800 TFLOP/s; compilation, reading and scoring come on top.
 """
 
 from ml_collections import ConfigDict
@@ -24,10 +28,16 @@ from crossearth_jax.config import default
 from crossearth_jax.settings import run_of
 
 
-def get_config() -> ConfigDict:
+def get_config(backbone: str = "") -> ConfigDict:
+    if backbone not in ("", "mtp"):
+        raise ValueError(f'got deepglobe_massachusetts.py:{backbone}, expected "mtp"')
     run = run_of("deepglobe_massachusetts.py")
     config = default()
     config.name = run.name
+    if backbone == "mtp":
+        config.backbone.variant = "rvsa_large"
+        # The same setting for `crossearth compare`, in a folder of its own.
+        config.workdir = f"runs/{run.name}_mtp"
     config.data.classes, config.data.encoding = "road", "ids"
     config.data.train = f"{{root}}/{run.source}/train"
     config.data.unseen = ",".join(f"{x}={{root}}/{x}/test" for x in run.unseen)

@@ -75,9 +75,10 @@ def saved(request, tiny_config, tmp_path_factory, quick_compile):
     weights = write_weights(config, folder / "backbone.safetensors")
     config.backbone.weights = str(folder / "backbone.safetensors")
     network = build.build_network(config, len(CASID.names))
-    trained = jax.tree.map(lambda x: x * 1.5, network.trainable)
+    trained = jax.tree.map(lambda x: np.asarray(x) * 1.5, network.trainable)
     optimiser = build.build_optimiser(config, network, build.build_schedule(config))
-    opt_state = jax.jit(optimiser.init)(trained)
+    like = jax.eval_shape(optimiser.init, trained)  # nothing to compile
+    opt_state = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)
     state = TrainState(trained, opt_state, jnp.int32(3), jnp.int32(0))
     write_config(config, folder)
     save_classes(CASID, folder / "classes.json")
@@ -148,6 +149,12 @@ def test_weights_of_another_family_are_refused(saved, tiny_config):
     kind = family_of(saved.variant).name
     with pytest.raises(ValueError, match=rf"of a {kind} backbone.*convert dinov2"):
         build.build_network(config, len(CASID.names))
+
+
+def test_sizes_that_a_family_has_not_are_refused(tiny_config):
+    config = tiny_config(**{"backbone.variant": "rvsa_tiny", "backbone.registers": 4})
+    with pytest.raises(ValueError, match=r"got backbone\.registers with backbone\.var"):
+        build.build_network(config, 5)
 
 
 @pytest.mark.parametrize("name", TINY)

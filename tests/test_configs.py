@@ -13,6 +13,7 @@ from crossearth_jax import build
 from crossearth_jax.config import default
 from crossearth_jax.data.known_classes import KNOWN_CLASSES
 from crossearth_jax.data.root import prepare_command
+from crossearth_jax.models.families import VARIANTS
 from crossearth_jax.report.paper_tables import setting_miou
 from crossearth_jax.settings import RUNS, estimated_hours
 
@@ -121,13 +122,30 @@ def test_a_run_of_the_benchmark_is_its_row_of_the_table(run):
     assert config.eval.fit == (512 if "rescuenet" in unseen else None)
 
 
+def needs_none(path: Path) -> bool:
+    """Whether a file without an argument is a configuration of its own."""
+    parameters = inspect.signature(load(path).get_config).parameters.values()
+    return all(parameter.default == "" for parameter in parameters)
+
+
 def test_every_argument_of_a_benchmark_file_is_a_run():
     arguments_of = {
         (path.name, argument)
         for path, argument in CASES
-        if path.stem not in ("demo", "folder") and (argument or not arguments(path))
+        if path.stem not in ("demo", "folder") and (argument or needs_none(path))
     }
-    assert arguments_of == {(run.file, run.argument) for run in RUNS}
+    runs = {(run.file, run.argument) for run in RUNS}
+    assert arguments_of == runs | {("deepglobe_massachusetts.py", "mtp")}
+
+
+def test_mtp_is_the_same_run_on_another_backbone():
+    """Table 10."""
+    path = FOLDER / "deepglobe_massachusetts.py"
+    ours, theirs = (make(path, argument) for argument in ("", "mtp"))
+    assert theirs.backbone.variant in VARIANTS
+    assert theirs.workdir != ours.workdir
+    theirs.backbone.variant, theirs.workdir = ours.backbone.variant, ours.workdir
+    assert theirs == ours
 
 
 @pytest.mark.parametrize("file", sorted({run.file for run in RUNS}))

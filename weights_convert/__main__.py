@@ -14,6 +14,7 @@ from weights_convert.dinov2 import detect, dinov2
 from weights_convert.dinov3 import PRETRAINING, dinov3, dinov3_rules
 from weights_convert.inspect_file import inspect, table
 from weights_convert.mapping import Rule
+from weights_convert.mtp import mtp, mtp_rules
 from weights_convert.output import Converted
 from weights_convert.sources import open_weights
 from weights_convert.style import style
@@ -22,6 +23,7 @@ from weights_convert.to_torch import mmseg_rules_back, to_torch
 _HELP = {
     "dinov2": "DINOv2 of torch-hub, Hugging Face, timm or the authors",
     "dinov3": "DINOv3 ViT-S/B/L of Hugging Face, also of satellite images",
+    "mtp": "MTP's ViT with RVSA, the encoder or a network around it",
     "crossearth": "a released CrossEarth checkpoint (mmseg)",
     "rein": "a released Rein checkpoint on DINOv2 (mmseg)",
     "style": "the style-augmentation release: a file, or its folder",
@@ -71,7 +73,7 @@ def guess_rules(path: Path) -> list[Rule]:
         return mmseg_rules()
     if any(key.startswith(("decoder.", "backbone.blocks.0.norm1.sc")) for key in keys):
         return mmseg_rules_back()
-    for rules_of in (lambda shapes: detect(shapes).rules, dinov3_rules):
+    for rules_of in (mtp_rules, lambda shapes: detect(shapes).rules, dinov3_rules):
         with contextlib.suppress(ValueError):
             return rules_of(keys)
     return []
@@ -86,6 +88,7 @@ def run(arguments: argparse.Namespace) -> str:
     functions = {
         "dinov2": dinov2,
         "dinov3": dinov3,
+        "mtp": mtp,
         "crossearth": crossearth,
         "rein": rein,
         "style": style,

@@ -1,7 +1,7 @@
 """The sizes of a network, read from the shapes of its tensors under our names.
 
-Heads, groups and the split into heads and points leave no trace in any shape; the
-shapes of the other tensors do not depend on them.
+Heads (but for RVSA's), groups and the split into heads and points leave no trace in
+any shape; the shapes do not depend on them, and one head stands for any number.
 """
 
 import dataclasses
@@ -62,7 +62,7 @@ def read_backbone(shapes: Mapping[str, Shape]) -> ViTConfig:
     return ViTConfig(
         width=width,
         depth=depth,
-        heads=max(1, width // 64),
+        heads=1,
         taps=tuple(min(depth - 1, tap) for tap in range(4)),
         patch_size=patch,
         grid=grid,
@@ -111,9 +111,8 @@ def read_model(shapes: Mapping[str, Shape]) -> ModelConfig:
 
 def backbone_shapes(config: BackboneConfig) -> dict[str, Shape]:
     """Shape of every tensor of the backbone, `backbone.…`."""
-    one_head = dataclasses.replace(config, heads=1)
     make = FAMILIES[type(config)].module
-    module = nnx.eval_shape(lambda: make(one_head, rngs=nnx.Rngs(0)))
+    module = nnx.eval_shape(lambda: make(config, rngs=nnx.Rngs(0)))
     return _module_shapes({"backbone": nnx.to_pure_dict(nnx.state(module))})
 
 

@@ -95,7 +95,7 @@ def read_dinov3(shapes: Mapping[str, Shape]) -> DinoV3Config:
     return DinoV3Config(
         width=width,
         depth=depth,
-        heads=max(1, width // 64),
+        heads=1,
         taps=tuple(min(depth - 1, tap) for tap in range(4)),
         patch_size=patch,
         mlp_ratio=(hidden + 0.5) / width,  # the model rounds down

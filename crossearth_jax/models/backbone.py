@@ -8,6 +8,7 @@ B batch, H×W image, p patch, h×w token grid, N = h·w, C width, R tokens befor
 patches (class, registers), T = R + N.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
@@ -165,7 +166,7 @@ def tapped(
     """Runs the blocks and returns the patch tokens after some of them as maps.
 
     Args:
-      blocks: in order; all of one structure.
+      blocks: in order; not all need have one structure.
       apply: one block on all tokens.
       tokens: before the first block; the last N are the patches.
       taps: 0-based blocks.
@@ -196,20 +197,31 @@ def _recomputed(
     blocks: Sequence[nnx.Module],
     layer: Callable[[nnx.Module, Array, Array], Array],
     tokens: Array,
-) -> Float[Array, "L B T C"]:
+) -> list[Float[Array, "B T C"]]:
     """All blocks' outputs; the backward pass computes each block again.
 
-    The blocks run in a loop over stacked weights, because XLA on a CPU undoes
-    `jax.checkpoint` where they stand one after the other.
+    Blocks of one structure that follow each other run in a loop over stacked weights,
+    because XLA on a CPU undoes `jax.checkpoint` where they stand one after the other.
     """
-    graph = nnx.graphdef(blocks[0])
     weights = [nnx.to_pure_dict(nnx.state(block)) for block in blocks]
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *weights)
+    outputs: list[Array] = []
+    for _, run in itertools.groupby(
+        range(len(blocks)), lambda i: jax.tree.structure(weights[i])
+    ):
+        indices = [*run]
+        stacked = jax.tree.map(
+            lambda *leaves: jnp.stack(leaves), *(weights[i] for i in indices)
+        )
+        graph = nnx.graphdef(blocks[indices[0]])
 
-    @jax.checkpoint
-    def step(tokens: Array, block: tuple) -> tuple[Array, Array]:
-        index, state = block
-        tokens = layer(nnx.merge(graph, state), index, tokens)
-        return tokens, tokens
+        @jax.checkpoint
+        def step(
+            tokens: Array, block: tuple, graph: nnx.GraphDef = graph
+        ) -> tuple[Array, Array]:
+            index, state = block
+            tokens = layer(nnx.merge(graph, state), index, tokens)
+            return tokens, tokens
 
-    return jax.lax.scan(step, tokens, (jnp.arange(len(blocks)), stacked))[1]
+        tokens, after = jax.lax.scan(step, tokens, (jnp.array(indices), stacked))
+        outputs += list(after)
+    return outputs

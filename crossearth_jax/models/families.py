@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from flax import nnx
 
-from crossearth_jax.models import dinov2, dinov3
+from crossearth_jax.models import dinov2, dinov3, rvsa
 from crossearth_jax.models.backbone import BackboneConfig
 
 
@@ -23,7 +23,12 @@ class Family(NamedTuple):
 FAMILIES: dict[type, Family] = {
     dinov2.ViTConfig: Family("dinov2", dinov2.DinoV2),
     dinov3.DinoV3Config: Family("dinov3", dinov3.DinoV3),
+    rvsa.RvsaConfig: Family("mtp", rvsa.RvsaViT),
 }
 
 # What `backbone.variant` takes.
-VARIANTS: dict[str, BackboneConfig] = {**dinov2.VARIANTS, **dinov3.VARIANTS}
+VARIANTS: dict[str, BackboneConfig] = {
+    **dinov2.VARIANTS,
+    **dinov3.VARIANTS,
+    **rvsa.VARIANTS,
+}
