@@ -89,20 +89,24 @@ def saved(request, tiny_config, tmp_path_factory, quick_compile):
 
 @pytest.fixture(scope="module")
 def run(saved):
-    return predictor.load_run(saved.workdir)
+    with pytest.MonkeyPatch.context() as patch:
+        # The same would be built again, in seconds.
+        patch.setattr(build, "build_network", lambda *_: saved.network)
+        return predictor.load_run(saved.workdir)
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_contract(name):
-    """Four maps at stride p, of any sides; adapters after every block.
-
-    The demo takes every family by one key.
-    """
+def test_demo_takes_every_family_by_one_key(name):
     config = runpy.run_path(str(DEMO))["get_config"]()
     config.backbone.variant = name
-    model = abstract_model(config).backbone
-    graph, state = nnx.split(model)
-    assert isinstance(model.config, BackboneConfig)
+    sizes = build._sizes(config, {})
+    assert type(sizes) is type(VARIANTS[name]) and isinstance(sizes, BackboneConfig)
+    assert (sizes.width, sizes.depth, sizes.patch_size) == (96, 4, 8)
+
+
+def test_contract(saved):
+    """Four maps at stride p, of any sides; adapters after every block."""
+    graph, state = nnx.split(saved.network.model.backbone)
     seen = []
 
     def refine(layer, patches):
@@ -111,8 +115,8 @@ def test_contract(name):
 
     image = jax.ShapeDtypeStruct((2, 16, 40, 3), jnp.float32)
     taps = jax.eval_shape(lambda s, x: nnx.merge(graph, s)(x, refine), state, image)
-    assert [tap.shape for tap in taps] == [(2, 2, 5, 96)] * 4
-    assert seen == [(layer, (2, 2 * 5, 96)) for layer in range(4)]
+    assert [tap.shape for tap in taps] == [(2, 2, 5, 32)] * 4
+    assert seen == [(layer, (2, 2 * 5, 32)) for layer in range(4)]
     odd = jax.ShapeDtypeStruct((1, 16, 41, 3), jnp.float32)
     with pytest.raises(ValueError, match="got a 16x41 image, expected multiples of"):
         jax.eval_shape(lambda s, x: nnx.merge(graph, s)(x), state, odd)
