@@ -19,9 +19,9 @@ FEW_WEIGHTS = 1 << 20  # of an image: 4 MiB, which a CPU's cache takes as a whol
 def attend(
     query: Float[Array, "B Q h d"],
     key: Float[Array, "B S h d"],
-    value: Float[Array, "B S h d"],
+    value: Float[Array, "B S h e"],
     mask: Bool[Array, "B 1 Q S"] | None = None,
-) -> Float[Array, "B Q h d"]:
+) -> Float[Array, "B Q h e"]:
     """Scaled dot-product attention; True in `mask` lets a query see a key.
 
     Where the weights [h, B, Q, S] are many, none is kept for the backward pass, and a
@@ -45,8 +45,8 @@ def attend(
 def _by_head(
     query: Float[Array, "h B Q d"],
     key: Float[Array, "h B S d"],
-    value: Float[Array, "h B S d"],
-) -> Float[Array, "h B Q d"]:
+    value: Float[Array, "h B S e"],
+) -> Float[Array, "h B Q e"]:
     one = jax.checkpoint(softmax_attention)
     return jax.lax.map(lambda head: one(*head), (query, key, value))
 
@@ -54,9 +54,9 @@ def _by_head(
 def softmax_attention(
     query: Float[Array, "*h B Q d"],
     key: Float[Array, "*h B S d"],
-    value: Float[Array, "*h B S d"],
+    value: Float[Array, "*h B S e"],
     mask: Bool[Array, "B Q S"] | None = None,
-) -> Float[Array, "*h B Q d"]:
+) -> Float[Array, "*h B Q e"]:
     """Softmax with the division after the product: a pass less over [B, Q, S]."""
     logits = jnp.matmul(
         query * query.shape[-1] ** -0.5,

@@ -132,11 +132,11 @@ def test_windows_on_a_grid_that_is_not_square():
 @pytest.mark.parametrize("grid", [(8, 12), (5, 9), (2, 3)])
 def test_nothing_predicted_samples_the_window_itself(grid):
     windows = Windows(grid, 4)
-    zero = np.zeros((1, windows.count[0] * windows.count[1], 2, 2), np.float32)
+    zero = jnp.zeros((1, windows.count[0] * windows.count[1], 2, 2))
     points = sampling_points(windows, zero, zero, zero[..., :1])
     y, x = np.mgrid[: grid[0], : grid[1]]
     places = (np.stack([x, y], -1) + 0.5) / np.array(grid[::-1])
-    tokens = places.reshape(1, -1, 2).astype(np.float32)
+    tokens = jnp.asarray(places.reshape(1, -1, 2), jnp.float32)
     for head in range(2):
         found = windows.join(jnp.asarray(points[:, :, :, head]))
         np.testing.assert_allclose(found, tokens, atol=1e-6)
