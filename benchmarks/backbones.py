@@ -1,0 +1,133 @@
+"""Time and memory of a training step and of scoring, by backbone.
+
+`python -m benchmarks.backbones`; variants, crop, precision and repeats are options.
+
+Every figure comes from a process of its own, with random weights: their values change
+no time. A step is the whole one of a frozen backbone, X and X_M of one image in one
+call, losses, gradients and AdamW, without the style branch that one step in ten takes.
+Scoring is one window. "first" is the first call, compilation included.
+"""
+
+import argparse
+import dataclasses
+import json
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from crossearth_jax import build, sharding
+from crossearth_jax.config import default
+from crossearth_jax.data.known_classes import CASID
+from crossearth_jax.data.pipeline import Batch
+from crossearth_jax.train import Run, initial_state, make_score_fn, make_step
+from crossearth_jax.train_step import partition, trainable_mask
+
+VARIANTS = ("vit_large", "dinov3_large", "rvsa_large")
+WORK = ("step", "score")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Measures every variant and prints a table in Markdown."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.backbones")
+    parser.add_argument("--variants", default=",".join(VARIANTS))
+    parser.add_argument("--crop", type=int, default=512)
+    parser.add_argument("--precision", choices=list(build.DTYPES), default="float32")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--one", help=argparse.SUPPRESS)  # in the process measured
+    options = parser.parse_args(argv)
+    if options.one:
+        variant, work = options.one.split()
+        print(json.dumps(measure(variant, work, options)))
+        return
+    print(
+        f"{jax.devices()[0].device_kind}, {platform.machine()}, jax {jax.__version__}"
+    )
+    print("\n| backbone | | s, median | lowest to highest | first | peak memory, GB |")
+    print("|-|-|-:|-:|-:|-:|")
+    for variant in options.variants.split(","):
+        for work in WORK:
+            found = _in_a_process(f"{variant} {work}", argv)
+            times = found["times"]
+            print(
+                f"| {variant} | {work} | {statistics.median(times):.2f} "
+                f"| {min(times):.2f} to {max(times):.2f} | {found['first']:.1f} "
+                f"| {found['gigabytes']:.1f} |",
+                flush=True,
+            )
+
+
+def _in_a_process(one: str, argv: Sequence[str]) -> dict:
+    command = [sys.executable, "-m", "benchmarks.backbones", *argv, "--one", one]
+    result = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def measure(variant: str, work: str, options: argparse.Namespace) -> dict:
+    """Times of one kind of work, and the peak memory of this process (or device)."""
+    config = default()
+    config.backbone.variant, config.precision = variant, options.precision
+    config.data.crop, config.style.probability = options.crop, 0.0
+    call = {"step": _step, "score": _score}[work](config, _run(config))
+    times = [_seconds(call) for _ in range(1 + options.repeats)]
+    device = jax.devices()[0].memory_stats() or {}
+    host = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = device.get("peak_bytes_in_use", host)
+    return {"first": times[0], "times": times[1:], "gigabytes": peak / 1e9}
+
+
+def _run(config: ConfigDict) -> Run:
+    """A run without data whose frozen backbone has random weights."""
+    config.backbone.trainable = True  # else build_network asks for a file of weights
+    network = build.build_network(config, len(CASID.names))
+    trainable, frozen = partition(network.trainable, trainable_mask(network.trainable))
+    dtype = build.DTYPES[config.precision]
+    frozen = jax.tree.map(lambda x: np.asarray(x).astype(dtype), frozen)
+    network = dataclasses.replace(network, trainable=trainable, frozen=frozen)
+    config.backbone.trainable = False
+    schedule, mesh = build.build_schedule(config), sharding.make_mesh()
+    optimiser = build.build_optimiser(config, network, schedule)
+    state = initial_state(network, optimiser, mesh)
+    return Run(mesh, None, None, network, schedule, optimiser, state)
+
+
+def _step(config: ConfigDict, run: Run) -> Callable[[], None]:
+    step_fn, frozen = make_step(config, run)
+    rng = np.random.default_rng(0)
+    image = 1, config.data.crop, config.data.crop
+    images = rng.integers(0, 256, (*image, 3)).astype(np.uint8)
+    labels = rng.integers(0, len(CASID.names), image).astype(np.uint8)
+    batch = sharding.shard_batch(Batch(images, labels), 1, run.mesh)
+    key = sharding.replicate(jax.random.key(0), run.mesh)
+    state = run.state
+
+    def call() -> None:
+        nonlocal state
+        state, metrics = step_fn(state, frozen, batch, key)
+        jax.block_until_ready(metrics)
+
+    return call
+
+
+def _score(config: ConfigDict, run: Run) -> Callable[[], None]:
+    score_fn = make_score_fn(run.network, run.state)
+    size = 1, config.data.crop, config.data.crop, 3
+    window = np.random.default_rng(0).normal(size=size).astype(np.float32)
+    return lambda: jax.block_until_ready(score_fn(window))
+
+
+def _seconds(call: Callable[[], None]) -> float:
+    begin = time.perf_counter()
+    call()
+    return time.perf_counter() - begin
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
