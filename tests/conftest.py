@@ -1,6 +1,10 @@
 """What the tests of the training core share."""
 
+import os
 from collections.abc import Callable, Iterator
+
+# Before JAX starts: two workers share a GPU.
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 import jax
 import pytest
