@@ -49,12 +49,17 @@ def main(argv: Sequence[str]) -> None:
     shape = options.batch, options.tokens, options.heads, options.width
     rng = np.random.default_rng(0)
     arrays = [rng.normal(size=shape).astype(np.float32) for _ in range(3)]
-    functions = {**in_jax(arrays), **in_torch(arrays)}
+    functions = {**in_jax(VARIANTS, arrays), **in_torch(arrays)}
     times = measure(functions, options.repeats)
     print(f"{jax.default_backend()}, jax {jax.__version__}, [B, N, h, d] = {shape}")
+    print_times(times, OURS)
+
+
+def print_times(times: dict[tuple[str, str], list[float]], reference: str) -> None:
+    """Medians, lowest to highest, and ratios to the reference."""
     for what in ("forward", "gradient"):
-        ours = statistics.median(times[OURS, what])
-        for name in dict.fromkeys(name for name, _ in functions):
+        ours = statistics.median(times[reference, what])
+        for name in dict.fromkeys(name for name, _ in times):
             found = [1e3 * seconds for seconds in times[name, what]]
             middle = statistics.median(found)
             spread = f"({min(found):.1f} to {max(found):.1f})"
@@ -62,8 +67,10 @@ def main(argv: Sequence[str]) -> None:
             print(f"{what:9} {name:30} {middle:8.1f} ms {spread:18} {ratio:5.2f} x")
 
 
-def in_jax(arrays: Sequence[np.ndarray]) -> dict[tuple[str, str], Function]:
-    """Compiled functions without arguments, which wait for their result."""
+def in_jax(
+    variants: dict[str, Callable[..., jax.Array]], arrays: Sequence[np.ndarray]
+) -> dict[tuple[str, str], Function]:
+    """Compiled functions of three arrays as functions without arguments, which wait."""
     found: dict[tuple[str, str], Function] = {}
     placed = [jnp.asarray(array) for array in arrays]
 
@@ -71,7 +78,7 @@ def in_jax(arrays: Sequence[np.ndarray]) -> dict[tuple[str, str], Function]:
         compiled = jax.jit(function)
         found[name, what] = lambda: jax.block_until_ready(compiled(*placed))
 
-    for name, function in VARIANTS.items():
+    for name, function in variants.items():
 
         def loss(*qkv: jax.Array, f: Callable = function) -> jax.Array:
             return (f(*qkv) ** 2).sum()

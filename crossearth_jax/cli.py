@@ -19,6 +19,7 @@ USAGE = """usage: crossearth COMMAND [options]
   compare           finished runs beside the paper's tables
   features          what a run sees:  crossearth features WORKDIR a.png --out seen
   umap              its features by class and domain, and how far domains lie apart
+  report            finished runs as one HTML file to look at and to mail
   ablate            the runs of an ablation table of the paper, and the table
   style-statistics  Earth statistics of a folder of field imagery
 
@@ -70,6 +71,10 @@ def main() -> None:
         from crossearth_jax.features import umap_command
 
         sys.exit(umap_command.main(rest))
+    elif command == "report":
+        from crossearth_jax import explain
+
+        sys.exit(explain.main(rest))
     elif command == "ablate":
         from crossearth_jax import ablate
 

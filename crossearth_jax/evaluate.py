@@ -27,6 +27,13 @@ from crossearth_jax.data.datasets import Record, Source
 from crossearth_jax.data.pipeline import eval_records
 from crossearth_jax.metrics import confusion_matrix, extra_scores, scores
 from crossearth_jax.normalise import normalise
+from crossearth_jax.report.counts import (
+    Confidence,
+    DomainCounts,
+    ImageCounts,
+    confidence,
+    write_counts,
+)
 from crossearth_jax.report.pictures import Example, domain_picture
 from crossearth_jax.sliding import ScoreFn, stream_scores
 from crossearth_jax.whole_file import whole_file
@@ -64,6 +71,7 @@ class DomainResult:
       images: how many were scored.
       skipped: names of the images that could not be read (`Record.valid` False).
       examples: evenly spaced over the domain, for its picture.
+      counts: of every image, for `crossearth report`.
     """
 
     name: str
@@ -72,6 +80,7 @@ class DomainResult:
     images: int
     skipped: tuple[str, ...]
     examples: tuple[Example, ...]
+    counts: DomainCounts
 
 
 def evaluate(
@@ -87,7 +96,7 @@ def evaluate(
     examples: int = 4,
     about: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Scores every domain and writes `report.json` and `pictures/NAME.png`.
+    """Scores every domain; writes `report.json`, `pictures/` and `counts/`.
 
     Several hosts share the images of every domain; the first writes.
 
@@ -146,6 +155,7 @@ def _write(
     (folder / "pictures").mkdir(parents=True, exist_ok=True)
     for result in results:
         _write_picture(folder / "pictures" / f"{result.name}.png", result, classes)
+        write_counts(folder / "counts", result.name, result.counts)
     text = json.dumps(report, indent=2, allow_nan=False)
     with whole_file(folder / "report.json") as place:
         place.write_text(text + "\n")
@@ -175,6 +185,7 @@ def evaluate_domain(
     parts = hosts.gather(own)
     in_order = sorted(one for part in parts for one in part.skipped)
     shown = sorted((one for part in parts for one in part.shown), key=lambda x: x[0])
+    counts = sorted((one for part in parts for one in part.counts), key=_place)
     return DomainResult(
         domain.name,
         domain.role,
@@ -182,7 +193,16 @@ def evaluate_domain(
         images=sum(part.images for part in parts),
         skipped=tuple(name for _, name in in_order),
         examples=tuple(example for _, example in shown),
+        counts=DomainCounts(
+            len(classes.names),
+            tuple(counts),
+            sum((part.confidence for part in parts), Confidence.none()),
+        ),
     )
+
+
+def _place(image: ImageCounts) -> int:
+    return image.place
 
 
 @dataclass
@@ -193,6 +213,8 @@ class _Share:
     images: int
     skipped: list[tuple[int, str]]
     shown: list[tuple[int, Example]]
+    counts: list[ImageCounts]
+    confidence: Confidence
 
 
 def _score_share(
@@ -206,7 +228,51 @@ def _score_share(
     places = range(jax.process_index(), len(domain.source), jax.process_count())
     last = len(domain.source) - 1
     chosen = set(np.linspace(0, last, examples).round().astype(int).tolist())
-    share = _Share(np.zeros((num_classes, num_classes), np.int64), 0, [], [])
+    empty = np.zeros((num_classes, num_classes), np.int64)
+    share = _Share(empty, 0, [], [], [], Confidence.none())
+
+    def skip(place: int, record: Record) -> None:
+        share.skipped.append((place, record.name))
+        advance()
+
+    with _progress(domain.name, len(places)) as advance:
+        for place, record, result in scored_records(
+            score_fn, domain, places, num_classes, windows, skip
+        ):
+            prediction = result.argmax(2).astype(np.uint8)
+            matrix = _counted(record, prediction, num_classes, domain.name)
+            share.confusion += matrix
+            share.images += 1
+            share.counts.append(ImageCounts.of(place, record.name, matrix))
+            share.confidence += confidence(result, prediction, record.label)
+            if place in chosen:
+                example = record.name, record.image, record.label, prediction
+                share.shown.append((place, Example(*example)))
+            advance()
+    return share
+
+
+def scored_records(
+    score_fn: ScoreFn,
+    domain: ScoredDomain,
+    places: Sequence[int],
+    num_classes: int,
+    windows: Mapping[str, int],
+    skip: Callable[[int, Record], None],
+) -> Iterator[tuple[int, Record, Float[np.ndarray, "_ _ K"]]]:
+    """Yields some records of a domain with their scores at the label's size.
+
+    Args:
+      score_fn: as `evaluate`.
+      domain: where the records are.
+      places: of the records in the domain.
+      num_classes: K.
+      windows: crop, stride, patch and batch.
+      skip: called with what could not be read.
+
+    Raises:
+      ValueError: the scores have another number of classes or are not finite.
+    """
     waiting: deque[tuple[int, Record]] = deque()  # sent, scores not yet back
 
     def valid_images() -> Iterator[np.ndarray]:
@@ -216,20 +282,11 @@ def _score_share(
                 waiting.append((place, record))
                 yield np.asarray(normalise(_fitted(record.image, domain.fit)))
             else:
-                share.skipped.append((place, record.name))
-                advance()
+                skip(place, record)
 
-    with _progress(domain.name, len(places)) as advance:
-        for result in stream_scores(score_fn, valid_images(), **windows):
-            place, record = waiting.popleft()
-            prediction = predicted_classes(result, record.label.shape, num_classes)
-            share.confusion += _counted(record, prediction, num_classes, domain.name)
-            share.images += 1
-            if place in chosen:
-                example = record.name, record.image, record.label, prediction
-                share.shown.append((place, Example(*example)))
-            advance()
-    return share
+    for result in stream_scores(score_fn, valid_images(), **windows):
+        place, record = waiting.popleft()
+        yield place, record, label_scores(result, record.label.shape, num_classes)
 
 
 @dataclass(frozen=True)
@@ -237,7 +294,7 @@ class _At:
     """Some records of a source."""
 
     source: Source
-    places: range
+    places: Sequence[int]
 
     def __len__(self) -> int:
         return len(self.places)
@@ -257,6 +314,17 @@ def predicted_classes(
     result: Float[np.ndarray, "H W K"], size: tuple[int, int], num_classes: int
 ) -> UInt8[np.ndarray, "h w"]:
     """Arg-max of averaged scores, resized bilinearly to the label's size before it."""
+    return label_scores(result, size, num_classes).argmax(2).astype(np.uint8)
+
+
+def label_scores(
+    result: Float[np.ndarray, "H W K"], size: tuple[int, int], num_classes: int
+) -> Float[np.ndarray, "h w K"]:
+    """Averaged scores, resized bilinearly to the label's size.
+
+    Raises:
+      ValueError: another number of classes than expected, or not finite.
+    """
     if result.shape[2] != num_classes:
         raise ValueError(
             f"got scores of {result.shape[2]} classes, expected {num_classes}: the "
@@ -264,7 +332,7 @@ def predicted_classes(
         )
     if not np.isfinite(result).all():  # the arg-max of nan would pass for class 0
         raise ValueError("got scores that are not finite: the training has diverged")
-    return _resized(result, size).argmax(2).astype(np.uint8)
+    return _resized(result, size)
 
 
 def domain_entry(result: DomainResult, classes: ClassSet) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from tiny import get_config
 
+from crossearth_jax import explain
 from crossearth_jax.compare import make_sheets
 from crossearth_jax.config import default
 from crossearth_jax.data.prepare import potsdam
@@ -120,6 +121,13 @@ def test_from_raw_archives_to_the_paper_s_table(name, tmp_path, monkeypatch):
     if name in SCORED_AGAIN:
         (workdir / "report.json").unlink()
         assert evaluate_run(config, workdir) == report
+        assert (
+            explain.main([str(workdir), "--out", str(tmp_path / "page.html")]) is None
+        )
+        text = (tmp_path / "page.html").read_text()
+        assert "Not shown" not in text and "reconstruction of" not in text  # Rein baseline
+        shown = sum(min(n, 3) for n in images.values())
+        assert text.count('class="example"') >= shown
     assert report == json.loads((workdir / "report.json").read_text())
     assert {k: v["images"] for k, v in report["domains"].items()} == images
 

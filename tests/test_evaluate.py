@@ -180,8 +180,9 @@ def test_report_and_pictures_are_written(tmp_path):
     assert report["about"] == {"step": 7}
     assert np.sum(away["confusion"]) == 2 * 39 * 60
     written = sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*.*"))
+    counts = [f"counts/{name}.npz" for name in ("away", "far", "home")]
     pictures = [f"pictures/{name}.png" for name in ("away", "far", "home")]
-    assert written == [*pictures, "report.json"]
+    assert written == [*counts, *pictures, "report.json"]
     for picture in pictures:
         Image.open(tmp_path / picture).verify()
 

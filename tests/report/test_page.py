@@ -1,0 +1,197 @@
+"""The HTML report: complete in itself, small, and usable in a browser."""
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from crossearth_jax.data.classes import ClassSet
+from crossearth_jax.metrics import confusion_matrix
+from crossearth_jax.report.charts import line_chart
+from crossearth_jax.report.counts import Confidence, DomainCounts, ImageCounts
+from crossearth_jax.report.errors import confusions
+from crossearth_jax.report.experiments import Experiment
+from crossearth_jax.report.page import RunView, Shown, page
+
+CLASSES = ClassSet(("field", "<house>"), ((90, 160, 60), (200, 40, 40)))
+
+
+def domain(images, seed=0):
+    """Images of which the later ones are worse, and what the report says of them."""
+    rng = np.random.default_rng(seed)
+    kept, total = [], np.zeros((2, 2), np.int64)
+    for place in range(images):
+        truth = rng.integers(0, 2, (8, 8)).astype(np.uint8)
+        wrong = rng.random((8, 8)) < 0.4 * place / images
+        matrix = confusion_matrix(truth, np.where(wrong, 1 - truth, truth), 2)
+        kept.append(ImageCounts.of(place, f"image {place}", matrix))
+        total += matrix
+    share = dict(zip(CLASSES.names, (0.5, None), strict=True))
+    entry = {"role": "unseen", "mIoU": 0.5, "mF1": 0.6, "overall_accuracy": 0.7}
+    entry |= {"IoU": share, "images": images, "confusion": total.tolist()}
+    bins = Confidence(np.arange(20), np.arange(20) // 2, np.arange(20) * 0.5)
+    return DomainCounts(2, tuple(kept), bins), entry
+
+
+def shown(name, side=64):
+    rng = np.random.default_rng(1)
+    truth = np.kron(rng.integers(0, 2, (4, 4)), np.ones((side // 4, side // 4)))
+    truth = truth.astype(np.uint8)
+    prediction = np.roll(truth, 5, axis=1)
+    truth[:4] = 255
+    image = rng.integers(0, 256, (side, side, 3)).astype(np.uint8)
+    return Shown(name, "worst", 0.25, image, truth, prediction)
+
+
+def view(images=6, missing=()):
+    counts, entry = domain(images)
+    report = {"classes": list(CLASSES.names), "domains": {"far": entry}}
+    config = {"name": "folder", "train.seed": 1}
+    picture = shown("a & b.png")
+    return RunView(
+        experiment=Experiment(Path("runs/x"), config, report),
+        classes=CLASSES,
+        counts={"far": counts},
+        shown={"far": [picture] * 3},
+        costly=[("far", picture)] * 10,
+        views={"X": picture.image},
+        metrics=[{"step": i, "loss": 9.0 / i, "bad": 0.0} for i in range(1, 5)],
+        provenance=[{"seed": 1}],
+        missing=missing,
+    )
+
+
+class Balanced(HTMLParser):
+    """Checks that what is opened is closed, in order."""
+
+    VOID = frozenset({"meta", "img", "input", "br"})
+
+    def __init__(self):
+        super().__init__()
+        self.open = []
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in ("path", "circle", "rect"):  # closed where they open
+            assert self.open.pop() == tag
+
+
+def test_page_is_whole_and_needs_no_network():
+    text = "".join(page([view(missing=["<maps>"])], []))
+    parser = Balanced()
+    parser.feed(re.sub(r"<(path|circle|rect)[^>]*/>", "", text))
+    assert parser.open == []
+    assert "http" not in text.replace("http://www.w3.org", "")
+    assert not re.search(r'(src|href)="(?!data:|#)', text)
+    assert "<house>" not in text and "&lt;house&gt;" in text  # names are escaped
+    assert "a &amp; b.png" in text and "&lt;maps&gt;" in text
+    assert '"train.seed": 1' in json.dumps(view().experiment.config)
+
+
+def test_two_runs_have_boxes_of_their_own():
+    text = "".join(page([view(), view()], []))
+    ids = re.findall(r' id="([^"]+)"', text)
+    assert len(ids) == len(set(ids))
+    for box in ("r0k0", "r1k1"):
+        assert f'id="{box}"' in text and f'class="{box}"' in text
+
+
+def test_size_does_not_grow_with_the_number_of_images():
+    few, many = ("".join(page([view(images)], [])) for images in (50, 5000))
+    assert len(many) < 1.05 * len(few) < 30e6
+
+
+def test_confusions_are_named_with_their_share():
+    matrix = np.array([[90, 10, 0], [0, 100, 0], [40, 1, 59]])
+    first, second = confusions("trf", matrix, ["water", "road", "forest"])
+    assert str(first) == "In trf, 40 % of forest was called water."
+    assert (second.truth, second.found, second.pixels) == ("water", "road", 10)
+
+
+def test_a_value_that_is_no_number_leaves_a_gap():
+    values = [1.0, 2.0, float("nan"), 2.0, 1.0]
+    drawn = line_chart("loss", range(5), {"loss": values}, "step")
+    (line,) = re.findall(r'class="line line-0" d="([^"]+)"', drawn)
+    assert line.count("M") == 2 and "nan" not in line
+
+
+# ---- in a browser -------------------------------------------------------------------
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+QUIET = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update"),
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is missing")
+    if CHROMIUM is None:
+        pytest.skip("no browser: install chromium (apt-get install chromium)")
+    with api.sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    place = tmp_path_factory.mktemp("page") / "report.html"
+    place.write_text("".join(page([view()], [])), encoding="utf-8")
+    return place.as_uri()
+
+
+@pytest.mark.parametrize("width", [1200, 390])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_slider_and_boxes_work(browser, address, width, scheme):
+    context = browser.new_context(
+        viewport={"width": width, "height": 800}, color_scheme=scheme
+    )
+    tab, said, asked = context.new_page(), [], []
+    tab.on("console", lambda message: said.append(message.text))
+    tab.on("pageerror", lambda error: said.append(str(error)))
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.goto(address)
+    assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+    truth = tab.locator(".example .view").nth(1)
+    covered = "e => getComputedStyle(e).clipPath"
+    assert "100%" in truth.evaluate(covered)
+    slider = tab.locator(".example input[type=range]").first
+    slider.focus()
+    for _ in range(10):
+        tab.keyboard.press("ArrowRight")
+    assert "50%" in truth.evaluate(covered)
+    assert "truth" in slider.get_attribute("aria-valuetext")
+
+    layer = tab.locator("img.r0k1").first
+    visibility = "e => getComputedStyle(e).visibility"
+    assert layer.evaluate(visibility) == "visible"
+    tab.locator("#r0k1").uncheck()
+    assert layer.evaluate(visibility) == "hidden"
+    assert not said
+    assert not [url for url in asked if not url.startswith(("file:", "data:"))]
+    context.close()
+
+
+def test_without_a_script_all_views_stand_side_by_side(browser, address):
+    context = browser.new_context(java_script_enabled=False)
+    tab = context.new_page()
+    tab.goto(address)
+    views = tab.locator(".example").first.locator(".view")
+    boxes = [views.nth(i).bounding_box() for i in range(4)]
+    assert len({box["x"] for box in boxes}) == 4
+    assert not tab.locator(".example .slider").first.is_visible()
+    layer = tab.locator("img.r0k1").first
+    tab.locator("#r0k1").uncheck()
+    assert not layer.is_visible()
+    context.close()
