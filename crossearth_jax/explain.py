@@ -36,6 +36,7 @@ DESCRIPTION = """\
 Writes one HTML file about finished runs: scores beside the paper's, confused classes,
 best, median and worst images of every domain, the images that cost most, calibration,
 losses, what the training shows the model, and where it all came from."""
+EXAMPLES = ("best", "median", "worst")
 COSTLY = 10  # images that cost most mIoU, over all domains
 
 
@@ -147,6 +148,8 @@ def _images(
             if index in wanted[domain.name]:
                 shown.setdefault(domain.name, []).append(one)
             costly[domain.name, index] = one
+    for several in shown.values():
+        several.sort(key=lambda one: EXAMPLES.index(one.why))
     ranked = [
         (name, _because(costly[name, index], cost))
         for cost, name, index in costs
@@ -237,7 +240,10 @@ def training_views(
     views = jax.jit(make)(
         run.state.params, run.network.frozen, image, jax.random.key(config.train.seed)
     )
-    return {name: np.asarray(x).astype(np.uint8) for name, x in views.items()}
+    # A jitted function returns its names sorted.
+    rank = ["X", "X_S", "X_M"]
+    names = sorted(views, key=lambda n: (n not in rank, rank.index(n.split()[-1])))
+    return {name: np.asarray(views[name]).astype(np.uint8) for name in names}
 
 
 # ---- files --------------------------------------------------------------------------

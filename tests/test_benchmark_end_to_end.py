@@ -125,7 +125,9 @@ def test_from_raw_archives_to_the_paper_s_table(name, tmp_path, monkeypatch):
             explain.main([str(workdir), "--out", str(tmp_path / "page.html")]) is None
         )
         text = (tmp_path / "page.html").read_text()
-        assert "Not shown" not in text and "reconstruction of" not in text  # Rein baseline
+        assert (
+            "Not shown" not in text and "reconstruction of" not in text
+        )  # Rein baseline
         shown = sum(min(n, 3) for n in images.values())
         assert text.count('class="example"') >= shown
     assert report == json.loads((workdir / "report.json").read_text())

@@ -125,10 +125,8 @@ def _summary(index: int, run: RunView) -> str:
         return None if not mious or None in mious else sum(mious) / len(mious)
 
     source, unseen = mean("source"), mean("unseen")
-    tiles = [
-        (percent(unseen), "mIoU in unseen domains, %"),
-        (percent(source), "mIoU in the source domain, %"),
-    ]
+    means = (unseen, "mIoU in unseen domains, %"), (source, "mIoU in the source, %")
+    tiles = [(percent(value), what) for value, what in means if value is not None]
     if source is not None and unseen is not None:
         tiles.append((percent(source - unseen), "points lost away from the source"))
     images = sum(domain["images"] for domain in domains.values())
