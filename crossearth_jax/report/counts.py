@@ -201,7 +201,7 @@ def read_counts(folder: Path, name: str) -> DomainCounts | None:
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise ValueError(
             f"got {path}, which cannot be read ({error}), expected the counts of a "
-            "scoring: run `crossearth report` with --score"
+            "scoring: score the run again with `crossearth eval`"
         ) from error
 
 

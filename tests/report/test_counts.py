@@ -45,7 +45,7 @@ def test_a_domain_comes_back_as_it_was_written(tmp_path):
     assert read_counts(tmp_path, "elsewhere") is None
     path = tmp_path / "there.npz"
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(ValueError, match="--score"):
+    with pytest.raises(ValueError, match="crossearth eval"):
         read_counts(tmp_path, "there")
 
 
