@@ -9,10 +9,12 @@ heads.
 """
 
 import argparse
+import importlib
 import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from types import ModuleType
 
 import jax
 import jax.numpy as jnp
@@ -88,15 +90,21 @@ def in_jax(
     return found
 
 
-def in_torch(arrays: Sequence[np.ndarray]) -> dict[tuple[str, str], Function]:
-    """PyTorch's attention, on the CPU; nothing where it is not installed."""
+def comparable_torch() -> ModuleType | None:
+    """PyTorch; None where it is missing, or JAX computes on another device."""
+    if jax.default_backend() != "cpu":
+        return None
     try:
-        import torch
+        return importlib.import_module("torch")
     except ImportError:
         print("PyTorch is not installed: pip install '.[test]'")
+        return None
+
+
+def in_torch(arrays: Sequence[np.ndarray]) -> dict[tuple[str, str], Function]:
+    """PyTorch's attention, on the CPU; nothing where it is not installed."""
+    if (torch := comparable_torch()) is None:
         return {}
-    if jax.default_backend() != "cpu":
-        return {}  # each side on its own device would compare devices
     tensors = [
         torch.tensor(array.swapaxes(1, 2).copy(), requires_grad=True)
         for array in arrays

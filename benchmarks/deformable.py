@@ -8,12 +8,19 @@ for every token. Measured as `benchmarks.attention`, which see.
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.attention import Function, in_jax, measure, print_times
+from benchmarks.attention import (
+    Function,
+    comparable_torch,
+    in_jax,
+    measure,
+    print_times,
+)
 from crossearth_jax.interpolate import bilinear_corners
 from crossearth_jax.models.deform_attn import sample_levels
 from crossearth_jax.models.pixel_decoder import reference_points
@@ -83,17 +90,12 @@ def in_torch(
     arrays: Sequence[np.ndarray], sizes: Sizes
 ) -> dict[tuple[str, str], Function]:
     """`grid_sample` level by level, on the CPU; nothing where PyTorch is missing."""
-    try:
-        import torch
-    except ImportError:
-        print("PyTorch is not installed: pip install '.[test]'")
+    if (torch := comparable_torch()) is None:
         return {}
-    if jax.default_backend() != "cpu":
-        return {}  # each side on its own device would compare devices
     tensors = [torch.tensor(array, requires_grad=True) for array in arrays]
     sample = torch.nn.functional.grid_sample
 
-    def attend() -> "torch.Tensor":
+    def attend() -> Any:
         value, locations, weights = tensors
         levels = value.split([h * w for h, w in sizes], 1)
         found = []

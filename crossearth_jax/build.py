@@ -34,7 +34,7 @@ from crossearth_jax.evaluate import ScoredDomain
 from crossearth_jax.losses.segmentation import SegmentationLoss
 from crossearth_jax.models.backbone import BackboneConfig
 from crossearth_jax.models.crossearth import CrossEarth, ModelConfig
-from crossearth_jax.models.families import FAMILIES, VARIANTS
+from crossearth_jax.models.families import FAMILIES, family_of, published
 from crossearth_jax.optim import adamw, decay_mask, learning_rate
 from crossearth_jax.parameters import fill, read_weights, start_from
 from crossearth_jax.seal import digest_of_arrays
@@ -260,18 +260,8 @@ def _dtype(precision: str) -> DTypeLike:
     return DTYPES[precision]
 
 
-def _variant(config: ConfigDict) -> BackboneConfig:
-    """The backbone as published."""
-    name = config.backbone.variant
-    if name not in VARIANTS:
-        raise ValueError(
-            f'got backbone.variant="{name}", expected one of {", ".join(VARIANTS)}'
-        )
-    return VARIANTS[name]
-
-
 def _convert_command(config: ConfigDict) -> str:
-    family = FAMILIES[type(_variant(config))].name
+    family = family_of(published(config.backbone.variant)).name
     # DINOv2 has another patch size, so it is converted for a crop.
     crop = f" --crop {config.data.crop}" if family == "dinov2" else ""
     return f"python -m weights_convert {family} SOURCE backbone.safetensors{crop}"
@@ -280,7 +270,7 @@ def _convert_command(config: ConfigDict) -> str:
 def _backbone_weights(config: ConfigDict) -> dict[str, np.ndarray]:
     """Converted weights, which must be of the family that the variant belongs to."""
     path, variant = config.backbone.weights, config.backbone.variant
-    wanted = FAMILIES[type(_variant(config))].name
+    wanted = family_of(published(variant)).name
     weights, provenance = read_weights(path, wanted)
     kind = provenance.get("kind")
     if kind in [each.name for each in FAMILIES.values() if each.name != wanted]:
@@ -294,7 +284,7 @@ def _backbone_weights(config: ConfigDict) -> dict[str, np.ndarray]:
 
 def _sizes(config: ConfigDict, weights: dict[str, np.ndarray]) -> BackboneConfig:
     """The backbone with the sizes that the configuration changes."""
-    backbone, variant = config.backbone, _variant(config)
+    backbone, variant = config.backbone, published(config.backbone.variant)
     patch = backbone.patch_size
     if config.data.crop % (2 * patch):
         raise ValueError(

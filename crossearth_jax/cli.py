@@ -4,6 +4,7 @@ Commands are imported when they run: the worker processes of `prepare` import th
 module again and must not load JAX.
 """
 
+import importlib
 import sys
 
 USAGE = """usage: crossearth COMMAND [options]
@@ -26,63 +27,34 @@ USAGE = """usage: crossearth COMMAND [options]
 `crossearth COMMAND --help` lists the options of a command."""
 
 
+# Modules whose `main` takes the arguments and gives the exit status.
+COMMANDS = {
+    "prepare": "crossearth_jax.data.prepare.command",
+    "rerun": "crossearth_jax.rerun",
+    "replay": "crossearth_jax.replay",
+    "predict": "crossearth_jax.predict.command",
+    "export": "crossearth_jax.export",
+    "settings": "crossearth_jax.settings",
+    "compare": "crossearth_jax.compare",
+    "features": "crossearth_jax.features.maps_command",
+    "umap": "crossearth_jax.features.umap_command",
+    "report": "crossearth_jax.explain",
+    "ablate": "crossearth_jax.ablate",
+    "style-statistics": "crossearth_jax.earth_style.statistics",
+}
+
+
 def main() -> None:
     """Passes the rest of the command line on to one command."""
     command = sys.argv[1] if len(sys.argv) > 1 else "--help"
     rest = sys.argv[2:]
-    if command == "prepare":
-        from crossearth_jax.data.prepare import command as preparing
-
-        sys.exit(preparing.main(rest))
+    if command in COMMANDS:
+        sys.exit(importlib.import_module(COMMANDS[command]).main(rest))
     elif command in ("train", "eval"):
         from crossearth_jax import main as training
 
         sys.argv = [f"crossearth {command}", f"--mode={command}", *rest]
         training.start()
-    elif command == "rerun":
-        from crossearth_jax import rerun
-
-        sys.exit(rerun.main(rest))
-    elif command == "replay":
-        from crossearth_jax import replay
-
-        sys.exit(replay.main(rest))
-    elif command == "predict":
-        from crossearth_jax.predict import command as predicting
-
-        sys.exit(predicting.main(rest))
-    elif command == "export":
-        from crossearth_jax import export
-
-        sys.exit(export.main(rest))
-    elif command == "settings":
-        from crossearth_jax import settings
-
-        sys.exit(settings.main(rest))
-    elif command == "compare":
-        from crossearth_jax import compare
-
-        sys.exit(compare.main(rest))
-    elif command == "features":
-        from crossearth_jax.features import maps_command
-
-        sys.exit(maps_command.main(rest))
-    elif command == "umap":
-        from crossearth_jax.features import umap_command
-
-        sys.exit(umap_command.main(rest))
-    elif command == "report":
-        from crossearth_jax import explain
-
-        sys.exit(explain.main(rest))
-    elif command == "ablate":
-        from crossearth_jax import ablate
-
-        sys.exit(ablate.main(rest))
-    elif command == "style-statistics":
-        from crossearth_jax.earth_style import statistics
-
-        sys.exit(statistics.main(rest))
     elif command in ("-h", "--help", "help"):
         print(USAGE)
     else:

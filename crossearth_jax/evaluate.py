@@ -6,27 +6,24 @@ It takes a score function and sources of records, and knows no model.
 import json
 import math
 import os
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import jax
 import numpy as np
 from jaxtyping import Float, Int, UInt8
-from rich.console import Console
-from rich.progress import Progress
 
 from crossearth_jax import hosts
 from crossearth_jax.data.classes import ClassSet
 from crossearth_jax.data.datasets import Record, Source
 from crossearth_jax.data.pipeline import eval_records
+from crossearth_jax.host_resize import fitted_image, resize_on_host
 from crossearth_jax.metrics import confusion_matrix, extra_scores, scores
 from crossearth_jax.normalise import normalise
+from crossearth_jax.progress import progress
 from crossearth_jax.report.counts import (
     Confidence,
     DomainCounts,
@@ -35,11 +32,11 @@ from crossearth_jax.report.counts import (
     write_counts,
 )
 from crossearth_jax.report.pictures import Example, domain_picture
+from crossearth_jax.report.tables import mean_fraction
 from crossearth_jax.sliding import ScoreFn, stream_scores
 from crossearth_jax.whole_file import whole_file
 
 Role = Literal["source", "unseen"]
-SECONDS_BETWEEN_LINES = 10.0  # of progress, where no bar can be drawn
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,7 @@ class ScoredDomain:
       name: as in the report.
       role: "source" for a held-out part of a training domain, else "unseen".
       source: its records.
-      fit: pixels; images are resized to this longest edge first, see `fitted_size`.
+      fit: pixels; images are resized to this longest edge first, see `host_resize`.
         Scores are counted at the label's own size all the same.
     """
 
@@ -67,20 +64,26 @@ class DomainResult:
     Attributes:
       name: as in the report.
       role: "source" or "unseen".
-      confusion: rows truth, columns prediction, over all images.
-      images: how many were scored.
       skipped: names of the images that could not be read (`Record.valid` False).
       examples: evenly spaced over the domain, for its picture.
-      counts: of every image, for `crossearth report`.
+      counts: of every scored image.
     """
 
     name: str
     role: Role
-    confusion: Int[np.ndarray, "K K"]
-    images: int
     skipped: tuple[str, ...]
     examples: tuple[Example, ...]
     counts: DomainCounts
+
+    @property
+    def images(self) -> int:
+        """How many were scored."""
+        return len(self.counts.images)
+
+    @property
+    def confusion(self) -> Int[np.ndarray, "K K"]:
+        """Rows truth, columns prediction, over all images."""
+        return self.counts.total()
 
 
 def evaluate(
@@ -185,32 +188,24 @@ def evaluate_domain(
     parts = hosts.gather(own)
     in_order = sorted(one for part in parts for one in part.skipped)
     shown = sorted((one for part in parts for one in part.shown), key=lambda x: x[0])
-    counts = sorted((one for part in parts for one in part.counts), key=_place)
+    counts = [one for part in parts for one in part.counts]
     return DomainResult(
         domain.name,
         domain.role,
-        confusion=sum(part.confusion for part in parts),
-        images=sum(part.images for part in parts),
         skipped=tuple(name for _, name in in_order),
         examples=tuple(example for _, example in shown),
         counts=DomainCounts(
             len(classes.names),
-            tuple(counts),
+            tuple(sorted(counts, key=lambda image: image.place)),
             sum((part.confidence for part in parts), Confidence.none()),
         ),
     )
-
-
-def _place(image: ImageCounts) -> int:
-    return image.place
 
 
 @dataclass
 class _Share:
     """What one host counted; images by their place in the domain."""
 
-    confusion: Int[np.ndarray, "K K"]
-    images: int
     skipped: list[tuple[int, str]]
     shown: list[tuple[int, Example]]
     counts: list[ImageCounts]
@@ -228,21 +223,19 @@ def _score_share(
     places = range(jax.process_index(), len(domain.source), jax.process_count())
     last = len(domain.source) - 1
     chosen = set(np.linspace(0, last, examples).round().astype(int).tolist())
-    empty = np.zeros((num_classes, num_classes), np.int64)
-    share = _Share(empty, 0, [], [], [], Confidence.none())
+    share = _Share([], [], [], Confidence.none())
 
     def skip(place: int, record: Record) -> None:
         share.skipped.append((place, record.name))
         advance()
 
-    with _progress(domain.name, len(places)) as advance:
+    what, quiet = f"scored {domain.name}", not hosts.is_first()
+    with progress(what, len(places), "images", quiet=quiet) as advance:
         for place, record, result in scored_records(
             score_fn, domain, places, num_classes, windows, skip
         ):
             prediction = result.argmax(2).astype(np.uint8)
             matrix = _counted(record, prediction, num_classes, domain.name)
-            share.confusion += matrix
-            share.images += 1
             share.counts.append(ImageCounts.of(place, record.name, matrix))
             share.confidence += confidence(result, prediction, record.label)
             if place in chosen:
@@ -280,7 +273,7 @@ def scored_records(
         for place, record in zip(places, records, strict=True):
             if record.valid:
                 waiting.append((place, record))
-                yield np.asarray(normalise(_fitted(record.image, domain.fit)))
+                yield np.asarray(normalise(fitted_image(record.image, domain.fit)))
             else:
                 skip(place, record)
 
@@ -332,7 +325,7 @@ def label_scores(
         )
     if not np.isfinite(result).all():  # the arg-max of nan would pass for class 0
         raise ValueError("got scores that are not finite: the training has diverged")
-    return _resized(result, size)
+    return resize_on_host(result, size)
 
 
 def domain_entry(result: DomainResult, classes: ClassSet) -> dict[str, Any]:
@@ -364,7 +357,7 @@ def domain_entry(result: DomainResult, classes: ClassSet) -> dict[str, Any]:
 def _unseen_mean(entries: Mapping[str, Mapping[str, Any]]) -> float | None:
     """Mean mIoU of the unseen domains; None if there is none or one is undefined."""
     mious = [e["mIoU"] for e in entries.values() if e["role"] == "unseen"]
-    return None if not mious or None in mious else sum(mious) / len(mious)
+    return mean_fraction(mious)
 
 
 def _or_none(value: float) -> float | None:
@@ -391,59 +384,6 @@ def _counted(
         return confusion_matrix(record.label, prediction, num_classes)
     except ValueError as error:
         raise ValueError(f"{domain}, {record.name}: {error}") from error
-
-
-def fitted_size(height: int, width: int, longest: int) -> tuple[int, int]:
-    """Height and width of the same shape whose longer edge is `longest`.
-
-    As mmsegmentation's Resize with keep_ratio, which the authors use for RescueNet:
-    halves are rounded up, and a smaller image is enlarged.
-    """
-    scale = longest / max(height, width)
-    return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
-
-
-def _fitted(image: UInt8[np.ndarray, "H W 3"], longest: int | None) -> np.ndarray:
-    if longest is None:
-        return image
-    return _resized(image, fitted_size(*image.shape[:2], longest))
-
-
-def _resized(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Bilinear, half-pixel centres, no antialias; in NumPy, so no size compiles."""
-    if values.shape[:2] == tuple(size):
-        return values
-    height, width = size
-    resized = cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR)
-    return resized.reshape(height, width, values.shape[2])  # cv2 drops a single K
-
-
-@contextmanager
-def _progress(name: str, total: int) -> Iterator[Callable[[], None]]:
-    """Gives a function to call per image: moves a bar, or prints a line at times."""
-    console = Console(quiet=not hosts.is_first())
-    begin = printed = time.monotonic()
-    done = 0
-
-    def line() -> None:
-        nonlocal printed
-        now = printed = time.monotonic()
-        text = f"scored {name}: {done} of {total} images in {now - begin:.0f} s"
-        console.out(text, highlight=False)
-
-    def advance() -> None:
-        nonlocal done
-        done += 1
-        if time.monotonic() - printed > SECONDS_BETWEEN_LINES and done < total:
-            line()
-
-    if not console.is_terminal:
-        yield advance
-        line()
-        return
-    with Progress(console=console) as bar:
-        task = bar.add_task(f"scoring {name}", total=total)
-        yield lambda: bar.advance(task)
 
 
 def _write_picture(path: Path, result: DomainResult, classes: ClassSet) -> None:

@@ -6,7 +6,7 @@ images that are shown, so memory and size do not grow with the data set.
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +14,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, UInt8
+from jaxtyping import Array, Float, UInt8
 
 from crossearth_jax import build, provenance, sharding
+from crossearth_jax.command_line import add_traceback, guarded
 from crossearth_jax.compare import make_sheets
 from crossearth_jax.data.classes import load_classes
-from crossearth_jax.data.datasets import Record
 from crossearth_jax.data.pipeline import train_batches
-from crossearth_jax.earth_style.inject import masked_image, styled_image
 from crossearth_jax.evaluate import ScoredDomain, scored_records
 from crossearth_jax.normalise import denormalise, normalise
 from crossearth_jax.predict.predictor import TrainedRun, load_run
 from crossearth_jax.report.counts import DomainCounts, read_counts
 from crossearth_jax.report.experiments import Experiment, read_experiment
 from crossearth_jax.report.page import RunView, Shown, page
+from crossearth_jax.report.pictures import Example
+from crossearth_jax.sliding import ScoreFn
 from crossearth_jax.train import make_score_fn
 from crossearth_jax.train_step import combine
 from crossearth_jax.whole_file import whole_file
@@ -36,11 +37,10 @@ DESCRIPTION = """\
 Writes one HTML file about finished runs: scores beside the paper's, confused classes,
 best, median and worst images of every domain, the images that cost most, calibration,
 losses, what the training shows the model, and where it all came from."""
-EXAMPLES = ("best", "median", "worst")
 COSTLY = 10  # images that cost most mIoU, over all domains
 
 
-def main(argv: Sequence[str]) -> int | None:
+def main(argv: Sequence[str]) -> int:
     """`crossearth report WORKDIR [WORKDIR …] [--out report.html]`."""
     parser = argparse.ArgumentParser(
         prog="crossearth report",
@@ -49,12 +49,14 @@ def main(argv: Sequence[str]) -> int | None:
     )
     parser.add_argument("workdirs", nargs="+", type=Path, metavar="WORKDIR")
     parser.add_argument("--out", type=Path, default=Path("report.html"), metavar="FILE")
-    given = parser.parse_args(argv)
-    try:
-        runs = [view_of(workdir) for workdir in given.workdirs]
-        sheets = make_sheets(given.workdirs)
-    except ValueError as error:
-        parser.exit(1, f"error: {error}\n")
+    add_traceback(parser)
+    return guarded(run, parser.parse_args(argv))
+
+
+def run(given: argparse.Namespace) -> None:
+    """Writes the page."""
+    runs = [view_of(workdir) for workdir in given.workdirs]
+    sheets = make_sheets(given.workdirs)
     given.out.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(given.out) as place, place.open("w", encoding="utf-8") as file:
         file.writelines(page(runs, sheets))
@@ -108,83 +110,81 @@ def view_of(workdir: Path) -> RunView:
 
 def _images(
     run: TrainedRun, data: build.Data, counts: Mapping[str, DomainCounts | None]
-) -> tuple[dict[str, list[Shown]], list[tuple[str, Shown]]]:
+) -> tuple[dict[str, list[Shown]], list[Shown]]:
     """Best, median and worst of each domain, and the costliest of all."""
-    score_fn = make_score_fn(run.network, run.state)
     known = [domain for domain in data.domains if counts.get(domain.name)]
-    wanted = {d.name: examples_of(counts[d.name]) for d in known}
-    costs = sorted(
-        (
-            (cost, domain.name, index)
-            for domain in known
-            for index, cost in enumerate(counts[domain.name].costs().tolist())
-        ),
-        reverse=True,
-    )[:COSTLY]
-    shown: dict[str, list[Shown]] = {}
-    costly: dict[tuple[str, int], Shown] = {}
+    typical = {d.name: examples_of(counts[d.name]) for d in known}
+    costly = costliest({domain.name: counts[domain.name].costs() for domain in known})
+    score_fn, seen = make_score_fn(run.network, run.state), {}
     for domain in known:
-        counted = counts[domain.name]
-        reasons = dict(wanted[domain.name])
-        reasons |= {
-            index: f"costs {100 * cost:.2f} points"
-            for cost, name, index in costs
-            if name == domain.name and cost > 0 and index not in reasons
-        }
-        mious = counted.own_miou()
-        places = {counted.images[index].place: index for index in sorted(reasons)}
-        for place, record, prediction in _predicted(
-            score_fn, run, domain, sorted(places)
-        ):
-            index = places[place]
-            one = Shown(
-                record.name,
-                reasons[index],
-                float(mious[index]),
-                record.image,
-                record.label,
-                prediction,
-            )
-            if index in wanted[domain.name]:
-                shown.setdefault(domain.name, []).append(one)
-            costly[domain.name, index] = one
-    for several in shown.values():
-        several.sort(key=lambda one: EXAMPLES.index(one.why))
+        wanted = {index for _, name, index in costly if name == domain.name}
+        wanted |= {*typical[domain.name].values()}
+        found = _predicted(score_fn, run, domain, counts[domain.name], wanted)
+        seen |= {(domain.name, index): one for index, one in found.items()}
+    mious = {domain.name: counts[domain.name].own_miou() for domain in known}
+
+    def shown(name: str, index: int, why: str) -> Shown:
+        return Shown(name, seen[name, index], why, float(mious[name][index]))
+
+    by_domain = {
+        name: [shown(name, i, why) for why, i in chosen.items() if (name, i) in seen]
+        for name, chosen in typical.items()
+    }
     ranked = [
-        (name, _because(costly[name, index], cost))
-        for cost, name, index in costs
-        if cost > 0 and (name, index) in costly
+        shown(name, i, f"costs {100 * cost:.2f} points")
+        for cost, name, i in costly
+        if (name, i) in seen
     ]
-    return shown, ranked
+    return by_domain, ranked
 
 
-def _because(shown: Shown, cost: float) -> Shown:
-    why = f"costs {100 * cost:.2f} points"
-    return Shown(
-        shown.name, why, shown.miou, shown.image, shown.truth, shown.prediction
-    )
+def costliest(
+    costs: Mapping[str, Float[np.ndarray, "_"]],
+) -> list[tuple[float, str, int]]:
+    """(cost, domain, index) of the images that cost most, over all domains."""
+    every = [
+        (cost, name, index)
+        for name, of_images in costs.items()
+        for index, cost in enumerate(of_images.tolist())
+        if cost > 0
+    ]
+    return sorted(every, reverse=True)[:COSTLY]
 
 
-def examples_of(counts: DomainCounts) -> dict[int, str]:
+def examples_of(counts: DomainCounts) -> dict[str, int]:
     """Indices of the best, the median and the worst image by their own mIoU."""
     mious = counts.own_miou()
     order = [i for i in np.argsort(mious, kind="stable").tolist() if mious[i] >= 0]
-    if not order:
-        return {}
-    chosen = {order[-1]: "best", order[len(order) // 2]: "median", order[0]: "worst"}
-    return chosen if len(order) > 2 else {order[-1]: "best", order[0]: "worst"}
+    places = {"best": -1, "median": len(order) // 2, "worst": 0}
+    few = {0: (), 1: ("worst",), 2: ("best", "worst")}  # no image twice
+    return {why: order[places[why]] for why in few.get(len(order), places)}
 
 
 def _predicted(
-    score_fn: Any, run: TrainedRun, domain: ScoredDomain, places: Sequence[int]
-) -> Iterator[tuple[int, Record, UInt8[np.ndarray, "h w"]]]:
+    score_fn: ScoreFn,
+    run: TrainedRun,
+    domain: ScoredDomain,
+    counts: DomainCounts,
+    wanted: Collection[int],
+) -> dict[int, Example]:
+    """Some images of a domain, by their index in its counts."""
     windows = build.build_windows(run.config)
     windows["batch"] = sharding.whole_batch(run.config.eval.batch)
+    index_at = {counts.images[index].place: index for index in wanted}
     found = scored_records(
-        score_fn, domain, places, len(run.classes.names), windows, lambda *_: None
+        score_fn,
+        domain,
+        sorted(index_at),
+        len(run.classes.names),
+        windows,
+        lambda *_: None,
     )
-    for place, record, scores in found:
-        yield place, record, scores.argmax(2).astype(np.uint8)
+    return {
+        index_at[place]: Example(
+            record.name, record.image, record.label, scores.argmax(2).astype(np.uint8)
+        )
+        for place, record, scores in found
+    }
 
 
 def training_views(
@@ -214,23 +214,9 @@ def training_views(
         clean, keys = normalise(image), jax.random.split(key)
         views = {"X": clean}
         if style := objective.style:
-            views["X_S"] = styled_image(
-                keys[0],
-                clean,
-                restyle,
-                ratio=style.ratio,
-                block=style.block,
-                polarity=style.polarity,
-            )
+            views["X_S"] = style.image(keys[0], clean, restyle)
         if masked := objective.masked:
-            views["X_M"] = masked_image(
-                keys[1],
-                clean,
-                model.prompt[...],
-                ratio=masked.ratio,
-                block=masked.block,
-                prompt_mode=masked.prompt,
-            )
+            views["X_M"] = masked.image(keys[1], clean, model.prompt[...])
             stacked = jnp.concatenate([*views.values()])
             rebuilt = model.reconstruct(model.taps(stacked))
             named = [f"reconstruction of {name}" for name in views]

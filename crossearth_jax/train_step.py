@@ -62,6 +62,13 @@ class StyleInjection:
     block: int = 64
     polarity: Literal["altered", "equation5"] = "altered"
 
+    def image(
+        self, key: PRNGKeyArray, clean: Float[Array, "B H W 3"], restyle: Restyle
+    ) -> Float[Array, "B H W 3"]:
+        """X_S of normalised X, see `styled_image`."""
+        options = {"ratio": self.ratio, "block": self.block, "polarity": self.polarity}
+        return styled_image(key, clean, restyle, **options)
+
 
 @dataclasses.dataclass(frozen=True)
 class MaskedModelling:
@@ -80,6 +87,16 @@ class MaskedModelling:
     prompt: Literal["replace", "product"] = "replace"
     loss: Literal["l1", "mse"] = "mse"
     target: Literal["clean", "self"] = "clean"
+
+    def image(
+        self,
+        key: PRNGKeyArray,
+        clean: Float[Array, "B H W 3"],
+        prompt: Float[Array, "H W 3"],
+    ) -> Float[Array, "B H W 3"]:
+        """X_M of normalised X, see `masked_image`."""
+        options = {"ratio": self.ratio, "block": self.block, "prompt_mode": self.prompt}
+        return masked_image(key, clean, prompt, **options)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,15 +174,7 @@ def compute_losses(
     image, styled = _styled(clean, restyle, keys["style"], objective.style)
     views = [image]
     if objective.masked:
-        masked = masked_image(
-            keys["mask"],
-            clean,
-            model.prompt[...],
-            ratio=objective.masked.ratio,
-            block=objective.masked.block,
-            prompt_mode=objective.masked.prompt,
-        )
-        views.append(masked)
+        views.append(objective.masked.image(keys["mask"], clean, model.prompt[...]))
     # Views of one image stay neighbours, so a batch split over devices stays put.
     stacked = jnp.stack(views, axis=1)  # [B, V, H, W, 3]
     taps = model.taps(stacked.reshape(-1, *clean.shape[1:]))
@@ -203,14 +212,7 @@ def _styled(
     drawn = jnp.broadcast_to(drawn, (batch,))
 
     def inject() -> Array:
-        injected = styled_image(
-            style_key,
-            clean,
-            restyle,
-            ratio=style.ratio,
-            block=style.block,
-            polarity=style.polarity,
-        )
+        injected = style.image(style_key, clean, restyle)
         return jnp.where(drawn[:, None, None, None], injected, clean)
 
     # A branch, not a select: unstyled steps do not pay for the style networks.

@@ -15,9 +15,9 @@ from crossearth_jax.evaluate import (
     ScoredDomain,
     evaluate,
     evaluate_domain,
-    fitted_size,
     predicted_classes,
 )
+from crossearth_jax.host_resize import fitted_size
 from crossearth_jax.normalise import normalise
 
 CLASSES = ClassSet(

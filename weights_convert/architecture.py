@@ -14,7 +14,7 @@ from flax import nnx
 from crossearth_jax.models.backbone import BackboneConfig
 from crossearth_jax.models.crossearth import CrossEarth, ModelConfig
 from crossearth_jax.models.dinov2 import ViTConfig
-from crossearth_jax.models.families import FAMILIES, VARIANTS
+from crossearth_jax.models.families import VARIANTS, family_of
 from weights_convert.mapping import Rule, Shape, find_moves, run_shapes
 
 _LEVELS = 3  # of the deformable attention
@@ -111,7 +111,7 @@ def read_model(shapes: Mapping[str, Shape]) -> ModelConfig:
 
 def backbone_shapes(config: BackboneConfig) -> dict[str, Shape]:
     """Shape of every tensor of the backbone, `backbone.…`."""
-    make = FAMILIES[type(config)].module
+    make = family_of(config).module
     module = nnx.eval_shape(lambda: make(config, rngs=nnx.Rngs(0)))
     return _module_shapes({"backbone": nnx.to_pure_dict(nnx.state(module))})
 

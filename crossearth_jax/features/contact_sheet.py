@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+from crossearth_jax.picture_text import PAPER, TEXT, write_line
 
 PANEL = 256  # pixels of a panel's longer side
-GAP, TEXT, LINE = 12, 15, 22
+GAP, LINE = 12, 22
 MOST = 24  # rows
-INK, PAPER = (32, 32, 32), (255, 255, 255)
 
 
 def shown_rows(count: int) -> list[int]:
@@ -37,10 +38,10 @@ def contact_sheet(
     draw = ImageDraw.Draw(sheet)
     lefts = [GAP + i * (PANEL + GAP) for i in range(len(columns))]
     for left, header in zip(lefts, columns, strict=True):
-        _write(draw, (left, GAP), header, PANEL, TEXT)
+        write_line(draw, (left, GAP), header, PANEL)
     top = GAP + LINE
     for name, row, height in zip(names, panels, heights, strict=True):
-        _write(draw, (GAP, top + 4), name, width - 2 * GAP, TEXT - 3)
+        write_line(draw, (GAP, top + 4), name, width - 2 * GAP, TEXT - 3)
         for left, panel in zip(lefts, row, strict=True):
             sheet.paste(panel, (left, top + LINE))
         top += height
@@ -52,15 +53,3 @@ def _panel(picture: UInt8[np.ndarray, "h w 3"]) -> Image.Image:
     height, width = (max(1, round(n * scale)) for n in picture.shape[:2])
     image = Image.fromarray(picture)
     return image.resize((width, height), Image.Resampling.BICUBIC)
-
-
-def _write(
-    draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, width: int, size: int
-) -> None:
-    """One line of text, shortened with dots where it is too long."""
-    font = ImageFont.load_default(size=size)
-    if font.getlength(text) > width:
-        while text and font.getlength(text + "...") > width:
-            text = text[:-1]
-        text += "..."
-    draw.text(place, text, fill=INK, font=font)

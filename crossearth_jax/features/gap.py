@@ -1,6 +1,5 @@
 """How far domains lie apart in the features, and how well classes do."""
 
-import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -9,6 +8,7 @@ from types import ModuleType
 import numpy as np
 from jaxtyping import Float, Int
 
+from crossearth_jax import extras
 from crossearth_jax.features.sample import Sample
 
 FOLDS = 5
@@ -40,13 +40,7 @@ def needed(name: str) -> ModuleType:
     Raises:
       ImportError: the library is not installed; says how to get it.
     """
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise ImportError(
-            f"got no {name.split('.')[0]} ({error}), expected it for UMAP and domain "
-            f"gaps: {HINT}"
-        ) from error
+    return extras.needed(name, "UMAP and domain gaps", HINT)
 
 
 def domain_gaps(samples: Sequence[Sample], seed: int) -> list[Gap]:

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from crossearth_jax.command_line import guarded
 from crossearth_jax.data.decode import read_image
 from crossearth_jax.features.contact_sheet import contact_sheet, shown_rows
 from crossearth_jax.features.extractor import Extractor, has_injector, make_extractor
@@ -19,7 +20,7 @@ from crossearth_jax.features.maps import (
     feature_maps,
     injector_change,
 )
-from crossearth_jax.features.options import add_model, guarded
+from crossearth_jax.features.options import add_model
 from crossearth_jax.predict.command import find_scenes
 from crossearth_jax.predict.predictor import load_run
 from crossearth_jax.whole_file import whole_file

@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Float32, Int, UInt8
 
 from crossearth_jax.data.datasets import IGNORE, Record
-from crossearth_jax.evaluate import ScoredDomain, fitted_size
+from crossearth_jax.evaluate import ScoredDomain
+from crossearth_jax.host_resize import fitted_image
 
 # RGB image → features [h, w, C], one per token.
 Extract = Callable[[UInt8[np.ndarray, "H W 3"]], Float32[np.ndarray, "h w C"]]
@@ -165,10 +166,9 @@ def _fitted(
     record: Record, longest: int | None
 ) -> tuple[UInt8[np.ndarray, "H W 3"], UInt8[np.ndarray, "H W"]]:
     """Image and label as the evaluation resizes the image."""
+    image = fitted_image(record.image, longest)
     if longest is None:
-        return record.image, record.label
-    height, width = fitted_size(*record.image.shape[:2], longest)
-    size, nearest = (width, height), cv2.INTER_NEAREST
-    return cv2.resize(record.image, size), cv2.resize(
-        record.label, size, interpolation=nearest
-    )
+        return image, record.label
+    height, width = image.shape[:2]
+    nearest = cv2.INTER_NEAREST
+    return image, cv2.resize(record.label, (width, height), interpolation=nearest)

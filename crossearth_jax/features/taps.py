@@ -5,7 +5,6 @@ embeddings were trained on crops; overlaps are averaged on the grid of the token
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import product
 
@@ -17,7 +16,7 @@ from jaxtyping import Array, Float, Float32, PyTree, UInt8
 
 from crossearth_jax import build, sharding
 from crossearth_jax.normalise import normalise
-from crossearth_jax.sliding import window_length, window_origins
+from crossearth_jax.predict.strip import make_plan
 from crossearth_jax.train_step import TrainState, combine
 
 # Normalised windows to features: V variants, first without and then with Injector (or
@@ -108,59 +107,34 @@ def image_features(
       patch: window sides are multiples of it, a multiple of `token`.
       batch: windows per call; the last call repeats a window to fill it.
     """
-    windows = _Windows.over(image.shape[:2], token, crop, stride, patch)
-    (height, width), (h, w) = windows.padded, windows.size
+    plan = make_plan(
+        *(-(-n // token) for n in image.shape[:2]),  # in tokens
+        crop=crop // token,
+        stride=max(1, round(stride / token)),
+        patch=patch // token,
+        blend="cosine",  # so that no seam shows
+    )
+    (height, width), (h, w) = plan.padded, plan.window
     below, right = height * token - image.shape[0], width * token - image.shape[1]
     pixels = np.pad(normalise(image), ((0, below), (0, right), (0, 0)))
-    weight = np.outer(_hat(h), _hat(w))[..., None]
-    count = np.zeros((height, width, 1), np.float32)
+    weight, count = (np.outer(*axes)[..., None] for axes in (plan.weight, plan.total))
+    origins = list(product(plan.tops, plan.lefts))
     total: np.ndarray | None = None  # V, T and C are known with the first features
-    for start in range(0, len(windows.origins), batch):
-        origins = windows.origins[start : start + batch]
+    for start in range(0, len(origins), batch):
+        places = origins[start : start + batch]
         cuts = [
-            pixels[_area(y * token, x * token, h * token, w * token)]
-            for y, x in origins
+            pixels[_area(y * token, x * token, h * token, w * token)] for y, x in places
         ]
         cuts += cuts[-1:] * (batch - len(cuts))
         features = np.asarray(feature_fn(np.stack(cuts)))
         if total is None:
-            total = np.zeros(
-                (*features.shape[1:3], height, width, features.shape[-1]), np.float32
-            )
-        for (y, x), one in zip(origins, features, strict=False):
+            shape = *features.shape[1:3], height, width, features.shape[-1]
+            total = np.zeros(shape, np.float32)
+        for (y, x), one in zip(places, features, strict=False):
             total[:, :, *_area(y, x, h, w)] += weight * one
-            count[_area(y, x, h, w)] += weight
     total /= count
-    return total[:, :, : -(-image.shape[0] // token), : -(-image.shape[1] // token)]
-
-
-@dataclass(frozen=True)
-class _Windows:
-    """Where the windows of an image lie, in tokens."""
-
-    padded: tuple[int, int]
-    size: tuple[int, int]
-    origins: list[tuple[int, int]]
-
-    @classmethod
-    def over(
-        cls, image: tuple[int, int], token: int, crop: int, stride: int, patch: int
-    ) -> "_Windows":
-        lengths = [window_length(n, crop, patch) // token for n in image]
-        padded = [max(-(-n // token), w) for n, w in zip(image, lengths, strict=True)]
-        step = max(1, round(stride / token))
-        axes = [
-            window_origins(n, w, min(step, w))
-            for n, w in zip(padded, lengths, strict=True)
-        ]
-        return cls(tuple(padded), tuple(lengths), list(product(*axes)))
+    return total[:, :, : plan.height, : plan.width]
 
 
 def _area(y: int, x: int, height: int, width: int) -> tuple[slice, slice]:
     return slice(y, y + height), slice(x, x + width)
-
-
-def _hat(length: int) -> Float32[np.ndarray, "n"]:
-    """Weights that fade towards a window's edges, so that no seam shows."""
-    angle = np.pi * (np.arange(length) + 0.5) / length
-    return (np.sin(angle) ** 2).astype(np.float32)

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from crossearth_jax.command_line import guarded
 from crossearth_jax.data.classes import KINDS, ClassSet
 from crossearth_jax.evaluate import ScoredDomain
 from crossearth_jax.features.domains import choose_domains
 from crossearth_jax.features.extractor import has_injector, make_extractor
 from crossearth_jax.features.gap import domain_gaps, needed, silhouettes
-from crossearth_jax.features.options import add_model, guarded
+from crossearth_jax.features.options import add_model
 from crossearth_jax.features.pca import fit_basis
 from crossearth_jax.features.plot import Points, embed, write_scatter
 from crossearth_jax.features.sample import Bounds, Sample, sample_domain

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from crossearth_jax.interpolate import resize_bilinear
 from crossearth_jax.models.backbone import BackboneConfig
-from crossearth_jax.models.families import FAMILIES, VARIANTS
+from crossearth_jax.models.families import VARIANTS, family_of
 from crossearth_jax.models.gse import GeospatialSemanticExtractor
 from crossearth_jax.models.injector import Injector
 from crossearth_jax.models.mask2former import Mask2Former, Segmentation, semantic_scores
@@ -114,7 +114,7 @@ class CrossEarth(nnx.Module):
             )
         make = {"rngs": rngs, "dtype": dtype}
         self.config = config
-        self.backbone = FAMILIES[type(vit)].module(vit, remat=remat, **make)
+        self.backbone = family_of(vit).module(vit, remat=remat, **make)
         self.rein = Rein(
             depth=vit.depth,
             width=vit.width,

@@ -32,3 +32,21 @@ VARIANTS: dict[str, BackboneConfig] = {
     **dinov3.VARIANTS,
     **rvsa.VARIANTS,
 }
+
+
+def published(variant: str) -> BackboneConfig:
+    """The sizes of a variant.
+
+    Raises:
+      ValueError: there is none of that name.
+    """
+    if variant not in VARIANTS:
+        raise ValueError(
+            f'got backbone.variant="{variant}", expected one of {", ".join(VARIANTS)}'
+        )
+    return VARIANTS[variant]
+
+
+def family_of(config: BackboneConfig) -> Family:
+    """The family that sizes belong to."""
+    return FAMILIES[type(config)]

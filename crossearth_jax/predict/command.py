@@ -9,12 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import jax
-from absl import logging
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TimeRemainingColumn
 
 from crossearth_jax import hosts
-from crossearth_jax.main import enable_compilation_cache
+from crossearth_jax.command_line import add_traceback, guarded
 from crossearth_jax.predict import geo, tta
 from crossearth_jax.predict.files import Done, Wanted, is_done, predict_file
 from crossearth_jax.predict.predictor import PRECISIONS, load
@@ -22,24 +21,12 @@ from crossearth_jax.predict.scene import Reading
 from crossearth_jax.predict.vector import DRIVERS
 
 SCENES = (".tif", ".tiff", ".vrt", ".jp2", ".png", ".jpg", ".jpeg", ".img")
-STOPPED = 130  # exit status after Ctrl-C, as shells have it
 
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command; an error of the user's input becomes one line."""
-    options = _parser().parse_args(argv)
-    logging.set_verbosity(logging.WARNING)
-    enable_compilation_cache()
-    try:
-        return run(options)
-    except KeyboardInterrupt:
-        print("stopped; the same command makes the rest", file=sys.stderr)
-        return STOPPED
-    except (ValueError, OSError, ImportError) as error:
-        if options.traceback:
-            raise
-        print(f"error: {error}\n(--traceback shows where)", file=sys.stderr)
-        return 1
+    stopped = "stopped; the same command makes the rest"
+    return guarded(run, _parser().parse_args(argv), stopped)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -304,4 +291,4 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
     )
     add("--quicklook", action="store_true", help="PNG of scene and classes")
     add("--timing", action="store_true", help="say where the time went")
-    add("--traceback", action="store_true", help="show where an error came from")
+    add_traceback(parser)

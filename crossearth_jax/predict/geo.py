@@ -1,10 +1,11 @@
 """Optional geospatial libraries, imported where they are used."""
 
-import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+
+from crossearth_jax import extras
 
 HINT = "pip install 'crossearth_jax[geo]'"
 
@@ -18,12 +19,7 @@ def needed(name: str) -> ModuleType:
     Raises:
       ImportError: the library is not installed; says how to get it.
     """
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise ImportError(
-            f"got no {name.split('.')[0]} ({error}), expected it for maps: {HINT}"
-        ) from error
+    return extras.needed(name, "maps", HINT)
 
 
 @contextmanager

@@ -8,16 +8,17 @@ looking at from it, and scores none of them again.
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import Float, Int, Num, UInt8
 
+from crossearth_jax.data.classes import IGNORE
 from crossearth_jax.whole_file import whole_file
 
 BINS = 20  # of confidence, each 5 % wide
-IGNORE = 255
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,14 @@ class DomainCounts:
         matrix[self.images[index].cells] = self.images[index].pixels
         return matrix.reshape(self.num_classes, self.num_classes)
 
+    def total(self) -> Int[np.ndarray, "K K"]:
+        """Rows truth, columns prediction, over all images."""
+        matrix = np.zeros(self.num_classes**2, np.int64)
+        for image in self.images:
+            matrix[image.cells] += image.pixels
+        return matrix.reshape(self.num_classes, self.num_classes)
+
+    @cached_property
     def margins(self) -> tuple[Num[np.ndarray, "I K"], ...]:
         """Per image and class: true and found pixels, and those that are right."""
         shape = len(self.images), self.num_classes
@@ -136,13 +145,12 @@ class DomainCounts:
 
     def own_miou(self) -> Float[np.ndarray, "I"]:
         """Each image's mIoU by itself, over the classes it shows; nan for none."""
-        return _miou(*self.margins())
+        return _miou(*self.margins)
 
     def costs(self) -> Float[np.ndarray, "I"]:
         """By how much the domain's mIoU would rise without an image."""
-        margins = self.margins()
-        whole = [one.sum(0, keepdims=True) for one in margins]
-        without = [w - one for w, one in zip(whole, margins, strict=True)]
+        whole = [one.sum(0, keepdims=True) for one in self.margins]
+        without = [w - one for w, one in zip(whole, self.margins, strict=True)]
         return np.nan_to_num(_miou(*without) - _miou(*whole))
 
 

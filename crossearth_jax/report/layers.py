@@ -11,8 +11,11 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image
 
+from crossearth_jax.data.classes import IGNORE
+from crossearth_jax.report.pictures import RIGHT, WRONG
+
 LONGEST = 512  # pixels of an image in the page
-RIGHT, WRONG, IGNORED = (150, 208, 150), (196, 32, 44), (170, 170, 170)
+IGNORED = (170, 170, 170)
 
 
 def photo(image: UInt8[np.ndarray, "H W 3"]) -> str:
@@ -40,13 +43,11 @@ def class_layers(
 
 
 def error_layers(
-    truth: UInt8[np.ndarray, "H W"],
-    prediction: UInt8[np.ndarray, "H W"],
-    ignore: int = 255,
+    truth: UInt8[np.ndarray, "H W"], prediction: UInt8[np.ndarray, "H W"]
 ) -> list[str]:
     """Data URIs of what is right, wrong and not annotated."""
     truth, prediction = small_ids(truth), small_ids(prediction)
-    known, same = truth != ignore, truth == prediction
+    known, same = truth != IGNORE, truth == prediction
     parts = (known & same, RIGHT), (known & ~same, WRONG), (~known, IGNORED)
     return [layer(mask, colour) for mask, colour in parts if mask.any()]
 

@@ -16,10 +16,10 @@ from crossearth_jax.report.counts import DomainCounts
 from crossearth_jax.report.errors import confusions
 from crossearth_jax.report.experiments import Experiment
 from crossearth_jax.report.layers import class_layers, error_layers, photo
+from crossearth_jax.report.pictures import COLUMNS, Example
 from crossearth_jax.report.sheet import Sheet
-from crossearth_jax.report.tables import percent
-
-VIEWS = ("image", "truth", "prediction", "error")
+from crossearth_jax.report.sheet import shown as score_shown
+from crossearth_jax.report.tables import mean_fraction, percent
 
 
 @dataclass(frozen=True)
@@ -27,20 +27,16 @@ class Shown:
     """An image that the page shows.
 
     Attributes:
-      name: in its domain.
+      domain: where it is from.
+      example: the image, its truth and its prediction.
       why: "best", "median", "worst", or what it costs.
       miou: of the image alone, fraction of 1.
-      image: as it was read.
-      truth: class ids.
-      prediction: class ids.
     """
 
-    name: str
+    domain: str
+    example: Example
     why: str
     miou: float
-    image: UInt8[np.ndarray, "H W 3"]
-    truth: UInt8[np.ndarray, "h w"]
-    prediction: UInt8[np.ndarray, "h w"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +48,7 @@ class RunView:
       classes: names and palette.
       counts: by domain; None where the scoring left none.
       shown: images by domain: best, median, worst.
-      costly: the images that cost most mIoU, with their domains.
+      costly: the images that cost most mIoU.
       views: X, X_S, X_M and their reconstructions, by name.
       metrics: logged steps.
       provenance: starts of the run.
@@ -63,7 +59,7 @@ class RunView:
     classes: ClassSet
     counts: Mapping[str, DomainCounts | None]
     shown: Mapping[str, Sequence[Shown]]
-    costly: Sequence[tuple[str, Shown]]
+    costly: Sequence[Shown]
     views: Mapping[str, UInt8[np.ndarray, "H W 3"]]
     metrics: Sequence[Mapping[str, float]]
     provenance: Sequence[Mapping[str, Any]]
@@ -120,11 +116,10 @@ def _run(index: int, run: RunView, tables: str, *, several: bool) -> Iterator[st
 def _summary(index: int, run: RunView) -> str:
     domains = run.experiment.report["domains"]
 
-    def mean(role: str) -> float | None:
-        mious = [d["mIoU"] for d in domains.values() if d["role"] == role]
-        return None if not mious or None in mious else sum(mious) / len(mious)
-
-    source, unseen = mean("source"), mean("unseen")
+    source, unseen = (
+        mean_fraction([d["mIoU"] for d in domains.values() if d["role"] == role])
+        for role in ("source", "unseen")
+    )
     means = (unseen, "mIoU in unseen domains, %"), (source, "mIoU in the source, %")
     tiles = [(percent(value), what) for value, what in means if value is not None]
     if source is not None and unseen is not None:
@@ -177,8 +172,8 @@ def _failures(index: int, run: RunView) -> Iterator[str]:
             "<h3>The images that cost most</h3><p>Without one of them the mIoU of its "
             'domain would be higher by the points given.</p><div class="examples">'
         )
-        for domain, shown in run.costly:
-            yield _example(index, run, shown, domain)
+        for shown in run.costly:
+            yield _example(index, run.classes, shown)
         yield "</div>"
     yield "</section>"
 
@@ -190,7 +185,7 @@ def _domains(index: int, run: RunView) -> Iterator[str]:
         yield _heat(np.array(domain["confusion"]), run.experiment.report["classes"])
         yield '<div class="examples">'
         for shown in run.shown.get(name, ()):
-            yield _example(index, run, shown, name)
+            yield _example(index, run.classes, shown)
         yield "</div>"
     yield "</section>"
 
@@ -287,37 +282,37 @@ def _origin(run: RunView) -> str:
 # ---- pieces -------------------------------------------------------------------------
 
 
-def _example(index: int, run: RunView, shown: Shown, domain: str) -> str:
-    height, width = shown.truth.shape
-    palette = run.classes.palette
+def _example(index: int, classes: ClassSet, shown: Shown) -> str:
+    one = shown.example
+    height, width = one.truth.shape
     maps = {
-        "truth": _layers(index, class_layers(shown.truth, palette)),
-        "prediction": _layers(index, class_layers(shown.prediction, palette)),
+        "truth": _layers(index, class_layers(one.truth, classes.palette)),
+        "prediction": _layers(index, class_layers(one.prediction, classes.palette)),
         "error": "".join(
             f'<img src="{uri}" alt="">'
-            for uri in error_layers(shown.truth, shown.prediction)
+            for uri in error_layers(one.truth, one.prediction)
         ),
     }
-    base = f'<img class="photo" src="{photo(shown.image)}" alt="">'
+    base = f'<img class="photo" src="{photo(one.image)}" alt="">'
     panes = {"image": base, **{name: base + maps[name] for name in maps}}
     views = "".join(
         f'<figure class="view" data-name="{name}"><div class="pane" role="img" '
-        f'aria-label="{name} of {_(shown.name)}" style="--aspect:{width}/{height}">'
+        f'aria-label="{name} of {_(one.name)}" style="--aspect:{width}/{height}">'
         f"{panes[name]}</div><figcaption>{name}</figcaption></figure>"
-        for name in VIEWS
+        for name in COLUMNS
     )
     miou = (
         "no annotated pixel"
         if np.isnan(shown.miou)
         else f"mIoU {percent(shown.miou)} %"
     )
-    stops = "".join(f"<span>{name}</span>" for name in VIEWS)
+    stops = "".join(f"<span>{name}</span>" for name in COLUMNS)
     return (
-        f'<div class="example"><div><b>{_(shown.why)}</b>: {_(domain)}, '
-        f"{_(shown.name)}, {miou}</div>"
+        f'<div class="example"><div><b>{_(shown.why)}</b>: {_(shown.domain)}, '
+        f"{_(one.name)}, {miou}</div>"
         f'<div class="views">{views}</div><div class="slider">'
         '<input type="range" min="0" max="3" step="0.05" value="0" aria-label="'
-        f'from image over truth and prediction to error of {_(shown.name)}">'
+        f'from image over truth and prediction to error of {_(one.name)}">'
         f'<div class="stops" aria-hidden="true">{stops}</div></div></div>'
     )
 
@@ -362,20 +357,12 @@ def _navigation(runs: Sequence[RunView]) -> str:
 
 def _sheet(sheet: Sheet) -> str:
     rows = [
-        [line.setting, line.row, *map(_score, line.scores), line.note]
+        [line.setting, line.row, *map(score_shown, line.scores), line.note]
         for line in sheet.lines
     ]
     head = ["setting", "row", *sheet.columns, ""]
     notes = "".join(f'<p class="soft">{_(note)}</p>' for note in sheet.notes)
     return f"<section><h2>{_(sheet.title)}</h2>{_table(head, rows)}{notes}</section>"
-
-
-def _score(score: Any) -> str:
-    if score is None:
-        return "-"
-    sign = "+" if score.signed else ""
-    spread = "" if score.std is None else f" ± {score.std:.1f}"
-    return f"{score.mean:{sign}.1f}{spread}"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

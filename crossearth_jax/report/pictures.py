@@ -2,19 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+from crossearth_jax.picture_text import INK, PAPER, TEXT, font_of, write_line
 
 PANEL = 288  # pixels of a panel's longer side
 GAP = 12
-TEXT = 15
 LINE = TEXT + 7
 SWATCH = 17
 LEGEND_LEFT = GAP + 72
-INK, PAPER = (32, 32, 32), (255, 255, 255)
 RIGHT, WRONG = (150, 208, 150), (196, 32, 44)  # differ in lightness too
 HATCH = (150, 190)  # two greys: no class palette is striped
 COLUMNS = ("image", "truth", "prediction", "error")
@@ -56,12 +55,12 @@ def domain_picture(
     top = GAP + 2 * LINE
     picture = Image.new("RGB", (width, top + sum(heights) + legend.height), PAPER)
     draw = ImageDraw.Draw(picture)
-    _write(draw, (GAP, GAP), title, width - 2 * GAP, size=TEXT + 3)
+    write_line(draw, (GAP, GAP), title, width - 2 * GAP, TEXT + 3)
     lefts = [GAP + i * (PANEL + GAP) for i in range(len(COLUMNS))]
     for left, header in zip(lefts, COLUMNS, strict=True):
-        _write(draw, (left, GAP + LINE + 4), header, PANEL)
+        write_line(draw, (left, GAP + LINE + 4), header, PANEL)
     for example, row, height in zip(examples, rows, heights, strict=True):
-        _write(draw, (GAP, top + 4), example.name, width - 2 * GAP, size=TEXT - 3)
+        write_line(draw, (GAP, top + 4), example.name, width - 2 * GAP, size=TEXT - 3)
         for left, panel in zip(lefts, row, strict=True):
             x, y = left + (PANEL - panel.width) // 2, top + LINE
             frame = x - 1, y - 1, x + panel.width, y + panel.height
@@ -117,13 +116,13 @@ def _legend(names: Sequence[str], palette: Sequence[Colour], width: int) -> Imag
     lines = [*class_lines, *_wrapped(error, width - LEGEND_LEFT)]
     legend = Image.new("RGB", (width, len(lines) * LINE + GAP), PAPER)
     draw = ImageDraw.Draw(legend)
-    _write(draw, (GAP, 0), "classes:", LEGEND_LEFT)
-    _write(draw, (GAP, len(class_lines) * LINE), "error:", LEGEND_LEFT)
+    write_line(draw, (GAP, 0), "classes:", LEGEND_LEFT)
+    write_line(draw, (GAP, len(class_lines) * LINE), "error:", LEGEND_LEFT)
     for i, line in enumerate(lines):
         for x, name, swatch in line:
             place = LEGEND_LEFT + x, i * LINE
             legend.paste(swatch, place)
-            _write(draw, (place[0] + SWATCH + 6, place[1]), name, width - place[0])
+            write_line(draw, (place[0] + SWATCH + 6, place[1]), name, width - place[0])
     return legend
 
 
@@ -136,7 +135,7 @@ def _wrapped(
     """Lines of (x, name, swatch) that fit the width; a line has at least one entry."""
     lines, x = [[]], 0
     for name, swatch in entries:
-        step = SWATCH + 6 + int(_font(TEXT).getlength(name)) + 18
+        step = SWATCH + 6 + int(font_of(TEXT).getlength(name)) + 18
         if lines[-1] and x + step > width:
             lines.append([])
             x = 0
@@ -150,24 +149,3 @@ def _swatch(colour: Colour) -> Image.Image:
     square = Image.new("RGB", (SWATCH, SWATCH), colour)
     ImageDraw.Draw(square).rectangle((0, 0, SWATCH - 1, SWATCH - 1), outline=INK)
     return square
-
-
-@cache
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size=size)
-
-
-def _write(
-    draw: ImageDraw.ImageDraw,
-    place: tuple[int, int],
-    text: str,
-    width: int,
-    size: int = TEXT,
-) -> None:
-    """One line of text, shortened with dots where it is too long."""
-    font = _font(size)
-    if font.getlength(text) > width:
-        while text and font.getlength(text + "...") > width:
-            text = text[:-1]
-        text += "..."
-    draw.text(place, text, fill=INK, font=font)

@@ -98,7 +98,8 @@ def _exact(value: float | None) -> str:
     return "" if value is None else f"{value:.10g}"
 
 
-def _shown(score: Score | None) -> str:
+def shown(score: Score | None) -> str:
+    """A score with one decimal, ± its deviation; a dash for none."""
     if score is None:
         return "-"
     mean = f"{score.mean:+.1f}" if score.signed else f"{score.mean:.1f}"
@@ -112,7 +113,7 @@ def _cells(sheet: Sheet) -> list[list[str]]:
     cells = [header]
     for line in sheet.lines:
         empty = line.note and not any(line.scores)
-        scores = ["" if empty else _shown(s) for s in line.scores]
+        scores = ["" if empty else shown(s) for s in line.scores]
         note = [line.note] if noted else []
         cells.append([line.setting, line.row, *scores, *note])
     return cells

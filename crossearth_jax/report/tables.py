@@ -82,14 +82,15 @@ def _cells(report: Report) -> tuple[Row, list[Row], list[Row], Row]:
         row = [name, domain["role"], *ious, *summaries, str(domain["images"])]
         rows[domain["role"]].append(row)
     unseen = [domain for domain in domains if domain["role"] == "unseen"]
-    means = [percent(_mean([domain[key] for domain in unseen])) for key in shown]
+    by_key = ([domain[key] for domain in unseen] for key in shown)
+    means = [percent(mean_fraction(fractions)) for fractions in by_key]
     images = sum(domain["images"] for domain in unseen)
     mean = ["mean", "unseen", *[""] * len(classes), *means, str(images)]
     return header, rows["source"], rows["unseen"], mean
 
 
-def _mean(fractions: Sequence[float | None]) -> float | None:
-    """None where there is nothing, or one is undefined."""
+def mean_fraction(fractions: Sequence[float | None]) -> float | None:
+    """Of all; None where there is nothing, or one is undefined."""
     known = [x for x in fractions if x is not None]
     return sum(known) / len(known) if known and len(known) == len(fractions) else None
 

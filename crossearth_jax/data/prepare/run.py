@@ -22,9 +22,9 @@ from crossearth_jax.data.prepare.manifest import (
     sources_of,
     write_manifest,
 )
-from crossearth_jax.data.prepare.progress import progress
 from crossearth_jax.data.prepare.raw import RawFiles
 from crossearth_jax.data.prepare.write import Job, write_item
+from crossearth_jax.progress import progress
 
 
 def prepare(
@@ -152,7 +152,7 @@ def _prepare_domain(
         )
         for item in todo
     ]
-    with progress(f"preparing {folder.name}", len(jobs)) as advance:
+    with progress(f"preparing {folder.name}", len(jobs), "raw pairs") as advance:
         for written in _write_all(jobs, workers):
             journal.add(written)
             done[written.split, written.name] = written

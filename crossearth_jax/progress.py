@@ -1,4 +1,7 @@
-"""Progress of many raw pairs: a bar on a terminal, a line now and then elsewhere."""
+"""Progress of long work: a bar on a terminal, a line now and then elsewhere.
+
+A leaf module, all may use it.
+"""
 
 import time
 from collections.abc import Callable, Iterator
@@ -11,9 +14,18 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 @contextmanager
-def progress(what: str, total: int) -> Iterator[Callable[[], None]]:
-    """Gives a function to call after every pair."""
-    console = Console()
+def progress(
+    what: str, total: int, unit: str, *, quiet: bool = False
+) -> Iterator[Callable[[], None]]:
+    """Gives a function to call after every unit.
+
+    Args:
+      what: is done.
+      total: units.
+      unit: their name, in the plural.
+      quiet: prints nothing.
+    """
+    console = Console(quiet=quiet)
     if console.is_terminal:
         columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn())
         with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
@@ -29,7 +41,7 @@ def progress(what: str, total: int) -> Iterator[Callable[[], None]]:
         now = time.monotonic()
         if now - printed > SECONDS_BETWEEN_LINES or done == total:
             printed = now
-            text = f"{what}: {done} of {total} raw pairs in {now - begin:.0f} s"
+            text = f"{what}: {done} of {total} {unit} in {now - begin:.0f} s"
             console.out(text, highlight=False)
 
     yield advance

@@ -1,0 +1,30 @@
+"""Text in pictures; a leaf module."""
+
+from functools import cache
+
+from PIL import ImageDraw, ImageFont
+
+INK, PAPER = (32, 32, 32), (255, 255, 255)
+TEXT = 15  # pixels
+
+
+@cache
+def font_of(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Pillow's own font, which is there everywhere."""
+    return ImageFont.load_default(size=size)
+
+
+def write_line(
+    draw: ImageDraw.ImageDraw,
+    place: tuple[int, int],
+    text: str,
+    width: int,
+    size: int = TEXT,
+) -> None:
+    """One line of text, shortened with dots where it is too long."""
+    font = font_of(size)
+    if font.getlength(text) > width:
+        while text and font.getlength(text + "...") > width:
+            text = text[:-1]
+        text += "..."
+    draw.text(place, text, fill=INK, font=font)
