@@ -121,9 +121,7 @@ def test_from_raw_archives_to_the_paper_s_table(name, tmp_path, monkeypatch):
     if name in SCORED_AGAIN:
         (workdir / "report.json").unlink()
         assert evaluate_run(config, workdir) == report
-        assert (
-            explain.main([str(workdir), "--out", str(tmp_path / "page.html")]) is None
-        )
+        assert explain.main([str(workdir), "--out", str(tmp_path / "page.html")]) == 0
         text = (tmp_path / "page.html").read_text()
         assert (
             "Not shown" not in text and "reconstruction of" not in text
