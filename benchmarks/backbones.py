@@ -9,7 +9,6 @@ Scoring is one window. "first" is the first call, compilation included.
 """
 
 import argparse
-import dataclasses
 import json
 import platform
 import resource
@@ -23,12 +22,11 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from benchmarks.our_side import random_batch, random_run
 from crossearth_jax import build, sharding
 from crossearth_jax.config import default
 from crossearth_jax.data.known_classes import CASID
-from crossearth_jax.data.pipeline import Batch
-from crossearth_jax.train import Run, initial_state, make_score_fn, make_step
-from crossearth_jax.train_step import partition, trainable_mask
+from crossearth_jax.train import Run, make_score_fn, make_step
 
 VARIANTS = ("vit_large", "dinov3_large", "rvsa_large")
 WORK = ("step", "score")
@@ -75,7 +73,8 @@ def measure(variant: str, work: str, options: argparse.Namespace) -> dict:
     config = default()
     config.backbone.variant, config.precision = variant, options.precision
     config.data.crop, config.style.probability = options.crop, 0.0
-    call = {"step": _step, "score": _score}[work](config, _run(config))
+    run = random_run(config, len(CASID.names))
+    call = {"step": _step, "score": _score}[work](config, run)
     times = [_seconds(call) for _ in range(1 + options.repeats)]
     device = jax.devices()[0].memory_stats() or {}
     host = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -83,28 +82,10 @@ def measure(variant: str, work: str, options: argparse.Namespace) -> dict:
     return {"first": times[0], "times": times[1:], "gigabytes": peak / 1e9}
 
 
-def _run(config: ConfigDict) -> Run:
-    """A run without data whose frozen backbone has random weights."""
-    config.backbone.trainable = True  # else build_network asks for a file of weights
-    network = build.build_network(config, len(CASID.names))
-    trainable, frozen = partition(network.trainable, trainable_mask(network.trainable))
-    dtype = build.DTYPES[config.precision]
-    frozen = jax.tree.map(lambda x: np.asarray(x).astype(dtype), frozen)
-    network = dataclasses.replace(network, trainable=trainable, frozen=frozen)
-    config.backbone.trainable = False
-    schedule, mesh = build.build_schedule(config), sharding.make_mesh()
-    optimiser = build.build_optimiser(config, network, schedule)
-    state = initial_state(network, optimiser, mesh)
-    return Run(mesh, None, None, network, schedule, optimiser, state)
-
-
 def _step(config: ConfigDict, run: Run) -> Callable[[], None]:
     step_fn, frozen = make_step(config, run)
-    rng = np.random.default_rng(0)
-    image = 1, config.data.crop, config.data.crop
-    images = rng.integers(0, 256, (*image, 3)).astype(np.uint8)
-    labels = rng.integers(0, len(CASID.names), image).astype(np.uint8)
-    batch = sharding.shard_batch(Batch(images, labels), 1, run.mesh)
+    images = random_batch(config, len(CASID.names))
+    batch = sharding.shard_batch(images, 1, run.mesh)
     key = sharding.replicate(jax.random.key(0), run.mesh)
     state = run.state
 

@@ -321,8 +321,8 @@ def _pair(text: str) -> tuple[int, int]:
     return int(workers), int(threads)
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Reads the command line, measures, prints the table."""
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Options; see --help."""
     parser = argparse.ArgumentParser(prog="benchmarks.input", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--count", type=int, default=96, help="images to draw")
@@ -344,7 +344,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="seconds to wait for an idle machine before and after a measurement",
     )
     parser.add_argument("--json", type=Path, help="file for all figures")
-    options = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Reads the command line, measures, prints the table."""
+    options = parse(argv)
     result = run(options)
     about = result["machine"]
     print(

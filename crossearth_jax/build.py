@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -221,7 +222,7 @@ def build_network(config: ConfigDict, num_classes: int) -> Network:
             "backbone.safetensors, or train it from scratch with "
             "--config.backbone.trainable=True"
         )
-    sizes = _model_config(config, num_classes, weights)
+    sizes = model_config(config, num_classes, weights)
 
     def create() -> CrossEarth:
         return CrossEarth(
@@ -282,7 +283,7 @@ def _backbone_weights(config: ConfigDict) -> dict[str, np.ndarray]:
     return weights
 
 
-def _sizes(config: ConfigDict, weights: dict[str, np.ndarray]) -> BackboneConfig:
+def _sizes(config: ConfigDict, weights: Mapping[str, np.ndarray]) -> BackboneConfig:
     """The backbone with the sizes that the configuration changes."""
     backbone, variant = config.backbone, published(config.backbone.variant)
     patch = backbone.patch_size
@@ -311,11 +312,14 @@ def _sizes(config: ConfigDict, weights: dict[str, np.ndarray]) -> BackboneConfig
     return dataclasses.replace(variant, patch_size=patch, **changes)
 
 
-def _model_config(
-    config: ConfigDict, num_classes: int, weights: dict[str, np.ndarray]
+def model_config(
+    config: ConfigDict,
+    num_classes: int,
+    weights: Mapping[str, np.ndarray] | None = None,
 ) -> ModelConfig:
+    """Every size of the model; `weights` of the backbone tell their own."""
     return ModelConfig(
-        backbone=_sizes(config, weights),
+        backbone=_sizes(config, weights or {}),
         num_classes=num_classes,
         crop=config.data.crop,
         num_queries=config.rein.num_tokens,

@@ -50,7 +50,7 @@ def device_batches(config: ConfigDict) -> Iterator[Batch]:
 
 def abstract_model(config: ConfigDict, num_classes: int = NUM_CLASSES) -> CrossEarth:
     """The model's structure; takes no memory."""
-    sizes = build._model_config(config, num_classes, {})
+    sizes = build.model_config(config, num_classes)
     return nnx.eval_shape(lambda: CrossEarth(sizes, rngs=nnx.Rngs(0)))
 
 

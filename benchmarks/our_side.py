@@ -1,0 +1,208 @@
+"""Our side of a comparison: the run's own compiled functions on random weights.
+
+Values of weights change no time; they are noisy enough that every part counts when both
+sides' results are compared.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import PyTree
+from ml_collections import ConfigDict
+
+from crossearth_jax import build, sharding
+from crossearth_jax.config import default
+from crossearth_jax.data.classes import ClassSet
+from crossearth_jax.data.pipeline import Batch
+from crossearth_jax.losses.segmentation import draw_points
+from crossearth_jax.normalise import normalise
+from crossearth_jax.parameters import dotted, undotted
+from crossearth_jax.predict import Predictor
+from crossearth_jax.train import Run, initial_state, make_score_fn, make_step
+from crossearth_jax.train_step import combine, partition, step_key, trainable_mask
+
+WEIGHTS, BATCH, DRAWS = "weights.npz", "batch.npz", "draws.npz"
+MATMUL = 4096  # side of the matrices whose product is the ceiling
+SCENE = 2.3  # side of the mapped scene, in crops
+
+
+def benchmark_config(
+    variant: str, crop: int, *, batch: int = 1, queries: int = 100, precision: str
+) -> ConfigDict:
+    """The paper's configuration, with every part at work from the first step."""
+    config = default()
+    config.backbone.variant, config.precision = variant, precision
+    config.data.crop, config.train.batch_size = crop, batch
+    config.rein.num_tokens = queries
+    config.style.probability = 0.0  # the branch of one step in ten
+    config.injector.gamma_init = 0.1  # 0 would hide what GSE and Injectors do
+    if variant.startswith("vit"):
+        config.backbone.layer_scale = 0.1
+    return config
+
+
+def random_run(config: ConfigDict, classes: int) -> Run:
+    """A run without data whose frozen backbone has random weights."""
+    config = config.copy_and_resolve_references()
+    config.backbone.trainable = True  # else build_network asks for a file of weights
+    network = build.build_network(config, classes)
+    trainable, frozen = partition(network.trainable, trainable_mask(network.trainable))
+    dtype = build.DTYPES[config.precision]
+    frozen = jax.tree.map(lambda x: np.asarray(x).astype(dtype), frozen)
+    network = dataclasses.replace(network, trainable=trainable, frozen=frozen)
+    schedule, mesh = build.build_schedule(config), sharding.make_mesh()
+    optimiser = build.build_optimiser(config, network, schedule)
+    state = initial_state(network, optimiser, mesh)
+    return Run(mesh, None, None, network, schedule, optimiser, state)
+
+
+def random_batch(config: ConfigDict, classes: int) -> Batch:
+    """Noise, labelled in blocks of a sixteenth of the crop."""
+    rng, crop = np.random.default_rng(0), config.data.crop
+    image = rng.integers(0, 256, (config.train.batch_size, crop, crop, 3), np.uint8)
+    cells = -(-crop // 16)
+    label = rng.integers(0, classes, (len(image), cells, cells), np.uint8)
+    label = label.repeat(16, 1).repeat(16, 2)[:, :crop, :crop]
+    return Batch(image, np.ascontiguousarray(label))
+
+
+def random_scene(config: ConfigDict) -> np.ndarray:
+    """[H, W, 3] of noise that needs nine windows."""
+    side = round(SCENE * config.data.crop)
+    return np.random.default_rng(1).integers(0, 256, (side, side, 3), np.uint8)
+
+
+def first_draws(
+    config: ConfigDict, classes: int, batch: Batch, key: jax.Array
+) -> dict[str, np.ndarray]:
+    """Random numbers of a run's first step, fields of `peer_losses.Draws`."""
+    objective = build.build_objective(config)
+    shape = config.decoder.decoder_layers + 1, len(batch.image), classes
+
+    @jax.jit
+    def draw(key: jax.Array, image: jax.Array) -> dict[str, jax.Array]:
+        _, mask_key, points_key = jax.random.split(step_key(key, 0), 3)
+        blank = jnp.full(image.shape[1:], jnp.nan)
+        hidden = objective.masked.image(mask_key, normalise(image), blank)
+        points = draw_points(points_key, objective.segmentation, shape)
+        return {"altered": jnp.isnan(hidden).any(-1), **points._asdict()}
+
+    return jax.device_get(draw(key, batch.image))
+
+
+class OurSide:
+    """Compiled functions by case, and what the other side needs to do the same.
+
+    Writes weights, batch and the first step's random numbers into a folder, or takes
+    the weights that it finds there.
+    """
+
+    def __init__(self, config: ConfigDict, classes: int, folder: Path) -> None:
+        self.config, self.classes = config, classes
+        self.run = random_run(config, classes)
+        self.state = self.run.state
+        self.batch = random_batch(config, classes)
+        self.key = jax.random.key(0)
+        self._functions: dict[str, Callable[..., Any]] = {}
+        if (folder / WEIGHTS).exists():
+            self._take(folder)
+        else:
+            self._leave(folder)
+        self.cases = {
+            "inference": self._inference,
+            "backbone": self._backbone,
+            "step": self._step,
+            "scene": self._scene,
+            "matmul": self._matmul,
+        }
+
+    def params(self) -> PyTree:
+        """All parameters as nested dicts."""
+        return combine(self.state.params, self.run.network.frozen)
+
+    def peak_on_device(self) -> int | None:
+        """Bytes since the start of the process; None on a CPU."""
+        stats = jax.devices()[0].memory_stats() or {}
+        return stats.get("peak_bytes_in_use")
+
+    def _leave(self, folder: Path) -> None:
+        weights = dotted(self.params())
+        np.savez(folder / WEIGHTS, **{k: np.float32(v) for k, v in weights.items()})
+        np.savez(folder / BATCH, image=self.batch.image, label=self.batch.label)
+        np.savez(
+            folder / DRAWS,
+            **first_draws(self.config, self.classes, self.batch, self.key),
+        )
+
+    def _take(self, folder: Path) -> None:
+        with np.load(folder / WEIGHTS) as stored:
+            network = self.run.network
+            params, frozen = (
+                undotted(
+                    {k: np.asarray(stored[k], v.dtype) for k, v in flat.items()}, t
+                )
+                for t in (self.state.params, network.frozen)
+                for flat in [dotted(t)]
+            )
+        network = dataclasses.replace(network, trainable=params, frozen=frozen)
+        state = initial_state(network, self.run.optimiser, self.run.mesh)
+        self.run = dataclasses.replace(self.run, network=network, state=state)
+        self.state = state
+
+    def _once(self, name: str, make: Callable[[], Callable[..., Any]]) -> Callable:
+        if name not in self._functions:
+            self._functions[name] = make()
+        return self._functions[name]
+
+    def _score_fn(self) -> Callable[..., jax.Array]:
+        return self._once("scores", lambda: make_score_fn(self.run.network, self.state))
+
+    def _inference(self) -> np.ndarray:
+        """Scores [1, H, W, K] of one normalised window."""
+        return np.asarray(self._score_fn()(np.asarray(normalise(self.batch.image[:1]))))
+
+    def _backbone(self) -> np.ndarray:
+        """The last tap [1, h, w, C] of one window."""
+        graph = self.run.network.graph
+
+        def make() -> Callable[..., jax.Array]:
+            return jax.jit(lambda params, x: nnx.merge(graph, params).taps(x)[-1])
+
+        taps = self._once("taps", make)
+        params = self._once(
+            "params", lambda: sharding.replicate(self.params(), self.run.mesh)
+        )
+        return np.asarray(taps(params, normalise(self.batch.image[:1])), np.float32)
+
+    def _step(self) -> dict[str, float]:
+        """One training step; losses and the gradient's norm."""
+        step_fn, frozen = self._once("step", lambda: make_step(self.config, self.run))
+        batch = sharding.shard_batch(self.batch, len(self.batch.image), self.run.mesh)
+        key = sharding.replicate(self.key, self.run.mesh)
+        self.state, metrics = step_fn(self.state, frozen, batch, key)
+        found = jax.device_get(metrics)
+        return {k: float(found[k]) for k in ("loss", "seg", "mim", "gradient")}
+
+    def _scene(self) -> np.ndarray:
+        """Blended scores of a scene of nine windows."""
+        names = tuple(f"class {k}" for k in range(self.classes))
+        colours = tuple((k, k, k) for k in range(self.classes))
+        windows = build.build_windows(self.config)
+        predictor = Predictor(
+            score_fn=self._score_fn(), classes=ClassSet(names, colours), **windows,
+            batch=1,
+        )  # fmt: skip
+        return predictor.scores(random_scene(self.config))
+
+    def _matmul(self) -> None:
+        """Product of two square matrices in the compute type."""
+        dtype = build.DTYPES[self.config.precision]
+        matrix = self._once("matrix", lambda: jnp.ones((MATMUL, MATMUL), dtype))
+        product = self._once("product", lambda: jax.jit(lambda a: a @ a))
+        jax.block_until_ready(product(matrix))
