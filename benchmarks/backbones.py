@@ -10,13 +10,16 @@ Scoring is one window. "first" is the first call, compilation included.
 
 import argparse
 import json
+import os
 import platform
 import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -73,7 +76,8 @@ def measure(variant: str, work: str, options: argparse.Namespace) -> dict:
     config = default()
     config.backbone.variant, config.precision = variant, options.precision
     config.data.crop, config.style.probability = options.crop, 0.0
-    run = random_run(config, len(CASID.names))
+    with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
+        run = random_run(config, len(CASID.names), Path(folder))
     call = {"step": _step, "score": _score}[work](config, run)
     times = [_seconds(call) for _ in range(1 + options.repeats)]
     device = jax.devices()[0].memory_stats() or {}

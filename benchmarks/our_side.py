@@ -1,10 +1,9 @@
 """Our side of a comparison: the run's own compiled functions on random weights.
 
-Values of weights change no time; they are noisy enough that every part counts when both
-sides' results are compared.
+Values of weights change no time; they are such that every part counts when both sides'
+results are compared.
 """
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,18 +14,21 @@ import numpy as np
 from flax import nnx
 from jaxtyping import PyTree
 from ml_collections import ConfigDict
+from safetensors.numpy import save_file
 
 from crossearth_jax import build, sharding
 from crossearth_jax.config import default
 from crossearth_jax.data.classes import ClassSet
 from crossearth_jax.data.pipeline import Batch
 from crossearth_jax.losses.segmentation import draw_points
+from crossearth_jax.models.crossearth import CrossEarth
 from crossearth_jax.normalise import normalise
-from crossearth_jax.parameters import dotted, undotted
+from crossearth_jax.parameters import dotted
 from crossearth_jax.predict import Predictor
 from crossearth_jax.train import Run, initial_state, make_score_fn, make_step
-from crossearth_jax.train_step import combine, partition, step_key, trainable_mask
+from crossearth_jax.train_step import combine, step_key
 
+BACKBONE = "backbone.safetensors"
 WEIGHTS, BATCH, DRAWS = "weights.npz", "batch.npz", "draws.npz"
 MATMUL = 4096  # side of the matrices whose product is the ceiling
 SCENE = 2.3  # side of the mapped scene, in crops
@@ -42,24 +44,38 @@ def benchmark_config(
     config.rein.num_tokens = queries
     config.style.probability = 0.0  # the branch of one step in ten
     config.injector.gamma_init = 0.1  # 0 would hide what GSE and Injectors do
-    if variant.startswith("vit"):
-        config.backbone.layer_scale = 0.1
     return config
 
 
-def random_run(config: ConfigDict, classes: int) -> Run:
-    """A run without data whose frozen backbone has random weights."""
-    config = config.copy_and_resolve_references()
-    config.backbone.trainable = True  # else build_network asks for a file of weights
+def random_run(config: ConfigDict, classes: int, folder: Path) -> Run:
+    """A run without data, built as every run is, on random weights of the backbone.
+
+    They are written to the folder, or taken from there.
+    """
+    config.backbone.weights = str(folder / BACKBONE)
+    if not (folder / BACKBONE).exists():
+        save_file(random_backbone(config, classes), folder / BACKBONE)
     network = build.build_network(config, classes)
-    trainable, frozen = partition(network.trainable, trainable_mask(network.trainable))
-    dtype = build.DTYPES[config.precision]
-    frozen = jax.tree.map(lambda x: np.asarray(x).astype(dtype), frozen)
-    network = dataclasses.replace(network, trainable=trainable, frozen=frozen)
     schedule, mesh = build.build_schedule(config), sharding.make_mesh()
     optimiser = build.build_optimiser(config, network, schedule)
     state = initial_state(network, optimiser, mesh)
     return Run(mesh, None, None, network, schedule, optimiser, state)
+
+
+def random_backbone(config: ConfigDict, classes: int) -> dict[str, np.ndarray]:
+    """Arrays under dotted paths, small but for gains."""
+    sizes = build.model_config(config, classes)
+    model = nnx.eval_shape(lambda: CrossEarth(sizes, rngs=nnx.Rngs(0)))
+    params = nnx.to_pure_dict(nnx.state(model.backbone))
+    rng = np.random.default_rng(0)
+
+    def draw(path: str, shape: tuple[int, ...]) -> np.ndarray:
+        name = path.rsplit(".", 1)[-1]
+        mean = 1.0 if name == "scale" else 0.1 if name in ("ls1", "ls2") else 0.0
+        return mean + 0.02 * rng.standard_normal(shape, np.float32)
+
+    found = dotted({"backbone": params})
+    return {path: draw(path, leaf.shape) for path, leaf in found.items()}
 
 
 def random_batch(config: ConfigDict, classes: int) -> Batch:
@@ -99,20 +115,17 @@ def first_draws(
 class OurSide:
     """Compiled functions by case, and what the other side needs to do the same.
 
-    Writes weights, batch and the first step's random numbers into a folder, or takes
-    the weights that it finds there.
+    Leaves weights, batch and the first step's random numbers in a folder.
     """
 
     def __init__(self, config: ConfigDict, classes: int, folder: Path) -> None:
         self.config, self.classes = config, classes
-        self.run = random_run(config, classes)
+        self.run = random_run(config, classes, folder)
         self.state = self.run.state
         self.batch = random_batch(config, classes)
         self.key = jax.random.key(0)
         self._functions: dict[str, Callable[..., Any]] = {}
-        if (folder / WEIGHTS).exists():
-            self._take(folder)
-        else:
+        if not (folder / WEIGHTS).exists():
             self._leave(folder)
         self.cases = {
             "inference": self._inference,
@@ -126,34 +139,18 @@ class OurSide:
         """All parameters as nested dicts."""
         return combine(self.state.params, self.run.network.frozen)
 
+    def _leave(self, folder: Path) -> None:
+        """What the other side needs."""
+        draws = first_draws(self.config, self.classes, self.batch, self.key)
+        weights = dotted(self.params())
+        np.savez(folder / BATCH, image=self.batch.image, label=self.batch.label)
+        np.savez(folder / DRAWS, **draws)
+        np.savez(folder / WEIGHTS, **{k: np.float32(v) for k, v in weights.items()})
+
     def peak_on_device(self) -> int | None:
         """Bytes since the start of the process; None on a CPU."""
         stats = jax.devices()[0].memory_stats() or {}
         return stats.get("peak_bytes_in_use")
-
-    def _leave(self, folder: Path) -> None:
-        weights = dotted(self.params())
-        np.savez(folder / WEIGHTS, **{k: np.float32(v) for k, v in weights.items()})
-        np.savez(folder / BATCH, image=self.batch.image, label=self.batch.label)
-        np.savez(
-            folder / DRAWS,
-            **first_draws(self.config, self.classes, self.batch, self.key),
-        )
-
-    def _take(self, folder: Path) -> None:
-        with np.load(folder / WEIGHTS) as stored:
-            network = self.run.network
-            params, frozen = (
-                undotted(
-                    {k: np.asarray(stored[k], v.dtype) for k, v in flat.items()}, t
-                )
-                for t in (self.state.params, network.frozen)
-                for flat in [dotted(t)]
-            )
-        network = dataclasses.replace(network, trainable=params, frozen=frozen)
-        state = initial_state(network, self.run.optimiser, self.run.mesh)
-        self.run = dataclasses.replace(self.run, network=network, state=state)
-        self.state = state
 
     def _once(self, name: str, make: Callable[[], Callable[..., Any]]) -> Callable:
         if name not in self._functions:

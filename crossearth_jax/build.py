@@ -37,7 +37,7 @@ from crossearth_jax.models.backbone import BackboneConfig
 from crossearth_jax.models.crossearth import CrossEarth, ModelConfig
 from crossearth_jax.models.families import FAMILIES, family_of, published
 from crossearth_jax.optim import adamw, decay_mask, learning_rate
-from crossearth_jax.parameters import fill, read_weights, start_from
+from crossearth_jax.parameters import aligned, fill, read_weights, start_from
 from crossearth_jax.seal import digest_of_arrays
 from crossearth_jax.train_step import (
     MaskedModelling,
@@ -233,10 +233,18 @@ def build_network(config: ConfigDict, num_classes: int) -> Network:
         )
 
     model = nnx.eval_shape(create)  # shapes only
-    # One compiled call: eager initialisation would compile hundreds of small ones.
-    params = jax.jit(lambda: nnx.to_pure_dict(nnx.state(create())))()
+    like = nnx.to_pure_dict(nnx.state(model))
+    given_parts = {"backbone"} if weights else set()
+
+    def draw() -> PyTree:
+        params = nnx.to_pure_dict(nnx.state(create()))
+        return {k: v for k, v in params.items() if k not in given_parts}
+
+    # One compiled call: eager initialisation would compile hundreds of small ones. What
+    # is given is not drawn: that alone takes half a minute for ViT-L.
+    params = jax.jit(draw)()
     if weights:
-        params = fill(params, weights, "backbone")
+        params = fill({**like, **params}, weights, "backbone")
     if init:
         params, initial = start_from(params, init)
         logging.warning(
@@ -247,7 +255,7 @@ def build_network(config: ConfigDict, num_classes: int) -> Network:
     mask = trainable_mask(params, train_backbone=backbone.trainable)
     trainable, frozen = partition(params, mask)
     # In host memory: where they live on devices is decided by `sharding`.
-    frozen = jax.tree.map(lambda x: np.asarray(x).astype(dtype), frozen)
+    frozen = jax.tree.map(lambda x: aligned(x, dtype), frozen)
     # With the type named, constants lose their weak type, which a step does not keep:
     # it would be compiled again for the second step, and for the third.
     trainable = jax.tree.map(lambda x: jnp.asarray(x, x.dtype), trainable)

@@ -8,8 +8,11 @@ from typing import Any
 import jax
 import numpy as np
 from flax import traverse_util
+from jax.typing import DTypeLike
 from jaxtyping import PyTree
 from safetensors import safe_open
+
+ALIGNMENT = 64  # bytes, of what XLA takes without a copy
 
 
 def dotted(tree: PyTree) -> dict[str, Any]:
@@ -76,6 +79,18 @@ def _json(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
+
+
+def aligned(x: Any, dtype: DTypeLike) -> np.ndarray:
+    """A copy in host memory that a CPU device uses as it is, instead of copying it."""
+    x = np.asarray(x)
+    size = x.size * np.dtype(dtype).itemsize
+    space = np.empty(size + ALIGNMENT, np.uint8)
+    start = -space.ctypes.data % ALIGNMENT
+    copy = space[start : start + size].view(dtype).reshape(x.shape)
+    copy[...] = x
+    copy.flags.writeable = False
+    return copy
 
 
 def fill(params: PyTree, weights: Mapping[str, np.ndarray], prefix: str) -> PyTree:

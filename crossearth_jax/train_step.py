@@ -177,7 +177,8 @@ def compute_losses(
         views.append(objective.masked.image(keys["mask"], clean, model.prompt[...]))
     # Views of one image stay neighbours, so a batch split over devices stays put.
     stacked = jnp.stack(views, axis=1)  # [B, V, H, W, 3]
-    taps = model.taps(stacked.reshape(-1, *clean.shape[1:]))
+    images = stacked.reshape(-1, *clean.shape[1:])
+    taps = model.taps(images, training=True)
     taps = [tap.reshape(*stacked.shape[:2], *tap.shape[1:]) for tap in taps]
 
     metrics = _segmentation(

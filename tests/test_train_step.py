@@ -189,9 +189,9 @@ def test_both_views_go_through_the_backbone_in_one_call(tiny_config, monkeypatch
     config = tiny_config(**{"style.probability": 1.0})
     calls, plain = [], DinoV2.__call__
 
-    def counted(self, image, refine=None):
+    def counted(self, image, refine=None, **options):
         calls.append(image.shape)
-        return plain(self, image, refine)
+        return plain(self, image, refine, **options)
 
     monkeypatch.setattr(DinoV2, "__call__", counted)
     model, restyle = abstract_model(config), build.build_restyle(config)
@@ -216,7 +216,7 @@ class Mirror:
         self.gain = gain
         self.seen = {}
 
-    def taps(self, image):
+    def taps(self, image, *, training=False):
         return [image] * 4
 
     def segment(self, taps, image):
@@ -393,7 +393,7 @@ class Linear(nnx.Module):
         self.colour = nnx.Param(jnp.array([0.5, -1.0, 0.2]))
         self.bias = nnx.Param(jnp.linspace(-1, 1, 5))
 
-    def taps(self, images):
+    def taps(self, images, *, training=False):
         return [images]
 
     def segment(self, taps, image):

@@ -1,7 +1,7 @@
 """What CrossEarth asks of a backbone f_φ, and the loop over blocks that all share.
 
 A family is a frozen dataclass of sizes (`BackboneConfig`) and a module (`Backbone`),
-made as `Family(config, rngs=…, dtype=…, remat=…)`; `families.py` names them all. The
+made as `Family(config, rngs=…, dtype=…)`; `families.py` names them all. The
 adapters are no part of it: they are Rein's, called as `refine` after every block.
 
 B batch, H×W image, p patch, h×w token grid, N = h·w, C width, R tokens before the
@@ -18,7 +18,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from crossearth_jax.models.layers import Mlp, layer_norm
+from crossearth_jax.models.layers import Mlp, gelu, layer_norm
 
 vit_init = nnx.initializers.truncated_normal(0.02)
 
@@ -49,9 +49,13 @@ class Backbone(Protocol):
     """A network from a normalised image to one map [B, h, w, C] per tap."""
 
     def __call__(
-        self, image: Float[Array, "B H W 3"], refine: Refine | None = None
+        self,
+        image: Float[Array, "B H W 3"],
+        refine: Refine | None = None,
+        *,
+        remat: bool = False,
     ) -> list[Float[Array, "B h w C"]]:
-        """Raw outputs of the tapped blocks, refined, at stride p."""
+        """Raw outputs of the tapped blocks, refined, at stride p; see `tapped`."""
         ...
 
 
@@ -100,7 +104,7 @@ def gelu_mlp(width: int, hidden: int, *, rngs: nnx.Rngs, dtype: DTypeLike) -> Ml
     return Mlp(
         width,
         hidden,
-        activation=lambda x: nnx.gelu(x, approximate=False),
+        activation=gelu,
         kernel_init=vit_init,
         dtype=dtype,
         rngs=rngs,

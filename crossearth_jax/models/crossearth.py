@@ -75,16 +75,26 @@ class ModelConfig:
     groups: int = 32
 
 
+def stage_sizes(height: int, width: int) -> list[tuple[int, int]]:
+    """Sizes of the stage maps of a token grid: strides p/4, p/2, p and 2p."""
+    return [
+        (4 * height, 4 * width),
+        (2 * height, 2 * width),
+        (height, width),
+        (height // 2, width // 2),
+    ]
+
+
+def halved(tap: Float[Array, "B h w C"]) -> Float[Array, "B _ _ C"]:
+    """Bilinear x0.5 without antialias is the mean of 2x2; an odd rest drops out."""
+    return nnx.avg_pool(tap, (2, 2), strides=(2, 2))
+
+
 def stage_maps(taps: list[Float[Array, "B h w C"]]) -> list[Float[Array, "B _ _ C"]]:
     """Four taps of stride p as maps of stride p/4, p/2, p and 2p (method.md 1)."""
-    h, w = taps[0].shape[1:3]
-    return [
-        resize_bilinear(taps[0], (4 * h, 4 * w)),
-        resize_bilinear(taps[1], (2 * h, 2 * w)),
-        taps[2],
-        # Bilinear ×0.5 without antialias is the mean of 2×2; an odd rest drops out.
-        nnx.avg_pool(taps[3], (2, 2), strides=(2, 2)),
-    ]
+    finest, fine, *_ = stage_sizes(*taps[0].shape[1:3])
+    enlarged = resize_bilinear(taps[0], finest), resize_bilinear(taps[1], fine)
+    return [*enlarged, taps[2], halved(taps[3])]
 
 
 class CrossEarth(nnx.Module):
@@ -104,7 +114,7 @@ class CrossEarth(nnx.Module):
           config: sizes and switches.
           rngs: initialisation keys.
           dtype: compute type; parameters are created in float32.
-          remat: recompute backbone blocks in the backward pass.
+          remat: recompute backbone blocks in the backward pass of training.
         """
         vit = config.backbone
         if len(vit.taps) != 4 or max(vit.taps) >= vit.depth:
@@ -113,8 +123,8 @@ class CrossEarth(nnx.Module):
                 "block numbers: set backbone.taps"
             )
         make = {"rngs": rngs, "dtype": dtype}
-        self.config = config
-        self.backbone = family_of(vit).module(vit, remat=remat, **make)
+        self.config, self.remat = config, remat
+        self.backbone = family_of(vit).module(vit, **make)
         self.rein = Rein(
             depth=vit.depth,
             width=vit.width,
@@ -156,9 +166,11 @@ class CrossEarth(nnx.Module):
             self.mim_decoder = _mim_decoder(config, rngs=rngs, dtype=dtype)
             self.prompt = nnx.Param(jnp.zeros((config.crop, config.crop, 3)))
 
-    def taps(self, image: Float[Array, "B H W 3"]) -> list[Float[Array, "B h w C"]]:
-        """Four backbone features refined by Rein."""
-        return self.backbone(image, self.rein)
+    def taps(
+        self, image: Float[Array, "B H W 3"], *, training: bool = False
+    ) -> list[Float[Array, "B h w C"]]:
+        """Four backbone features refined by Rein; only training needs `remat`."""
+        return self.backbone(image, self.rein, remat=training and self.remat)
 
     def segment(
         self, taps: list[Float[Array, "B h w C"]], image: Float[Array, "B H W 3"]
@@ -170,7 +182,9 @@ class CrossEarth(nnx.Module):
                 inject(tap, queries)
                 for inject, tap in zip(self.injectors, taps, strict=True)
             ]
-        return self.decoder(stage_maps(taps), self.rein.queries())
+        # The decoder enlarges the first two itself: fewer channels are left then.
+        stages, sizes = [*taps[:3], halved(taps[3])], stage_sizes(*taps[0].shape[1:3])
+        return self.decoder(stages, self.rein.queries(), sizes)
 
     def reconstruct(
         self, taps: list[Float[Array, "B h w C"]]

@@ -138,11 +138,9 @@ class DinoV2(nnx.Module):
         *,
         rngs: nnx.Rngs,
         dtype: DTypeLike = jnp.float32,
-        remat: bool = False,
     ) -> None:
         self.config = config
         self.dtype = dtype
-        self.remat = remat
         width, patch = config.width, config.patch_size
         mlp = SwiGlu if config.swiglu else gelu_mlp
         key = rngs.params()
@@ -182,7 +180,11 @@ class DinoV2(nnx.Module):
         return with_prefix(jnp.stack(prefix), patches)
 
     def __call__(
-        self, image: Float[Array, "B H W 3"], refine: Refine | None = None
+        self,
+        image: Float[Array, "B H W 3"],
+        refine: Refine | None = None,
+        *,
+        remat: bool = False,
     ) -> list[Float[Array, "B h w C"]]:
         """Features of the tapped blocks at stride p.
 
@@ -190,6 +192,7 @@ class DinoV2(nnx.Module):
           image: normalised image, H and W multiples of p.
           refine: called as refine(layer, patch tokens [B, N, C]) after each block;
             the Rein adapters.
+          remat: see `tapped`.
 
         Returns:
           One map per tap.
@@ -201,5 +204,5 @@ class DinoV2(nnx.Module):
             taps=self.config.taps,
             grid=token_grid(image, self.config.patch_size),
             refine=refine,
-            remat=self.remat,
+            remat=remat,
         )

@@ -128,7 +128,6 @@ class DinoV3(nnx.Module):
         *,
         rngs: nnx.Rngs,
         dtype: DTypeLike = jnp.float32,
-        remat: bool = False,
     ) -> None:
         width, heads = config.width, config.heads
         if width % (4 * heads) or config.registers < 1:
@@ -139,7 +138,6 @@ class DinoV3(nnx.Module):
             )
         self.config = config
         self.dtype = dtype
-        self.remat = remat
         make = {"rngs": rngs, "dtype": dtype}
         self.patch_embed = patch_embedding(width, config.patch_size, **make)
         self.cls_token = nnx.Param(vit_init(rngs.params(), (width,)))
@@ -168,7 +166,11 @@ class DinoV3(nnx.Module):
         return with_prefix(jnp.concatenate(prefix), patches)
 
     def __call__(
-        self, image: Float[Array, "B H W 3"], refine: Refine | None = None
+        self,
+        image: Float[Array, "B H W 3"],
+        refine: Refine | None = None,
+        *,
+        remat: bool = False,
     ) -> list[Float[Array, "B h w C"]]:
         """Features of the tapped blocks at stride p, see `backbone.Backbone`."""
         config = self.config
@@ -181,5 +183,5 @@ class DinoV3(nnx.Module):
             taps=config.taps,
             grid=grid,
             refine=refine,
-            remat=self.remat,
+            remat=remat,
         )

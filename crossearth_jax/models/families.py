@@ -13,7 +13,7 @@ class Family(NamedTuple):
 
     Attributes:
       name: also the kind that `weights_convert` takes for its weights.
-      module: a `backbone.Backbone`, made as module(config, rngs=…, dtype=…, remat=…).
+      module: a `backbone.Backbone`, made as module(config, rngs=…, dtype=…).
     """
 
     name: str

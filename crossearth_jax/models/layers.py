@@ -74,6 +74,21 @@ def softmax_attention(
     return (attended / total).astype(value.dtype)
 
 
+@jax.custom_jvp
+def gelu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Exact GELU, x·Φ(x), that keeps one array for the backward pass, not three."""
+    return nnx.gelu(x, approximate=False)
+
+
+@gelu.defjvp
+def _(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    (x,), (dx,) = primals, tangents
+    wide = x.astype(jnp.float32)
+    share = 0.5 * (1 + jax.lax.erf(wide * 0.5**0.5))  # Φ
+    density = jnp.exp(-0.5 * wide * wide) / (2 * jnp.pi) ** 0.5
+    return gelu(x), (share + wide * density).astype(x.dtype) * dx
+
+
 def split_heads(x: Float[Array, "B N C"], heads: int) -> Float[Array, "B N h d"]:
     """Cuts the channels into heads."""
     return x.reshape(*x.shape[:2], heads, -1)

@@ -155,12 +155,14 @@ class Mask2Former(nnx.Module):
         self,
         stages: list[Float[Array, "B _ _ C"]],
         queries: Float[Array, "Q D"],
+        sizes: list[tuple[int, int]] | None = None,
     ) -> Segmentation:
         """Predicts from stage maps (strides 4, 8, 16, 32) and Rein's queries.
 
         The queries are the positions; their linear projection is the first content.
+        `sizes` as the pixel decoder takes them.
         """
-        mask_features, memories = self.pixel_decoder(stages)
+        mask_features, memories = self.pixel_decoder(stages, sizes)
         batch, width = mask_features.shape[0], mask_features.shape[-1]
         tokens, positions = [], []
         for memory, level in zip(memories, self.level_embed[...], strict=True):

@@ -81,9 +81,14 @@ class ConvNorm(nnx.Module):
         )
         self.norm = group_norm(n_out, groups, dtype=dtype, rngs=rngs)
 
-    def __call__(self, x: Float[Array, "B H W I"]) -> Float[Array, "B H W O"]:
-        """Applies the convolution, the norm and the activation."""
-        x = self.norm(self.conv(x))
+    def __call__(
+        self, x: Float[Array, "B h w I"], size: tuple[int, int] | None = None
+    ) -> Float[Array, "B H W O"]:
+        """Applies the convolution, a resize if a size is given, norm, activation."""
+        x = self.conv(x)
+        if size not in (None, x.shape[1:3]):
+            x = resize_bilinear(x, size)
+        x = self.norm(x)
         return nnx.relu(x) if self.relu else x
 
 
@@ -152,19 +157,28 @@ class PixelDecoder(nnx.Module):
         )
 
     def __call__(
-        self, stages: list[Float[Array, "B _ _ C"]]
+        self,
+        stages: list[Float[Array, "B _ _ C"]],
+        sizes: list[tuple[int, int]] | None = None,
     ) -> tuple[Float[Array, "B H4 W4 D"], list[Float[Array, "B _ _ D"]]]:
         """Decodes.
 
         Args:
           stages: maps of stride 4, 8, 16, 32.
+          sizes: of these maps, where some are given smaller. They are enlarged after
+            their 1x1 convolution, which commutes with it: D channels instead of C.
 
         Returns:
           Mask features at stride 4 and memories of stride 32, 16, 8.
         """
-        coarse = [stages[3], stages[2], stages[1]]
-        maps = [conv(x) for conv, x in zip(self.input_convs, coarse, strict=True)]
-        sizes = [x.shape[1:3] for x in maps]
+        finest, *others = sizes or [x.shape[1:3] for x in stages]
+        sizes = others[::-1]  # coarsest first
+        maps = [
+            conv(x, size)
+            for conv, x, size in zip(
+                self.input_convs, stages[:0:-1], sizes, strict=True
+            )
+        ]
         batch, width = maps[0].shape[0], maps[0].shape[-1]
         position = [
             sine_position(*size, width) + level
@@ -180,6 +194,6 @@ class PixelDecoder(nnx.Module):
             part = x[:, start : start + height * columns]
             memories.append(part.reshape(batch, height, columns, width))
             start += height * columns
-        fine = self.lateral(stages[0])
+        fine = self.lateral(stages[0], finest)
         fine = fine + resize_bilinear(memories[-1], fine.shape[1:3])
         return self.mask_feature(self.output(fine)), memories

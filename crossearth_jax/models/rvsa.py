@@ -272,7 +272,6 @@ class RvsaViT(nnx.Module):
         *,
         rngs: nnx.Rngs,
         dtype: DTypeLike = jnp.float32,
-        remat: bool = False,
     ) -> None:
         width, heads = config.width, config.heads
         if width % heads or config.window_size < 2 or config.full_every < 1:
@@ -282,7 +281,7 @@ class RvsaViT(nnx.Module):
                 "blocks, expected a divisor of the width, at least 2 and at least 1: "
                 "set backbone.heads"
             )
-        self.config, self.dtype, self.remat = config, dtype, remat
+        self.config, self.dtype = config, dtype
         make = {"rngs": rngs, "dtype": dtype}
         self.patch_embed = patch_embedding(width, config.patch_size, **make)
         self.pos_embed = nnx.Param(vit_init(rngs.params(), (config.grid**2, width)))
@@ -308,7 +307,11 @@ class RvsaViT(nnx.Module):
         return patches + position.astype(self.dtype)
 
     def __call__(
-        self, image: Float[Array, "B H W 3"], refine: Refine | None = None
+        self,
+        image: Float[Array, "B H W 3"],
+        refine: Refine | None = None,
+        *,
+        remat: bool = False,
     ) -> list[Float[Array, "B h w C"]]:
         """Features of the tapped blocks at stride p, see `backbone.Backbone`."""
         grid = token_grid(image, self.config.patch_size)
@@ -319,5 +322,5 @@ class RvsaViT(nnx.Module):
             taps=self.config.taps,
             grid=grid,
             refine=refine,
-            remat=self.remat,
+            remat=remat,
         )

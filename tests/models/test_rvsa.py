@@ -67,8 +67,8 @@ def small():
     return config, nested(arrays, "backbone.")
 
 
-def model_of(config, **options):
-    model = nnx.eval_shape(lambda: RvsaViT(config, rngs=nnx.Rngs(0), **options))
+def model_of(config):
+    model = nnx.eval_shape(lambda: RvsaViT(config, rngs=nnx.Rngs(0)))
     return nnx.graphdef(model)
 
 
@@ -79,10 +79,10 @@ def differentiated(small, quick_compile):
     With remat, which takes the blocks in runs of one structure; without it is below.
     """
     config, params = small
-    graph = model_of(config, remat=True)
+    graph = model_of(config)
 
     def loss(params, image):
-        taps = nnx.merge(graph, params)(image)
+        taps = nnx.merge(graph, params)(image, remat=True)
         return sum((tap**2).sum() for tap in taps[2:]), taps
 
     grad = jax.jit(jax.grad(loss, (0, 1), has_aux=True))

@@ -33,10 +33,10 @@ def theirs():
     return model
 
 
-def our_model(path, remat=False):
+def our_model(path):
     arrays, _ = read_weights(path)
     config = DinoV3Config(width=32, depth=3, heads=2, taps=(0, 1, 2))
-    model = nnx.eval_shape(lambda: DinoV3(config, rngs=nnx.Rngs(0), remat=remat))
+    model = nnx.eval_shape(lambda: DinoV3(config, rngs=nnx.Rngs(0)))
     graph, state = nnx.split(model)
     like = {"backbone": nnx.to_pure_dict(state)}
     mine = {k: v for k, v in arrays.items() if k.startswith("backbone.")}
@@ -45,13 +45,13 @@ def our_model(path, remat=False):
     return nnx.merge(graph, params)
 
 
-def assert_same_tokens(ours, theirs, image, their_image):
+def assert_same_tokens(ours, theirs, image, their_image, remat=False):
     with torch.no_grad():
         hidden = theirs(
             torch.from_numpy(np.array(their_image)).permute(0, 3, 1, 2),
             output_hidden_states=True,
         ).hidden_states
-    tokens, taps = jax.jit(lambda x: (ours.embed(x), ours(x)))(image)
+    tokens, taps = jax.jit(lambda x: (ours.embed(x), ours(x, remat=remat)))(image)
     np.testing.assert_allclose(tokens, hidden[0], rtol=1e-5, atol=2e-5)
     for tap, expected in zip(taps, hidden[1:], strict=True):
         tokens = expected[:, PREFIX:].reshape(tap.shape).numpy()
@@ -70,8 +70,8 @@ def test_same_tokens_after_every_block(theirs, suffix, size, tmp_path):
     ours = tmp_path / "ours.safetensors"
     dinov3(tmp_path / f"model{suffix}", ours, trained_on="lvd1689m")
     image = np.random.default_rng(0).standard_normal((2, *size, 3), np.float32)
-    model = our_model(ours, remat=suffix == ".bin")
-    assert_same_tokens(model, theirs, image, image)
+    remat = suffix == ".bin"
+    assert_same_tokens(our_model(ours), theirs, image, image, remat)
 
 
 def test_satellite_weights_take_our_pixels(theirs, tmp_path):
