@@ -38,6 +38,7 @@ def get_config(source: str = "sub") -> ConfigDict:
     config.data.source = f"{run.source}={{root}}/{run.source}/test"
     config.data.unseen = ",".join(f"{x}={{root}}/{x}/test" for x in run.unseen)
     config.data.crop = run.crop
+    config.backbone.remat = True  # at 1024² four times as much would be kept
     config.mim.loss = run.mim_loss
     config.style.ratio, config.style.block = run.styled
     config.mim.ratio, config.mim.block = run.masked

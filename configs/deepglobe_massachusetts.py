@@ -42,6 +42,7 @@ def get_config(backbone: str = "") -> ConfigDict:
     config.data.train = f"{{root}}/{run.source}/train"
     config.data.unseen = ",".join(f"{x}={{root}}/{x}/test" for x in run.unseen)
     config.data.crop = run.crop
+    config.backbone.remat = True  # at 1024² four times as much would be kept
     config.mim.loss = run.mim_loss
     config.style.ratio, config.style.block = run.styled
     config.mim.ratio, config.mim.block = run.masked

@@ -30,7 +30,6 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.backbone.variant = "vit_tiny"
     config.backbone.patch_size = 8
     config.backbone.trainable = True
-    config.backbone.remat = False
     config.rein.num_tokens = 16
     config.decoder.width = 64
     config.decoder.encoder_layers = 1

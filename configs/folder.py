@@ -32,7 +32,6 @@ def get_config(size: str = "large") -> ConfigDict:
     config.data.scales = (0.75, 1.0, 1.25, 1.5)
     config.backbone.variant = "vit_tiny"
     config.backbone.trainable = True
-    config.backbone.remat = False
     config.rein.num_tokens = 32
     config.decoder.width = 64
     config.decoder.encoder_layers = 2

@@ -31,6 +31,7 @@ def get_config(source: str = "urban") -> ConfigDict:
     config.data.source = f"{run.source}={{root}}/{run.source}/val"
     config.data.unseen = ",".join(f"{x}={{root}}/{x}/val" for x in run.unseen)
     config.data.crop = run.crop
+    config.backbone.remat = True  # at 1024² four times as much would be kept
     config.mim.loss = run.mim_loss
     config.style.ratio, config.style.block = run.styled
     config.mim.ratio, config.mim.block = run.masked

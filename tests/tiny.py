@@ -22,7 +22,6 @@ def get_config() -> ConfigDict:
     config.backbone.heads = 2
     config.backbone.taps = (0, 1, 2, 3)
     config.backbone.trainable = True
-    config.backbone.remat = False
     config.rein.num_tokens = 8
     config.rein.rank = 4
     config.decoder.width = 16
