@@ -21,12 +21,12 @@ from crossearth_jax.config import default
 from crossearth_jax.data.classes import ClassSet
 from crossearth_jax.data.pipeline import Batch
 from crossearth_jax.losses.segmentation import draw_points
-from crossearth_jax.models.crossearth import CrossEarth
 from crossearth_jax.normalise import normalise
 from crossearth_jax.parameters import dotted
 from crossearth_jax.predict import Predictor
 from crossearth_jax.train import Run, initial_state, make_score_fn, make_step
 from crossearth_jax.train_step import combine, step_key
+from weights_convert.architecture import backbone_shapes
 
 BACKBONE = "backbone.safetensors"
 WEIGHTS, BATCH, DRAWS = "weights.npz", "batch.npz", "draws.npz"
@@ -64,9 +64,7 @@ def random_run(config: ConfigDict, classes: int, folder: Path) -> Run:
 
 def random_backbone(config: ConfigDict, classes: int) -> dict[str, np.ndarray]:
     """Arrays under dotted paths, small but for gains."""
-    sizes = build.model_config(config, classes)
-    model = nnx.eval_shape(lambda: CrossEarth(sizes, rngs=nnx.Rngs(0)))
-    params = nnx.to_pure_dict(nnx.state(model.backbone))
+    shapes = backbone_shapes(build.model_config(config, classes).backbone)
     rng = np.random.default_rng(0)
 
     def draw(path: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -74,8 +72,7 @@ def random_backbone(config: ConfigDict, classes: int) -> dict[str, np.ndarray]:
         mean = 1.0 if name == "scale" else 0.1 if name in ("ls1", "ls2") else 0.0
         return mean + 0.02 * rng.standard_normal(shape, np.float32)
 
-    found = dotted({"backbone": params})
-    return {path: draw(path, leaf.shape) for path, leaf in found.items()}
+    return {path: draw(path, shape) for path, shape in shapes.items()}
 
 
 def random_batch(config: ConfigDict, classes: int) -> Batch:

@@ -234,11 +234,12 @@ def build_network(config: ConfigDict, num_classes: int) -> Network:
 
     model = nnx.eval_shape(create)  # shapes only
     like = nnx.to_pure_dict(nnx.state(model))
-    given_parts = {"backbone"} if weights else set()
 
     def draw() -> PyTree:
         params = nnx.to_pure_dict(nnx.state(create()))
-        return {k: v for k, v in params.items() if k not in given_parts}
+        if weights:
+            del params["backbone"]
+        return params
 
     # One compiled call: eager initialisation would compile hundreds of small ones. What
     # is given is not drawn: that alone takes half a minute for ViT-L.
