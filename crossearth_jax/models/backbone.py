@@ -153,8 +153,8 @@ class Block(nnx.Module):
           x: tokens.
           *positions: what the attention takes besides.
         """
-        x = x + self.attn(self.norm1(x), *positions) * self.ls1.astype(x.dtype)
-        return x + self.mlp(self.norm2(x)) * self.ls2.astype(x.dtype)
+        x = x + self.ls1.astype(x.dtype) * self.attn(self.norm1(x), *positions)
+        return x + self.ls2.astype(x.dtype) * self.mlp(self.norm2(x))
 
 
 def tapped(
@@ -185,8 +185,9 @@ def tapped(
         tokens = apply(block, tokens)
         if refine is None:
             return tokens
-        patches = refine(i, tokens[:, prefix:])
-        return jnp.concatenate([tokens[:, :prefix], patches], axis=1)
+        # All tokens are refined and the first few stay: no copies of the others.
+        is_patch = jnp.arange(tokens.shape[1]) >= prefix
+        return refine(i, tokens, is_patch[:, None])
 
     outputs = _recomputed(blocks, layer, tokens) if remat else []
     if not remat:

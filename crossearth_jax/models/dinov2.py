@@ -171,9 +171,9 @@ class DinoV2(nnx.Module):
         """Tokens before the first block: class, registers, patches with positions."""
         h, w = token_grid(image, self.config.patch_size)
         position = self.pos_embed[...].astype(jnp.float32)
-        patches = self.patch_embed(image.astype(self.dtype))  # [B, h, w, C]
+        patches = self.patch_embed(image)  # [B, h, w, C]
         patches = patches.reshape(image.shape[0], h * w, -1)
-        patches = patches + resize_positions(position[1:], h, w).astype(self.dtype)
+        patches = patches + resize_positions(position[1:], h, w)
         prefix = [self.cls_token[...] + position[0]]
         if self.register_tokens is not None:
             prefix += list(self.register_tokens[...])

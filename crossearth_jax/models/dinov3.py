@@ -160,7 +160,7 @@ class DinoV3(nnx.Module):
 
     def embed(self, image: Float[Array, "B H W 3"]) -> Float[Array, "B T C"]:
         """Tokens before the first block: class, registers, patches."""
-        patches = self.patch_embed(image.astype(self.dtype))  # [B, h, w, C]
+        patches = self.patch_embed(image).astype(jnp.float32)  # [B, h, w, C]
         prefix = [self.cls_token[...][None], self.register_tokens[...]]
         patches = patches.reshape(image.shape[0], -1, self.config.width)
         return with_prefix(jnp.concatenate(prefix), patches)

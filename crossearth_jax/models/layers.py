@@ -28,27 +28,65 @@ def attend(
     CPU takes one head after the other: [B, Q, S] then stays in its cache, which took
     half the time of all heads at once. Other platforms have the parallelism for those.
     """
+    weights = query.shape[2] * query.shape[1] * key.shape[1]  # B may be symbolic
+    if mask is not None or weights <= FEW_WEIGHTS:
+        return _all_heads(query, key, value, mask)
+    by_platform = {"cpu": _by_head, "default": _all_heads}
+    return jax.checkpoint(partial(jax.lax.platform_dependent, **by_platform))(
+        query, key, value
+    )
+
+
+def _all_heads(
+    query: Float[Array, "B Q h d"],
+    key: Float[Array, "B S h d"],
+    value: Float[Array, "B S h e"],
+    mask: Bool[Array, "B 1 Q S"] | None = None,
+) -> Float[Array, "B Q h e"]:
     q, k, v = (x.transpose(2, 0, 1, 3) for x in (query, key, value))  # [h, B, N, d]
-    weights = q.shape[0] * q.shape[2] * k.shape[2]  # of an image; B may be symbolic
-    if mask is not None:
-        attended = softmax_attention(q, k, v, mask[:, 0])
-    elif weights <= FEW_WEIGHTS:
-        attended = softmax_attention(q, k, v)
-    else:
-        by_platform = {"cpu": _by_head, "default": softmax_attention}
-        attended = jax.checkpoint(partial(jax.lax.platform_dependent, **by_platform))(
-            q, k, v
-        )
+    attended = softmax_attention(q, k, v, None if mask is None else mask[:, 0])
     return attended.transpose(1, 2, 0, 3)
 
 
+@jax.custom_vjp
 def _by_head(
-    query: Float[Array, "h B Q d"],
-    key: Float[Array, "h B S d"],
-    value: Float[Array, "h B S e"],
-) -> Float[Array, "h B Q e"]:
-    one = jax.checkpoint(softmax_attention)
-    return jax.lax.map(lambda head: one(*head), (query, key, value))
+    query: Float[Array, "B Q h d"],
+    key: Float[Array, "B S h d"],
+    value: Float[Array, "B S h e"],
+) -> Float[Array, "B Q h e"]:
+    """A loop in which every head's result takes the place of its queries; e <= d.
+
+    Its derivative is such a loop too. JAX's own would keep copies of all arrays for it,
+    heads first.
+    """
+
+    def one(head: Array, attended: Array) -> Array:
+        return _put(attended, softmax_attention(*_take(head, query, key, value)), head)
+
+    places = query[..., : value.shape[3]]
+    return jax.lax.fori_loop(0, query.shape[2], one, places)
+
+
+def _by_head_backward(
+    inputs: tuple[Array, Array, Array], gradient: Float[Array, "B Q h e"]
+) -> tuple[Array, Array, Array]:
+    def one(head: Array, arrays: tuple[Array, ...]) -> tuple[Array, ...]:
+        _, backward = jax.vjp(softmax_attention, *_take(head, *arrays))
+        parts = backward(*_take(head, gradient))
+        return tuple(_put(x, part, head) for x, part in zip(arrays, parts, strict=True))
+
+    return jax.lax.fori_loop(0, gradient.shape[2], one, inputs)
+
+
+_by_head.defvjp(lambda *inputs: (_by_head(*inputs), inputs), _by_head_backward)
+
+
+def _take(head: Array, *arrays: Float[Array, "B N h d"]) -> list[Array]:
+    return [jax.lax.dynamic_index_in_dim(x, head, 2, keepdims=False) for x in arrays]
+
+
+def _put(x: Float[Array, "B N h d"], part: Array, head: Array) -> Array:
+    return jax.lax.dynamic_update_index_in_dim(x, part, head, 2)
 
 
 def softmax_attention(
@@ -94,13 +132,61 @@ def split_heads(x: Float[Array, "B N C"], heads: int) -> Float[Array, "B N h d"]
     return x.reshape(*x.shape[:2], heads, -1)
 
 
+@partial(jax.custom_vjp, nondiff_argnums=(3,))
+def normalised(
+    x: Float[Array, "*shape C"],
+    scale: Float[Array, " C"],
+    bias: Float[Array, " C"],
+    epsilon: float,
+) -> Float[Array, "*shape C"]:
+    """LayerNorm in float32, with the two-pass variance as PyTorch computes it.
+
+    Its own derivative keeps x and two numbers a token; JAX's keeps arrays of x's size.
+    """
+    return _normalised_forward(x, scale, bias, epsilon)[0]
+
+
+def _normalised_forward(
+    x: Array, scale: Array, bias: Array, epsilon: float
+) -> tuple[Array, tuple[Array, ...]]:
+    mean = x.mean(-1, keepdims=True, dtype=jnp.float32)
+    variance = jnp.square(x - mean).mean(-1, keepdims=True)
+    gain = jax.lax.rsqrt(variance + epsilon)
+    return (x - mean) * gain * scale + bias, (x, mean, gain, scale)
+
+
+def _normalised_backward(
+    epsilon: float, kept: tuple[Array, ...], gradient: Array
+) -> tuple[Array, Array, Array]:
+    x, mean, gain, scale = kept
+    scaled = gradient * scale
+    # Products with x, not with x - mean: XLA would make that, and keep it, in the
+    # forward pass, where all that it needs is known.
+    level = scaled.mean(-1, keepdims=True)
+    slope = gain * gain * ((scaled * x).mean(-1, keepdims=True) - level * mean)
+    of_x = gain * (scaled - level - (x * slope - mean * slope))
+    others = tuple(range(x.ndim - 1))
+    of_scale = (gradient * gain * x - gradient * gain * mean).sum(others)
+    return of_x.astype(x.dtype), of_scale, gradient.sum(others)
+
+
+normalised.defvjp(_normalised_forward, _normalised_backward)
+
+
+class LayerNorm(nnx.LayerNorm):
+    """LayerNorm over the channels, by `normalised`."""
+
+    def __call__(self, x: Float[Array, "*shape C"]) -> Float[Array, "*shape C"]:
+        """Normalises, scales and shifts; the result has the compute type."""
+        scale, bias = (p[...].astype(jnp.float32) for p in (self.scale, self.bias))
+        return normalised(x, scale, bias, self.epsilon).astype(self.dtype)
+
+
 def layer_norm(
     width: int, *, rngs: nnx.Rngs, dtype: DTypeLike, epsilon: float = 1e-5
-) -> nnx.LayerNorm:
-    """LayerNorm with the two-pass variance, as PyTorch computes it."""
-    return nnx.LayerNorm(
-        width, epsilon=epsilon, use_fast_variance=False, dtype=dtype, rngs=rngs
-    )
+) -> LayerNorm:
+    """LayerNorm with PyTorch's default epsilon."""
+    return LayerNorm(width, epsilon=epsilon, dtype=dtype, rngs=rngs)
 
 
 def group_norm(

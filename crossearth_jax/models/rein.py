@@ -74,7 +74,10 @@ class Rein(nnx.Module):
         return self.tokens[...]
 
     def __call__(
-        self, layer: int | Integer[Array, ""], features: Float[Array, "B N C"]
+        self,
+        layer: int | Integer[Array, ""],
+        features: Float[Array, "B N C"],
+        is_patch=None,
     ) -> Float[Array, "B N C"]:
         """Refines the patch tokens F after one block: F + s·Δ.
 
@@ -86,11 +89,17 @@ class Rein(nnx.Module):
         else:
             tokens = self.tokens[layer]
         tokens = tokens.astype(self.dtype)  # [m, C]
-        similarity = features @ tokens.T * features.shape[-1] ** -0.5  # [B, N, m]
+        narrow = features.astype(self.dtype)
+        similarity = narrow @ tokens.T * features.shape[-1] ** -0.5  # [B, N, m]
         attention = jax.nn.softmax(similarity.astype(jnp.float32)).astype(self.dtype)
         values = self.mlp_token2feat(tokens[1:])
-        delta = self.mlp_delta_f(attention[..., 1:] @ values + features)
-        return features + self.scale[...].astype(self.dtype) * delta
+        # s enters the weights, not Δ: C² products instead of N·C, and Δ is not kept.
+        kernel, bias = (
+            (self.scale[...] * x[...]).astype(self.dtype)
+            for x in (self.mlp_delta_f.kernel, self.mlp_delta_f.bias)
+        )
+        x = jnp.where(is_patch, attention[..., 1:] @ values + narrow, 0)
+        return features + (x @ kernel + is_patch * bias)
 
     def queries(self) -> Float[Array, "m D"]:
         """Object queries, the same for every image.

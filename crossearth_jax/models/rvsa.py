@@ -302,9 +302,9 @@ class RvsaViT(nnx.Module):
         if grid != (side, side):
             maps = position.reshape(1, side, side, -1)
             position = resize_bicubic(maps, grid).reshape(grid[0] * grid[1], -1)
-        patches = self.patch_embed(image.astype(self.dtype))  # [B, h, w, C]
+        patches = self.patch_embed(image)  # [B, h, w, C]
         patches = patches.reshape(image.shape[0], grid[0] * grid[1], -1)
-        return patches + position.astype(self.dtype)
+        return patches + position
 
     def __call__(
         self,
