@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 
 from benchmarks.worker import Job, Worker, open_side, use_threads
-from crossearth_jax.main import enable_compilation_cache
 
 JOB = "job.pickle"
 
@@ -46,7 +45,6 @@ def main(side: str, path: str) -> None:
     """Takes one step."""
     job = pickle.loads(Path(path).read_bytes())
     use_threads(job.threads)
-    enable_compilation_cache()
     open_side(side, job).cases["step"]()
 
 

@@ -18,6 +18,7 @@ from ml_collections import ConfigDict
 from crossearth_jax import build
 from crossearth_jax.data.pipeline import Batch
 from crossearth_jax.models.crossearth import CrossEarth
+from crossearth_jax.rngs import InitialKeys
 from crossearth_jax.train import class_scores
 from crossearth_jax.train_step import make_gradients, partition, trainable_mask
 
@@ -61,7 +62,7 @@ def shapes_of(
     """Structure, trainable and frozen arrays of a model that is never made."""
     sizes = build.model_config(config, classes)
     dtype = build.DTYPES[config.precision]
-    model = nnx.eval_shape(lambda: CrossEarth(sizes, rngs=nnx.Rngs(0), dtype=dtype))
+    model = nnx.eval_shape(lambda: CrossEarth(sizes, rngs=InitialKeys(0), dtype=dtype))
     params = nnx.to_pure_dict(nnx.state(model))
     mask = trainable_mask(params, train_backbone=train_backbone)
     return nnx.graphdef(model), *partition(params, mask)

@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 from safetensors.numpy import save_file
 
 from crossearth_jax import build, sharding
+from crossearth_jax.compiling import set_up_compiler
 from crossearth_jax.config import default
 from crossearth_jax.data.classes import ClassSet
 from crossearth_jax.data.pipeline import Batch
@@ -116,6 +117,7 @@ class OurSide:
     """
 
     def __init__(self, config: ConfigDict, classes: int, folder: Path) -> None:
+        set_up_compiler()
         self.config, self.classes = config, classes
         self.run = random_run(config, classes, folder)
         self.state = self.run.state

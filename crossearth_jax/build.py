@@ -38,6 +38,7 @@ from crossearth_jax.models.crossearth import CrossEarth, ModelConfig
 from crossearth_jax.models.families import FAMILIES, family_of, published
 from crossearth_jax.optim import adamw, decay_mask, learning_rate
 from crossearth_jax.parameters import aligned, fill, read_weights, start_from
+from crossearth_jax.rngs import InitialKeys
 from crossearth_jax.seal import digest_of_arrays
 from crossearth_jax.train_step import (
     MaskedModelling,
@@ -227,7 +228,7 @@ def build_network(config: ConfigDict, num_classes: int) -> Network:
     def create() -> CrossEarth:
         return CrossEarth(
             sizes,
-            rngs=nnx.Rngs(config.train.seed),
+            rngs=InitialKeys(config.train.seed),
             dtype=dtype,
             remat=backbone.remat,
         )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from absl import logging
 
-from crossearth_jax.main import enable_compilation_cache
+from crossearth_jax.compiling import set_up_compiler
 
 STOPPED = 130  # exit status after Ctrl-C, as shells have it
 
@@ -31,7 +31,7 @@ def guarded(
       stopped: what to say after Ctrl-C.
     """
     logging.set_verbosity(logging.WARNING)
-    enable_compilation_cache()
+    set_up_compiler()
     try:
         return run(options) or 0
     except KeyboardInterrupt:

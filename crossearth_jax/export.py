@@ -21,7 +21,8 @@ from jax import export as jax_export
 from jaxtyping import Array, Float32, UInt8
 from safetensors.flax import save
 
-from crossearth_jax.main import enable_compilation_cache
+from crossearth_jax.compiling import set_up_compiler
+from crossearth_jax.models.layers import portable_attention
 from crossearth_jax.normalise import IMAGENET_MEAN, IMAGENET_STD, normalise
 from crossearth_jax.parameters import dotted, undotted
 from crossearth_jax.predict.predictor import PRECISIONS, TrainedRun, load_run
@@ -61,7 +62,7 @@ def main(argv: Sequence[str]) -> int | None:
         "--precision", choices=PRECISIONS, help="default: as it was trained"
     )
     options = parser.parse_args(argv)
-    enable_compilation_cache()
+    set_up_compiler()
     try:
         written = export(
             load_run(options.checkpoint, options.precision),
@@ -116,7 +117,9 @@ def export(
     else:
         like = {k: jax.ShapeDtypeStruct(x.shape, x.dtype) for k, x in arrays.items()}
         arguments = like, windows
-    exported = jax_export.export(jax.jit(function), platforms=platforms)(*arguments)
+    with portable_attention():
+        program = jax_export.export(jax.jit(function), platforms=platforms)
+        exported = program(*arguments)
 
     description = _describe(run, exported, batch)
     written = []

@@ -98,5 +98,6 @@ def sample_bilinear(
     """Values at points, like `grid_sample(align_corners=False)` with zero padding."""
     height, width, channels = maps.shape
     indices, weights = bilinear_corners(xy, height, width)  # [P, 4]
-    corners = maps.reshape(height * width, channels)[indices]  # [P, 4, C]
-    return jnp.einsum("pk,pkc->pc", weights, corners)
+    pixels = maps.reshape(height * width, channels)
+    # One corner after another: those of all points and queries are a large array.
+    return sum(weights[:, k, None] * pixels[indices[:, k]] for k in range(4))

@@ -1,16 +1,15 @@
 """`python -m crossearth_jax.main --config configs/X.py`: flags → train or eval."""
 
-import os
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
 from crossearth_jax import hosts
+from crossearth_jax.compiling import set_up_compiler
 from crossearth_jax.stop import Stopped
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -29,14 +28,6 @@ _COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of host 0.")
 _HOSTS = flags.DEFINE_integer("hosts", None, "Number of hosts.")
 _HOST = flags.DEFINE_integer("host", None, "Index of this host, 0 first.")
 _TRACEBACK = flags.DEFINE_bool("traceback", False, "Show where an error came from.")
-
-
-def enable_compilation_cache() -> None:
-    """Keeps compiled steps between runs; JAX_COMPILATION_CACHE_DIR moves them."""
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
-        jax.config.update("jax_compilation_cache_dir", str(cache / "crossearth_jax"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
 
 
 def run(argv: Sequence[str]) -> None:
@@ -63,7 +54,7 @@ def _command() -> str:
 def main(argv: Sequence[str]) -> None:
     """Turns errors of the user's input into one line and exit code 1."""
     logging.set_verbosity(logging.WARNING)
-    enable_compilation_cache()
+    set_up_compiler()
     try:
         if _DISTRIBUTED.value or (_DISTRIBUTED.value is None and _several_hosts()):
             hosts.join(_COORDINATOR.value, _HOSTS.value, _HOST.value)

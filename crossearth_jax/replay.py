@@ -16,9 +16,9 @@ from rich.table import Table
 from safetensors.numpy import load_file
 
 from crossearth_jax import build, config
+from crossearth_jax.compiling import set_up_compiler
 from crossearth_jax.data.classes import load_classes
 from crossearth_jax.data.pipeline import Batch
-from crossearth_jax.main import enable_compilation_cache
 from crossearth_jax.parameters import dotted, undotted
 from crossearth_jax.train_step import Metrics, make_gradients, step_key
 
@@ -33,7 +33,7 @@ def main(argv: Sequence[str]) -> int | None:
     parser.add_argument("dump", type=Path, help="WORKDIR/nonfinite/step_N")
     args = parser.parse_args(argv)
     flags.FLAGS.mark_as_parsed()
-    enable_compilation_cache()
+    set_up_compiler()
     try:
         replay(args.dump, Console(highlight=False))
     except (ValueError, OSError) as error:

@@ -9,7 +9,7 @@ from typing import Any
 from absl import flags
 
 from crossearth_jax import build, config, provenance, train
-from crossearth_jax.main import enable_compilation_cache
+from crossearth_jax.compiling import set_up_compiler
 
 
 def main(argv: Sequence[str]) -> int | None:
@@ -24,7 +24,7 @@ def main(argv: Sequence[str]) -> int | None:
     args = parser.parse_args(argv)
     again = args.out or args.workdir.with_name(f"{args.workdir.name}-rerun")
     flags.FLAGS.mark_as_parsed()  # Grain reads them
-    enable_compilation_cache()
+    set_up_compiler()
     try:
         for line in rerun(args.workdir, again):
             print(line)

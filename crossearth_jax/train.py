@@ -21,6 +21,7 @@ from ml_collections import ConfigDict
 
 from crossearth_jax import build, describe, hosts, provenance, sharding
 from crossearth_jax.checkpoint import Checkpoints
+from crossearth_jax.compiling import lean_schedule
 from crossearth_jax.data.classes import save_classes
 from crossearth_jax.data.pipeline import Batch, Batches, batch_names, train_batches
 from crossearth_jax.evaluate import evaluate
@@ -280,7 +281,9 @@ def make_score_fn(network: build.Network, state: TrainState) -> ScoreFn:
     here = sharding.make_mesh(devices=jax.local_devices())
     params = sharding.replicate_here(state.params, here)
     frozen = sharding.replicate_here(network.frozen, here)
-    scores = jax.jit(partial(class_scores, network.graph))
+    scores = jax.jit(
+        partial(class_scores, network.graph), compiler_options=lean_schedule()
+    )
 
     def score_fn(windows: np.ndarray) -> jax.Array:
         placed = jax.device_put(windows, sharding.batch_split(here))

@@ -13,6 +13,7 @@ import optax
 from flax import nnx, traverse_util
 from jaxtyping import Array, Float, Integer, PRNGKeyArray, PyTree
 
+from crossearth_jax.compiling import lean_schedule
 from crossearth_jax.data.pipeline import Batch
 from crossearth_jax.earth_style.inject import Restyle, masked_image, styled_image
 from crossearth_jax.losses.mim import delta_loss, reconstruction_loss
@@ -371,7 +372,12 @@ def make_train_step(
         state = jax.tree.map(lambda new, old: jnp.where(good, new, old), moves, stays)
         return state, metrics | {"bad": state.bad}
 
-    return jax.jit(step, donate_argnums=0, out_shardings=placement)
+    return jax.jit(
+        step,
+        donate_argnums=0,
+        out_shardings=placement,
+        compiler_options=lean_schedule(),
+    )
 
 
 def step_key(key: PRNGKeyArray, step: Array | int) -> PRNGKeyArray:

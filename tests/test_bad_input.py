@@ -110,7 +110,7 @@ def test_crossearth_passes_the_rest_on(monkeypatch, command):
 def failed(monkeypatch, tmp_path):
     """Runs `main` on a configuration that must fail; gives the message."""
     workdir = tmp_path / "run"
-    monkeypatch.setattr(main, "enable_compilation_cache", lambda: None)
+    monkeypatch.setattr(main, "set_up_compiler", lambda: None)
     monkeypatch.setattr(main, "_TRACEBACK", SimpleNamespace(value=False))
     monkeypatch.setattr(main, "_WORKDIR", SimpleNamespace(value=str(workdir)))
 
@@ -289,6 +289,6 @@ def test_traceback_on_request(tiny_config, monkeypatch):
     monkeypatch.setattr(main, "_CONFIG", SimpleNamespace(value=config))
     monkeypatch.setattr(main, "_WORKDIR", SimpleNamespace(value="/nowhere"))
     monkeypatch.setattr(main, "_MODE", SimpleNamespace(value="train"))
-    monkeypatch.setattr(main, "enable_compilation_cache", lambda: None)
+    monkeypatch.setattr(main, "set_up_compiler", lambda: None)
     with pytest.raises(ValueError, match="polar"):
         main.main(["crossearth"])

@@ -8,10 +8,16 @@ import json
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
+from flax import nnx
 
 from benchmarks.cost import scores_cost, step_cost
+from crossearth_jax.compiling import lean_schedule
 from crossearth_jax.config import default
+from crossearth_jax.models.dinov2 import DinoV2, ViTConfig
+from crossearth_jax.models.rein import Rein
+from crossearth_jax.rngs import InitialKeys
 
 GOLDEN = Path(__file__).parent / "golden" / "cost.json"
 NUM_CLASSES = 5
@@ -64,3 +70,43 @@ def test_frozen_weights_cost_no_weight_gradient():
     tokens, width = 257, 1024
     of_weights = 2 * config.backbone.depth * 2 * tokens * 12 * width**2  # X and X_M
     assert trained - frozen == pytest.approx(of_weights, rel=0.05)
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="counted on a CPU")
+def test_a_block_keeps_for_its_derivative_what_that_needs():
+    """In [B, T, C] arrays: x before each half, q, k, v, four of the MLP, two of Rein.
+
+    XLA may keep a little more or less; copies that came back would be three or more.
+    """
+    temporaries = {depth: blocks_memory(depth) for depth in (4, 8)}
+    tokens, width = 24 * 24 + 1, 256
+    kept = (temporaries[8] - temporaries[4]) / 4 / (tokens * width * 4)
+    assert 9 < kept < 12.5, kept
+
+
+def blocks_memory(depth: int) -> int:
+    """Bytes of temporaries of the derivative of a frozen ViT by its Rein adapters."""
+    config = ViTConfig(
+        width=256, depth=depth, heads=4, taps=tuple(range(depth - 4, depth)), grid=24
+    )
+
+    def create() -> nnx.Dict:
+        make = {"rngs": InitialKeys(0)}
+        rein = Rein(
+            depth=depth, width=256, query_width=32, num_tokens=10, rank=4,
+            patch_size=16, scale=1e-3, **make,
+        )  # fmt: skip
+        return nnx.Dict(backbone=DinoV2(config, **make), rein=rein)
+
+    graph, state = nnx.split(nnx.eval_shape(create))
+    params = nnx.to_pure_dict(state)
+
+    def loss(rein, backbone, image):
+        model = nnx.merge(graph, {"rein": rein, "backbone": backbone})
+        taps = model["backbone"](image, model["rein"])
+        return sum((tap**2).mean() for tap in taps)
+
+    image = jax.ShapeDtypeStruct((1, 384, 384, 3), np.float32)
+    gradient = jax.jit(jax.grad(loss), compiler_options=lean_schedule())
+    lowered = gradient.lower(params["rein"], params["backbone"], image)
+    return lowered.compile().memory_analysis().temp_size_in_bytes

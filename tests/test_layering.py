@@ -9,12 +9,14 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "crossearth_jax"
 # Leaf modules that everything may import.
 LEAVES = {
+    "crossearth_jax.compiling",
     "crossearth_jax.extras",
     "crossearth_jax.host_resize",
     "crossearth_jax.interpolate",
     "crossearth_jax.normalise",
     "crossearth_jax.picture_text",
     "crossearth_jax.progress",
+    "crossearth_jax.rngs",
     "crossearth_jax.whole_file",
 }
 

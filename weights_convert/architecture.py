@@ -15,6 +15,7 @@ from crossearth_jax.models.backbone import BackboneConfig
 from crossearth_jax.models.crossearth import CrossEarth, ModelConfig
 from crossearth_jax.models.dinov2 import ViTConfig
 from crossearth_jax.models.families import VARIANTS, family_of
+from crossearth_jax.rngs import InitialKeys
 from weights_convert.mapping import Rule, Shape, find_moves, run_shapes
 
 _LEVELS = 3  # of the deformable attention
@@ -112,7 +113,7 @@ def read_model(shapes: Mapping[str, Shape]) -> ModelConfig:
 def backbone_shapes(config: BackboneConfig) -> dict[str, Shape]:
     """Shape of every tensor of the backbone, `backbone.…`."""
     make = family_of(config).module
-    module = nnx.eval_shape(lambda: make(config, rngs=nnx.Rngs(0)))
+    module = nnx.eval_shape(lambda: make(config, rngs=InitialKeys(0)))
     return _module_shapes({"backbone": nnx.to_pure_dict(nnx.state(module))})
 
 
@@ -120,7 +121,7 @@ def model_shapes(config: ModelConfig) -> dict[str, Shape]:
     """Shape of every tensor of the whole network."""
     one_head = dataclasses.replace(config.backbone, heads=1)
     config = dataclasses.replace(config, backbone=one_head)
-    module = nnx.eval_shape(lambda: CrossEarth(config, rngs=nnx.Rngs(0)))
+    module = nnx.eval_shape(lambda: CrossEarth(config, rngs=InitialKeys(0)))
     return _module_shapes(nnx.to_pure_dict(nnx.state(module)))
 
 

@@ -4,6 +4,9 @@ A family is a frozen dataclass of sizes (`BackboneConfig`) and a module (`Backbo
 made as `Family(config, rngs=…, dtype=…)`; `families.py` names them all. The
 adapters are no part of it: they are Rein's, called as `refine` after every block.
 
+Tokens are float32 between the layers, whatever type these compute in: roundings of the
+sum of all blocks' outputs would add up.
+
 B batch, H×W image, p patch, h×w token grid, N = h·w, C width, R tokens before the
 patches (class, registers), T = R + N.
 """
@@ -14,6 +17,7 @@ from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
@@ -22,8 +26,9 @@ from crossearth_jax.models.layers import Mlp, gelu, layer_norm
 
 vit_init = nnx.initializers.truncated_normal(0.02)
 
-# (block, patch tokens [B, N, C]) → refined patch tokens: the Rein adapters.
-Refine = Callable[[int | Array, Array], Array]
+# (block, tokens [B, T, C], which are patches [T, 1] or None for all) → the tokens with
+# the patches refined: the Rein adapters. No copies of the patches alone are made.
+Refine = Callable[[int | Array, Array, np.ndarray | None], Array]
 
 
 @runtime_checkable
@@ -175,19 +180,16 @@ def tapped(
       tokens: before the first block; the last N are the patches.
       taps: 0-based blocks.
       grid: (h, w).
-      refine: called on the patch tokens after each block.
+      refine: called after each block.
       remat: compute each block again in the backward pass instead of keeping what is
         inside it.
     """
     prefix = tokens.shape[1] - grid[0] * grid[1]
+    is_patch = np.arange(tokens.shape[1])[:, None] >= prefix if prefix else None
 
     def layer(block: nnx.Module, i: int | Array, tokens: Array) -> Array:
         tokens = apply(block, tokens)
-        if refine is None:
-            return tokens
-        # All tokens are refined and the first few stay: no copies of the others.
-        is_patch = jnp.arange(tokens.shape[1]) >= prefix
-        return refine(i, tokens, is_patch[:, None])
+        return tokens if refine is None else refine(i, tokens, is_patch)
 
     outputs = _recomputed(blocks, layer, tokens) if remat else []
     if not remat:

@@ -113,7 +113,8 @@ class CrossEarth(nnx.Module):
         Args:
           config: sizes and switches.
           rngs: initialisation keys.
-          dtype: compute type; parameters are created in float32.
+          dtype: compute type of all but the decoder; parameters are created in
+            float32.
           remat: recompute backbone blocks in the backward pass of training.
         """
         vit = config.backbone
@@ -149,6 +150,8 @@ class CrossEarth(nnx.Module):
                     for _ in range(4)
                 ]
             )
+        # Float32 whatever the rest computes in: a layer attends where the mask before
+        # it exceeds one half, so rounding there changes what queries see.
         self.decoder = Mask2Former(
             vit.width,
             config.width,
@@ -160,7 +163,7 @@ class CrossEarth(nnx.Module):
             encoder_ffn=config.encoder_ffn,
             decoder_ffn=config.decoder_ffn,
             groups=config.groups,
-            **make,
+            rngs=rngs,
         )
         if config.mim:
             self.mim_decoder = _mim_decoder(config, rngs=rngs, dtype=dtype)

@@ -190,8 +190,7 @@ class DinoV2(nnx.Module):
 
         Args:
           image: normalised image, H and W multiples of p.
-          refine: called as refine(layer, patch tokens [B, N, C]) after each block;
-            the Rein adapters.
+          refine: called after each block; the Rein adapters.
           remat: see `tapped`.
 
         Returns:

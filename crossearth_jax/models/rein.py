@@ -5,9 +5,10 @@ L layers, m tokens per layer, r rank, C backbone width, D decoder width.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float, Integer
+from jaxtyping import Array, Bool, Float, Integer
 
 # Kaiming-uniform with a = √5, that is ±1/√fan_in.
 _kaiming = nnx.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
@@ -77,29 +78,35 @@ class Rein(nnx.Module):
         self,
         layer: int | Integer[Array, ""],
         features: Float[Array, "B N C"],
-        is_patch=None,
+        is_patch: Bool[np.ndarray, "N 1"] | None = None,
     ) -> Float[Array, "B N C"]:
         """Refines the patch tokens F after one block: F + s·Δ.
 
         S = softmax(F·Tᵀ/√C) over all m tokens; the first token only absorbs
         attention, its value is dropped.
+
+        Args:
+          layer: the block.
+          features: F, and tokens that are no patches.
+          is_patch: the others stay as they are; None: all are patches.
         """
         if self.rank:
             tokens = self.tokens_a[layer] @ self.tokens_b[layer]
         else:
             tokens = self.tokens[layer]
-        tokens = tokens.astype(self.dtype)  # [m, C]
-        narrow = features.astype(self.dtype)
+        tokens, narrow = (x.astype(self.dtype) for x in (tokens, features))
         similarity = narrow @ tokens.T * features.shape[-1] ** -0.5  # [B, N, m]
         attention = jax.nn.softmax(similarity.astype(jnp.float32)).astype(self.dtype)
         values = self.mlp_token2feat(tokens[1:])
+        seen = attention[..., 1:] @ values + narrow  # [B, N, C]
         # s enters the weights, not Δ: C² products instead of N·C, and Δ is not kept.
         kernel, bias = (
             (self.scale[...] * x[...]).astype(self.dtype)
             for x in (self.mlp_delta_f.kernel, self.mlp_delta_f.bias)
         )
-        x = jnp.where(is_patch, attention[..., 1:] @ values + narrow, 0)
-        return features + (x @ kernel + is_patch * bias)
+        if is_patch is not None:
+            seen, bias = (jnp.where(is_patch, x, 0) for x in (seen, bias))
+        return features + (seen @ kernel + bias)
 
     def queries(self) -> Float[Array, "m D"]:
         """Object queries, the same for every image.

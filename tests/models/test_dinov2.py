@@ -59,15 +59,16 @@ def test_taps_are_maps_at_stride_p(model, image):
         np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_refinement_sees_patch_tokens_after_every_block(model, image):
+def test_refinement_sees_tokens_after_every_block_and_which_are_patches(model, image):
     seen = []
 
-    def refine(layer, tokens):
+    def refine(layer, tokens, is_patch):
         seen.append((layer, tokens.shape))
-        return tokens + 1.0 if layer == 2 else tokens
+        assert is_patch.shape == (1 + 16, 1)
+        return tokens + is_patch if layer == 2 else tokens
 
     refined, plain = run(model, image, refine), run(model, image)
-    assert seen == [(i, (2, 16, 16)) for i in range(4)]
+    assert seen == [(i, (2, 1 + 16, 16)) for i in range(4)]
     assert np.array_equal(refined[1], plain[1])
     np.testing.assert_allclose(refined[2], plain[2] + 1, rtol=1e-5)
     assert np.abs(refined[3] - plain[3]).max() > 0.1
@@ -111,7 +112,10 @@ def test_positions_of_the_stored_size_are_used_as_they_are():
         resize_positions(grid[:15], 4, 4)
 
 
-def test_bfloat16_computes_in_bfloat16_on_float32_parameters(image):
+def test_bfloat16_layers_on_float32_parameters_and_tokens(image):
     model = build(SMALL, dtype=jnp.bfloat16)
     assert {x.dtype for x in jax.tree.leaves(nnx.state(model))} == {jnp.dtype("f4")}
-    assert {t.dtype for t in jax.eval_shape(model, image)} == {jnp.dtype("bfloat16")}
+    assert {t.dtype for t in jax.eval_shape(model, image)} == {jnp.dtype("f4")}
+    tokens = jax.eval_shape(model.embed, image)
+    inside = jax.eval_shape(lambda x: model.blocks[0].attn(x), tokens)
+    assert (tokens.dtype, inside.dtype) == ("float32", "bfloat16")

@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from crossearth_jax.models import layers
 
@@ -49,3 +50,92 @@ def test_many_weights_are_not_kept_for_the_backward_pass(monkeypatch):
         _, backward = jax.vjp(lambda *x: layers.attend(*x), *qkv)
         kept.append(sum(leaf.size for leaf in jax.tree.leaves(backward)))
     assert kept[0] > 3 * 2 * 200 * 200 > 10 * kept[1]
+
+
+def test_flash_attention_is_the_same_formula(monkeypatch):
+    """Odd lengths too, on a CPU by JAX's own code in place of cuDNN's."""
+    attention, qkv = jax.nn.dot_product_attention, inputs()
+
+    def on_a_cpu(*arrays, implementation, **options):
+        assert implementation == "cudnn"
+        assert {x.shape[1] % 2 for x in arrays} == {0}
+        return attention(*arrays, implementation="xla", **options)
+
+    monkeypatch.setattr(jax.nn, "dot_product_attention", on_a_cpu)
+    expected = attention(*qkv)
+    np.testing.assert_allclose(layers.flash_attention(*qkv), expected, atol=1e-6)
+
+
+def test_flash_attention_is_for_half_precision_on_a_gpu(monkeypatch):
+    shape = jax.ShapeDtypeStruct((2, 5, 3, 64), jnp.bfloat16)
+    assert not layers.flash_fits(shape, shape)
+    device = type("Device", (), {"compute_capability": "9.0"})()
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(jax, "local_devices", lambda: [device])
+    assert layers.flash_fits(shape, shape)
+    with layers.portable_attention():
+        assert not layers.flash_fits(shape, shape)
+    for other in (
+        jax.ShapeDtypeStruct(shape.shape, jnp.float32),
+        jax.ShapeDtypeStruct((2, 5, 3, 60), jnp.bfloat16),
+        jax.ShapeDtypeStruct((2, 5, 3, 256), jnp.bfloat16),
+    ):
+        assert not layers.flash_fits(other, other)
+    device.compute_capability = "7.5"
+    assert not layers.flash_fits(shape, shape)
+
+
+def test_flash_attention_lowers_for_a_gpu(monkeypatch):
+    """With its derivative; JAX asks for the installed cuDNN before it lowers."""
+    cudnn = pytest.importorskip("jax._src.cudnn.fused_attention_stablehlo")
+    monkeypatch.setattr(cudnn, "check_cudnn_version", lambda: 91000)
+    monkeypatch.setattr(cudnn, "check_compute_capability", lambda _: True)
+    monkeypatch.setattr(layers, "flash_fits", lambda *_: True)
+    monkeypatch.setattr(layers, "FEW_WEIGHTS", 0)
+    qkv = [jax.ShapeDtypeStruct((2, 5, 3, 64), jnp.bfloat16)] * 3
+
+    def loss(*qkv):
+        return layers.attend(*qkv).astype(jnp.float32).sum()
+
+    traced = jax.jit(jax.grad(loss, (0, 1, 2))).trace(*qkv)
+    text = traced.lower(lowering_platforms=("cuda",)).as_text()
+    assert "__cudnn$fmhaSoftmaxBackward" in text
+    assert "cudnn" not in traced.lower(lowering_platforms=("cpu",)).as_text()
+
+
+@pytest.mark.parametrize("mean", [0.0, 30.0])
+def test_layer_norm_is_nnxs(mean):
+    """Values and every derivative, far from zero too."""
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(mean + rng.normal(size=(2, 5, 16)), jnp.float32)
+    weight = jnp.asarray(rng.normal(size=x.shape), jnp.float32)
+    params = {
+        k: jnp.asarray(rng.normal(size=16), jnp.float32) for k in ("scale", "bias")
+    }
+    options = {"epsilon": 1e-6, "rngs": nnx.Rngs(0)}
+    ours = layers.layer_norm(16, dtype=jnp.float32, **options)
+    theirs = nnx.LayerNorm(16, use_fast_variance=False, **options)
+
+    def derivatives(module):
+        graph = nnx.graphdef(module)
+
+        def loss(x, params):
+            out = nnx.merge(graph, params)(x)
+            return (out * weight).sum(), out
+
+        return jax.jit(jax.grad(loss, (0, 1), has_aux=True))(x, params)
+
+    for a, b in zip(
+        jax.tree.leaves(derivatives(ours)),
+        jax.tree.leaves(derivatives(theirs)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-4)
+
+
+def test_layer_norm_gives_the_compute_type():
+    norm = layers.layer_norm(16, dtype=jnp.bfloat16, rngs=nnx.Rngs(0))
+    x = jax.random.normal(jax.random.key(0), (3, 16))
+    assert norm(x).dtype == jnp.bfloat16
+    expected = layers.normalised(x, jnp.ones(16), jnp.zeros(16), norm.epsilon)
+    np.testing.assert_array_equal(norm(x), expected.astype(jnp.bfloat16))
