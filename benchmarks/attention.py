@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from crossearth_jax.models.layers import attend, softmax_attention
+from crossearth_jax.models.attention import attend, softmax_attention
 
 Function = Callable[[], object]
 

@@ -1,9 +1,11 @@
 """How far a trained run's logits in bfloat16 are from those in float32.
 
 `python -m benchmarks.precision WORKDIR …`; the windows of each domain are an option.
-The last prediction counts, as in inference: class logits, mask logits and the scores of
-the pixels that both make. Distances are relative to the float32 ones, ‖a - b‖ / ‖b‖,
-over all windows of a domain; the last column is the share of pixels whose class stays.
+The last prediction counts, as in inference: class and mask logits of the queries, and
+the pixels' logits that both make, which windows are averaged by (method.md section 9).
+Distances are relative to the float32 ones, ‖a - b‖ / ‖b‖, over all windows of a domain;
+"median query" is the median of the queries' own distances of class logits, and the last
+column the share of pixels whose class stays.
 """
 
 import argparse
@@ -22,7 +24,7 @@ from crossearth_jax.normalise import normalise
 from crossearth_jax.predict.predictor import TrainedRun, load_run
 from crossearth_jax.train_step import combine
 
-NAMES = ("class logits", "mask logits", "scores")
+NAMES = ("class logits", "mask logits", "pixel logits", "median query")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -32,21 +34,25 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--windows", type=int, default=16, help="of each domain")
     options = parser.parse_args(argv)
     print(f"{jax.devices()[0].device_kind}, jax {jax.__version__}\n")
-    print(f"| run | domain | {' | '.join(NAMES)} | same class |\n|-|-|-:|-:|-:|-:|")
+    print(f"| run | domain | {' | '.join(NAMES)} | same class |\n|-|-|-:|-:|-:|-:|-:|")
     for workdir in options.workdirs:
         runs = [load_run(workdir, precision) for precision in ("f32", "bf16")]
         for domain in build.build_data(runs[0].config).domains:
             windows = first_windows(domain.source, options.windows, runs[0].crop)
-            wide, half = (logits(run, windows) for run in runs)
-            cells = [
-                f"{100 * distance(b, a):.2f} %" for a, b in zip(wide, half, strict=True)
-            ]
-            same = (wide[2].argmax(-1) == half[2].argmax(-1)).mean()
+            cells = compared(*(logits(run, windows) for run in runs))
             print(
-                f"| {workdir.name} | {domain.name} | {' | '.join(cells)} "
-                f"| {100 * same:.2f} % |",
-                flush=True,
+                f"| {workdir.name} | {domain.name} | {' | '.join(cells)} |", flush=True
             )
+
+
+def compared(wide: list[np.ndarray], half: list[np.ndarray]) -> list[str]:
+    """Cells of a row, from what `logits` gives for both types."""
+    found = [distance(b, a) for a, b in zip(wide, half, strict=True)]
+    classes = wide[0].shape[-1]
+    queries = (x[0].reshape(-1, classes) for x in (half, wide))
+    found.append(np.median([distance(*pair) for pair in zip(*queries, strict=True)]))
+    same = (wide[2].argmax(-1) == half[2].argmax(-1)).mean()
+    return [f"{100 * x:.2f} %" for x in (*found, same)]
 
 
 def first_windows(

@@ -18,7 +18,8 @@ def default() -> ConfigDict:
     config.name = "crossearth"
     # Logs, checkpoints, report and pictures; a run found here is resumed.
     config.workdir = placeholder(str)  # default runs/<name>
-    # "bfloat16" halves time and memory on GPU and TPU; losses stay float32.
+    # "bfloat16" is for GPU and TPU: layers before the decoder compute in it. Sums
+    # between them, the decoder and losses stay float32.
     config.precision = "float32"
 
     config.data = _data()

@@ -22,7 +22,7 @@ from jaxtyping import Array, Float32, UInt8
 from safetensors.flax import save
 
 from crossearth_jax.compiling import set_up_compiler
-from crossearth_jax.models.layers import portable_attention
+from crossearth_jax.models.attention import portable_attention
 from crossearth_jax.normalise import IMAGENET_MEAN, IMAGENET_STD, normalise
 from crossearth_jax.parameters import dotted, undotted
 from crossearth_jax.predict.predictor import PRECISIONS, TrainedRun, load_run

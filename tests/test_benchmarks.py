@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks import document, run
+from benchmarks import document, precision, run
 from benchmarks.growth import exchanged_bytes
 from benchmarks.our_side import benchmark_config
 from benchmarks.worker import Job, Turn, one_turn
@@ -113,3 +113,12 @@ def test_options(capsys):
     with pytest.raises(SystemExit):
         run.parse(["--suite", "speed"])
     assert "invalid choice: 'speed'" in capsys.readouterr().err
+
+
+def test_precision_compares_queries_and_pixels():
+    wide = [np.ones((2, 2, 3)), np.ones((2, 2, 4, 4)), np.eye(4)[None]]
+    half = [x.copy() for x in wide]
+    half[0][1, 1] *= 1.5  # one query of four
+    half[2][0, 3] = half[2][0, 0]
+    cells = precision.compared(wide, half)
+    assert cells == ["25.00 %", "0.00 %", "70.71 %", "0.00 %", "75.00 %"]

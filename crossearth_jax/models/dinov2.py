@@ -12,6 +12,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from crossearth_jax.interpolate import resize_bicubic
+from crossearth_jax.models.attention import attend, split_heads
 from crossearth_jax.models.backbone import (
     Block,
     Refine,
@@ -22,7 +23,6 @@ from crossearth_jax.models.backbone import (
     vit_init,
     with_prefix,
 )
-from crossearth_jax.models.layers import attend, split_heads
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,6 +16,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from crossearth_jax.models.attention import attend, split_heads
 from crossearth_jax.models.backbone import (
     Block,
     Refine,
@@ -26,7 +27,6 @@ from crossearth_jax.models.backbone import (
     vit_init,
     with_prefix,
 )
-from crossearth_jax.models.layers import attend, split_heads
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,8 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from crossearth_jax.models.layers import MultiHeadAttention, layer_norm
+from crossearth_jax.models.attention import MultiHeadAttention
+from crossearth_jax.models.layers import layer_norm
 
 
 class Injector(nnx.Module):

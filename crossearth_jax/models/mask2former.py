@@ -13,9 +13,9 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from crossearth_jax.interpolate import resize_bilinear
+from crossearth_jax.models.attention import MultiHeadAttention
 from crossearth_jax.models.layers import (
     Mlp,
-    MultiHeadAttention,
     layer_norm,
     sine_position,
     xavier,

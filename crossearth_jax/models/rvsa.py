@@ -21,6 +21,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Float
 
 from crossearth_jax.interpolate import bicubic_matrix, resize_bicubic
+from crossearth_jax.models.attention import attend, split_heads
 from crossearth_jax.models.backbone import (
     Refine,
     gelu_mlp,
@@ -30,7 +31,7 @@ from crossearth_jax.models.backbone import (
     vit_init,
 )
 from crossearth_jax.models.deform_attn import sample_levels
-from crossearth_jax.models.layers import attend, layer_norm, split_heads
+from crossearth_jax.models.layers import layer_norm
 from crossearth_jax.models.rvsa_windows import Windows, sampling_points
 
 

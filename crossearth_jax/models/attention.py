@@ -1,0 +1,196 @@
+"""Attention, and how each platform computes it.
+
+Shapes: B batch, Q queries, S keys, C width, h heads, d = C / h.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Bool, Float
+
+from crossearth_jax.models.layers import xavier
+
+FEW_WEIGHTS = 1 << 20  # of an image: 4 MiB, which a CPU's cache takes as a whole
+
+
+class MultiHeadAttention(nnx.Module):
+    """Attention with separate query, key and value projections, all with bias."""
+
+    def __init__(
+        self, width: int, heads: int, *, rngs: nnx.Rngs, dtype: DTypeLike
+    ) -> None:
+        if width % heads:
+            raise ValueError(f"got {heads} heads for width {width}: choose a divisor")
+        self.heads = heads
+        self.query, self.key, self.value, self.out = (
+            nnx.Linear(width, width, kernel_init=xavier, dtype=dtype, rngs=rngs)
+            for _ in range(4)
+        )
+
+    def __call__(
+        self,
+        query: Float[Array, "B Q C"],
+        key: Float[Array, "B S C"],
+        value: Float[Array, "B S C"],
+        mask: Bool[Array, "B 1 Q S"] | None = None,
+    ) -> Float[Array, "B Q C"]:
+        """Projects, attends per head, projects back."""
+        q = split_heads(self.query(query), self.heads)  # [B, Q, h, d]
+        k = split_heads(self.key(key), self.heads)
+        v = split_heads(self.value(value), self.heads)
+        attended = attend(q, k, v, mask)
+        return self.out(attended.reshape(query.shape))
+
+
+def split_heads(x: Float[Array, "B N C"], heads: int) -> Float[Array, "B N h d"]:
+    """Cuts the channels into heads."""
+    return x.reshape(*x.shape[:2], heads, -1)
+
+
+def attend(
+    query: Float[Array, "B Q h d"],
+    key: Float[Array, "B S h d"],
+    value: Float[Array, "B S h e"],
+    mask: Bool[Array, "B 1 Q S"] | None = None,
+) -> Float[Array, "B Q h e"]:
+    """Scaled dot-product attention, e <= d; True in `mask` lets a query see a key.
+
+    Where the weights [h, B, Q, S] are many, none is kept for the backward pass. A CPU
+    takes one head after the other: [B, Q, S] then stays in its cache, which took half
+    the time of all heads at once. A GPU takes cuDNN's flash attention, in the half
+    precision that it asks for. Other platforms compute all heads at once.
+    """
+    weights = query.shape[2] * query.shape[1] * key.shape[1]  # B may be symbolic
+    if mask is not None or weights <= FEW_WEIGHTS:
+        return _all_heads(query, key, value, mask)
+    by_platform = {"cpu": _by_head, "default": jax.checkpoint(_all_heads)}
+    if flash_fits(query, value):
+        by_platform["cuda"] = flash_attention
+    return jax.lax.platform_dependent(query, key, value, **by_platform)
+
+
+def flash_attention(
+    query: Float[Array, "B Q h d"],
+    key: Float[Array, "B S h d"],
+    value: Float[Array, "B S h d"],
+) -> Float[Array, "B Q h d"]:
+    """By cuDNN, for which JAX wants even lengths: one more token that nobody sees."""
+
+    def even(x: Array) -> Array:
+        return jnp.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, 0), (0, 0)))
+
+    seen, keys = (jnp.full(len(x), x.shape[1], jnp.int32) for x in (query, key))
+    attended = jax.nn.dot_product_attention(
+        *(even(x) for x in (query, key, value)),
+        query_seq_lengths=seen,
+        key_value_seq_lengths=keys,
+        implementation="cudnn",
+    )
+    return attended[:, : query.shape[1]]
+
+
+_portable: ContextVar[bool] = ContextVar("portable", default=False)
+
+
+@contextmanager
+def portable_attention() -> Iterator[None]:
+    """What is traced within does without cuDNN: for programs that go into a file."""
+    token = _portable.set(True)
+    try:
+        yield
+    finally:
+        _portable.reset(token)
+
+
+def flash_fits(query: Float[Array, "B Q h d"], value: Float[Array, "B S h e"]) -> bool:
+    """Whether this process's GPU, if it has one, computes such heads with cuDNN."""
+    width = query.shape[-1]
+    return (
+        not _portable.get()
+        and query.dtype in (jnp.bfloat16, jnp.float16)
+        and width == value.shape[-1]
+        and width % 8 == 0
+        and width <= 128
+        and jax.default_backend() == "gpu"
+        and float(jax.local_devices()[0].compute_capability) >= 8
+    )
+
+
+def _all_heads(
+    query: Float[Array, "B Q h d"],
+    key: Float[Array, "B S h d"],
+    value: Float[Array, "B S h e"],
+    mask: Bool[Array, "B 1 Q S"] | None = None,
+) -> Float[Array, "B Q h e"]:
+    q, k, v = (x.transpose(2, 0, 1, 3) for x in (query, key, value))  # [h, B, N, d]
+    attended = softmax_attention(q, k, v, None if mask is None else mask[:, 0])
+    return attended.transpose(1, 2, 0, 3)
+
+
+@jax.custom_vjp
+def _by_head(
+    query: Float[Array, "B Q h d"],
+    key: Float[Array, "B S h d"],
+    value: Float[Array, "B S h e"],
+) -> Float[Array, "B Q h e"]:
+    """A loop in which every head's result takes the place of its queries; e <= d.
+
+    Its derivative is such a loop too. JAX's own would keep copies of all arrays for it,
+    heads first.
+    """
+
+    def one(head: Array, attended: Array) -> Array:
+        return _put(attended, softmax_attention(*_take(head, query, key, value)), head)
+
+    places = query[..., : value.shape[3]]
+    return jax.lax.fori_loop(0, query.shape[2], one, places)
+
+
+def _by_head_backward(
+    inputs: tuple[Array, Array, Array], gradient: Float[Array, "B Q h e"]
+) -> tuple[Array, Array, Array]:
+    def one(head: Array, arrays: tuple[Array, ...]) -> tuple[Array, ...]:
+        _, backward = jax.vjp(softmax_attention, *_take(head, *arrays))
+        parts = backward(*_take(head, gradient))
+        return tuple(_put(x, part, head) for x, part in zip(arrays, parts, strict=True))
+
+    return jax.lax.fori_loop(0, gradient.shape[2], one, inputs)
+
+
+_by_head.defvjp(lambda *inputs: (_by_head(*inputs), inputs), _by_head_backward)
+
+
+def _take(head: Array, *arrays: Float[Array, "B N h d"]) -> list[Array]:
+    return [jax.lax.dynamic_index_in_dim(x, head, 2, keepdims=False) for x in arrays]
+
+
+def _put(x: Float[Array, "B N h d"], part: Array, head: Array) -> Array:
+    return jax.lax.dynamic_update_index_in_dim(x, part, head, 2)
+
+
+def softmax_attention(
+    query: Float[Array, "*h B Q d"],
+    key: Float[Array, "*h B S d"],
+    value: Float[Array, "*h B S e"],
+    mask: Bool[Array, "B Q S"] | None = None,
+) -> Float[Array, "*h B Q e"]:
+    """Softmax with the division after the product: a pass less over [B, Q, S]."""
+    logits = jnp.matmul(
+        query * query.shape[-1] ** -0.5,
+        key.swapaxes(-1, -2),
+        preferred_element_type=jnp.float32,
+    )  # [*h, B, Q, S]
+    if mask is not None:
+        logits = jnp.where(mask, logits, -jnp.inf)
+    largest = jax.lax.stop_gradient(logits.max(-1, keepdims=True))
+    weights = jnp.exp(logits - largest)
+    total = weights.sum(-1, keepdims=True)
+    attended = jnp.matmul(
+        weights.astype(value.dtype), value, preferred_element_type=jnp.float32
+    )
+    return (attended / total).astype(value.dtype)
