@@ -20,15 +20,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from crossearth_jax.models.attention import attend, softmax_attention
+from crossearth_jax.models.attention import all_heads, attend
 
 Function = Callable[[], object]
-
-
-def all_heads(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
-    """Every head at once; [B, N, h, d] as `attend`."""
-    heads = (x.transpose(2, 0, 1, 3) for x in (query, key, value))
-    return softmax_attention(*heads).transpose(1, 2, 0, 3)
 
 
 OURS = "attend"

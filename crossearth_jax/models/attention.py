@@ -67,8 +67,8 @@ def attend(
     """
     weights = query.shape[2] * query.shape[1] * key.shape[1]  # B may be symbolic
     if mask is not None or weights <= FEW_WEIGHTS:
-        return _all_heads(query, key, value, mask)
-    by_platform = {"cpu": _by_head, "default": jax.checkpoint(_all_heads)}
+        return all_heads(query, key, value, mask)
+    by_platform = {"cpu": _by_head, "default": jax.checkpoint(all_heads)}
     if flash_fits(query, value):
         by_platform["cuda"] = flash_attention
     return jax.lax.platform_dependent(query, key, value, **by_platform)
@@ -121,12 +121,13 @@ def flash_fits(query: Float[Array, "B Q h d"], value: Float[Array, "B S h e"]) -
     )
 
 
-def _all_heads(
+def all_heads(
     query: Float[Array, "B Q h d"],
     key: Float[Array, "B S h d"],
     value: Float[Array, "B S h e"],
     mask: Bool[Array, "B 1 Q S"] | None = None,
 ) -> Float[Array, "B Q h e"]:
+    """The formula, all weights [h, B, Q, S] at once."""
     q, k, v = (x.transpose(2, 0, 1, 3) for x in (query, key, value))  # [h, B, N, d]
     attended = softmax_attention(q, k, v, None if mask is None else mask[:, 0])
     return attended.transpose(1, 2, 0, 3)
