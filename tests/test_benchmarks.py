@@ -55,7 +55,7 @@ def test_bytes_of_collectives():
     text = """
   %add = f32[8,4]{1,0} add(%a, %b)
   %all-reduce.1 = f32[8,4]{1,0} all-reduce(%add), replica_groups={{0,1}}
-  %all-reduce.2 = (f32[10]{0}, bf16[3]{0}) all-reduce(%x, %y), to_apply=%sum
+  %all-reduce.2 = (f32[10]{0}, /*index=5*/bf16[3]{0}) all-reduce(%x, %y), to_apply=%sum
   ROOT %gather = s32[] all-gather-start(%z), dimensions={0}
 """
     assert exchanged_bytes(text) == 4 * 32 + 40 + 6 + 4
