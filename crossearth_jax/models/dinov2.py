@@ -140,7 +140,6 @@ class DinoV2(nnx.Module):
         dtype: DTypeLike = jnp.float32,
     ) -> None:
         self.config = config
-        self.dtype = dtype
         width, patch = config.width, config.patch_size
         mlp = SwiGlu if config.swiglu else gelu_mlp
         key = rngs.params()

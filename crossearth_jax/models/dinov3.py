@@ -137,7 +137,6 @@ class DinoV3(nnx.Module):
                 "set backbone.heads and backbone.registers"
             )
         self.config = config
-        self.dtype = dtype
         make = {"rngs": rngs, "dtype": dtype}
         self.patch_embed = patch_embedding(width, config.patch_size, **make)
         self.cls_token = nnx.Param(vit_init(rngs.params(), (width,)))

@@ -282,7 +282,7 @@ class RvsaViT(nnx.Module):
                 "blocks, expected a divisor of the width, at least 2 and at least 1: "
                 "set backbone.heads"
             )
-        self.config, self.dtype = config, dtype
+        self.config = config
         make = {"rngs": rngs, "dtype": dtype}
         self.patch_embed = patch_embedding(width, config.patch_size, **make)
         self.pos_embed = nnx.Param(vit_init(rngs.params(), (config.grid**2, width)))
