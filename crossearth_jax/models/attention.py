@@ -22,7 +22,12 @@ class MultiHeadAttention(nnx.Module):
     """Attention with separate query, key and value projections, all with bias."""
 
     def __init__(
-        self, width: int, heads: int, *, rngs: nnx.Rngs, dtype: DTypeLike
+        self,
+        width: int,
+        heads: int,
+        *,
+        rngs: nnx.Rngs,
+        dtype: DTypeLike = jnp.float32,
     ) -> None:
         if width % heads:
             raise ValueError(f"got {heads} heads for width {width}: choose a divisor")

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from crossearth_jax.interpolate import bilinear_corners
@@ -45,14 +44,14 @@ def sample_levels(
         index, share = point  # [B, h, Q, 4]
         flat = index.reshape(batch, heads, -1, 1)
         corners = jnp.take_along_axis(tokens, flat, axis=2, mode="promise_in_bounds")
-        corners = corners.reshape(*share.shape, -1).astype(jnp.float32)
+        corners = corners.reshape(*share.shape, -1)
         return total + jnp.einsum("bhqk,bhqkd->bhqd", share, corners), None
 
     # One point after another, gathered again for the backward pass: the corners of all
     # l·P points together took twice the time on a CPU, and nine times the memory.
     zeros = jnp.zeros((batch, heads, queries, value.shape[3]), jnp.float32)
     total = jax.lax.scan(add_point, zeros, points)[0]
-    return total.transpose(0, 2, 1, 3).astype(value.dtype)
+    return total.transpose(0, 2, 1, 3)
 
 
 def _offset_bias(heads: int, levels: int, points: int) -> np.ndarray:
@@ -76,7 +75,6 @@ class DeformableAttention(nnx.Module):
         points: int,
         *,
         rngs: nnx.Rngs,
-        dtype: DTypeLike,
     ) -> None:
         self.heads, self.levels, self.points = heads, levels, points
         zeros = nnx.initializers.zeros
@@ -86,19 +84,16 @@ class DeformableAttention(nnx.Module):
             bias.size,
             kernel_init=zeros,
             bias_init=lambda _key, _shape, dtype: jnp.asarray(bias, dtype),
-            dtype=jnp.float32,
             rngs=rngs,
         )
         self.attention_weights = nnx.Linear(
             width,
             heads * levels * points,
             kernel_init=zeros,
-            dtype=jnp.float32,
             rngs=rngs,
         )
         self.value_proj, self.output_proj = (
-            nnx.Linear(width, width, kernel_init=xavier, dtype=dtype, rngs=rngs)
-            for _ in range(2)
+            nnx.Linear(width, width, kernel_init=xavier, rngs=rngs) for _ in range(2)
         )
 
     def __call__(

@@ -81,22 +81,23 @@ class LayerNorm(nnx.LayerNorm):
 
 
 def layer_norm(
-    width: int, *, rngs: nnx.Rngs, dtype: DTypeLike, epsilon: float = 1e-5
+    width: int,
+    *,
+    rngs: nnx.Rngs,
+    dtype: DTypeLike = jnp.float32,
+    epsilon: float = 1e-5,
 ) -> LayerNorm:
     """LayerNorm with PyTorch's default epsilon."""
     return LayerNorm(width, epsilon=epsilon, dtype=dtype, rngs=rngs)
 
 
-def group_norm(
-    width: int, groups: int, *, rngs: nnx.Rngs, dtype: DTypeLike
-) -> nnx.GroupNorm:
+def group_norm(width: int, groups: int, *, rngs: nnx.Rngs) -> nnx.GroupNorm:
     """GroupNorm over (h, w, C / groups), eps 1e-5."""
     return nnx.GroupNorm(
         width,
         num_groups=groups,
         epsilon=1e-5,
         use_fast_variance=False,
-        dtype=dtype,
         rngs=rngs,
     )
 
@@ -111,7 +112,7 @@ class Mlp(nnx.Module):
         *,
         activation: Callable[[Array], Array],
         rngs: nnx.Rngs,
-        dtype: DTypeLike,
+        dtype: DTypeLike = jnp.float32,
         kernel_init: nnx.Initializer = xavier,
     ) -> None:
         self.activation = activation

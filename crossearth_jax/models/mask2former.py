@@ -9,7 +9,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from crossearth_jax.interpolate import resize_bilinear
@@ -38,15 +37,13 @@ class Segmentation(NamedTuple):
 class DecoderLayer(nnx.Module):
     """Masked cross-attention, self-attention, FFN; each post-norm."""
 
-    def __init__(
-        self, width: int, heads: int, ffn: int, *, rngs: nnx.Rngs, dtype: DTypeLike
-    ) -> None:
-        self.cross_attn = MultiHeadAttention(width, heads, dtype=dtype, rngs=rngs)
-        self.norm1 = layer_norm(width, dtype=dtype, rngs=rngs)
-        self.self_attn = MultiHeadAttention(width, heads, dtype=dtype, rngs=rngs)
-        self.norm2 = layer_norm(width, dtype=dtype, rngs=rngs)
-        self.ffn = Mlp(width, ffn, activation=nnx.relu, dtype=dtype, rngs=rngs)
-        self.norm3 = layer_norm(width, dtype=dtype, rngs=rngs)
+    def __init__(self, width: int, heads: int, ffn: int, *, rngs: nnx.Rngs) -> None:
+        self.cross_attn = MultiHeadAttention(width, heads, rngs=rngs)
+        self.norm1 = layer_norm(width, rngs=rngs)
+        self.self_attn = MultiHeadAttention(width, heads, rngs=rngs)
+        self.norm2 = layer_norm(width, rngs=rngs)
+        self.ffn = Mlp(width, ffn, activation=nnx.relu, rngs=rngs)
+        self.norm3 = layer_norm(width, rngs=rngs)
 
     def __call__(
         self,
@@ -57,7 +54,7 @@ class DecoderLayer(nnx.Module):
         mask: Bool[Array, "B Q S"],
     ) -> Float[Array, "B Q D"]:
         """Positions are added to queries and keys, never to values."""
-        key = memory + memory_position.astype(memory.dtype)
+        key = memory + memory_position
         attended = self.cross_attn(query + query_position, key, memory, mask[:, None])
         query = self.norm1(query + attended)
         placed = query + query_position
@@ -68,12 +65,9 @@ class DecoderLayer(nnx.Module):
 class MaskMlp(nnx.Module):
     """Three linear layers with ReLU between: query to mask embedding."""
 
-    def __init__(self, width: int, *, rngs: nnx.Rngs, dtype: DTypeLike) -> None:
+    def __init__(self, width: int, *, rngs: nnx.Rngs) -> None:
         self.layers = nnx.List(
-            [
-                nnx.Linear(width, width, kernel_init=xavier, dtype=dtype, rngs=rngs)
-                for _ in range(3)
-            ]
+            [nnx.Linear(width, width, kernel_init=xavier, rngs=rngs) for _ in range(3)]
         )
 
     def __call__(self, x: Float[Array, "B Q D"]) -> Float[Array, "B Q D"]:
@@ -99,7 +93,6 @@ class Mask2Former(nnx.Module):
         decoder_ffn: int,
         groups: int,
         rngs: nnx.Rngs,
-        dtype: DTypeLike = jnp.float32,
     ) -> None:
         """Creates the decoder.
 
@@ -115,9 +108,7 @@ class Mask2Former(nnx.Module):
           decoder_ffn: hidden width in the transformer decoder.
           groups: GroupNorm groups.
           rngs: initialisation keys.
-          dtype: compute type; predictions are float32.
         """
-        make = {"dtype": dtype, "rngs": rngs}
         self.pixel_decoder = PixelDecoder(
             in_width,
             width,
@@ -126,21 +117,21 @@ class Mask2Former(nnx.Module):
             points=points,
             ffn=encoder_ffn,
             groups=groups,
-            **make,
+            rngs=rngs,
         )
         self.layers = nnx.List(
             [
-                DecoderLayer(width, heads, decoder_ffn, **make)
+                DecoderLayer(width, heads, decoder_ffn, rngs=rngs)
                 for _ in range(decoder_layers)
             ]
         )
-        self.post_norm = layer_norm(width, **make)
+        self.post_norm = layer_norm(width, rngs=rngs)
         self.level_embed = nnx.Param(
             nnx.initializers.normal(1.0)(rngs.params(), (3, width))
         )
-        self.query_feature = nnx.Linear(width, width, **make)
-        self.class_head = nnx.Linear(width, num_classes + 1, **make)
-        self.mask_head = MaskMlp(width, **make)
+        self.query_feature = nnx.Linear(width, width, rngs=rngs)
+        self.class_head = nnx.Linear(width, num_classes + 1, rngs=rngs)
+        self.mask_head = MaskMlp(width, rngs=rngs)
 
     def predict(
         self, query: Float[Array, "B Q D"], mask_features: Float[Array, "B H4 W4 D"]
@@ -149,7 +140,7 @@ class Mask2Former(nnx.Module):
         query = self.post_norm(query)
         classes = self.class_head(query)
         masks = jnp.einsum("bqd,bhwd->bqhw", self.mask_head(query), mask_features)
-        return classes.astype(jnp.float32), masks.astype(jnp.float32)
+        return classes, masks
 
     def __call__(
         self,
@@ -166,10 +157,9 @@ class Mask2Former(nnx.Module):
         batch, width = mask_features.shape[0], mask_features.shape[-1]
         tokens, positions = [], []
         for memory, level in zip(memories, self.level_embed[...], strict=True):
-            flat = memory.reshape(batch, -1, width) + level.astype(memory.dtype)
+            flat = memory.reshape(batch, -1, width) + level
             tokens.append(flat)
             positions.append(sine_position(*memory.shape[1:3], width))
-        queries = queries.astype(mask_features.dtype)
         content = self.query_feature(queries)
         query = jnp.broadcast_to(content, (batch, *content.shape))
         predictions = [self.predict(query, mask_features)]

@@ -5,7 +5,6 @@ Stage maps come finest first (strides 4, 8, 16, 32); memories go out coarsest fi
 
 import jax.numpy as jnp
 from flax import nnx
-from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from crossearth_jax.interpolate import resize_bilinear
@@ -31,14 +30,11 @@ class EncoderLayer(nnx.Module):
         ffn: int,
         *,
         rngs: nnx.Rngs,
-        dtype: DTypeLike,
     ) -> None:
-        self.self_attn = DeformableAttention(
-            width, heads, levels, points, dtype=dtype, rngs=rngs
-        )
-        self.norm1 = layer_norm(width, dtype=dtype, rngs=rngs)
-        self.ffn = Mlp(width, ffn, activation=nnx.relu, dtype=dtype, rngs=rngs)
-        self.norm2 = layer_norm(width, dtype=dtype, rngs=rngs)
+        self.self_attn = DeformableAttention(width, heads, levels, points, rngs=rngs)
+        self.norm1 = layer_norm(width, rngs=rngs)
+        self.ffn = Mlp(width, ffn, activation=nnx.relu, rngs=rngs)
+        self.norm2 = layer_norm(width, rngs=rngs)
 
     def __call__(
         self,
@@ -48,7 +44,7 @@ class EncoderLayer(nnx.Module):
         sizes: list[tuple[int, int]],
     ) -> Float[Array, "B S D"]:
         """Positions enter the sampling, not the values."""
-        query = x + position.astype(x.dtype)
+        query = x + position
         x = self.norm1(x + self.self_attn(query, x, reference, sizes))
         return self.norm2(x + self.ffn(x))
 
@@ -66,7 +62,6 @@ class ConvNorm(nnx.Module):
         bias: bool,
         relu: bool,
         rngs: nnx.Rngs,
-        dtype: DTypeLike,
     ) -> None:
         self.relu = relu
         self.conv = nnx.Conv(
@@ -76,10 +71,9 @@ class ConvNorm(nnx.Module):
             padding=kernel // 2,
             use_bias=bias,
             kernel_init=xavier,
-            dtype=dtype,
             rngs=rngs,
         )
-        self.norm = group_norm(n_out, groups, dtype=dtype, rngs=rngs)
+        self.norm = group_norm(n_out, groups, rngs=rngs)
 
     def __call__(
         self, x: Float[Array, "B h w I"], size: tuple[int, int] | None = None
@@ -119,7 +113,6 @@ class PixelDecoder(nnx.Module):
         ffn: int,
         groups: int,
         rngs: nnx.Rngs,
-        dtype: DTypeLike = jnp.float32,
     ) -> None:
         """Creates the decoder.
 
@@ -132,9 +125,8 @@ class PixelDecoder(nnx.Module):
           ffn: hidden width of the encoder's FFN.
           groups: GroupNorm groups.
           rngs: initialisation keys.
-          dtype: compute type.
         """
-        make = {"groups": groups, "dtype": dtype, "rngs": rngs}
+        make = {"groups": groups, "rngs": rngs}
         self.input_convs = nnx.List(
             [
                 ConvNorm(in_width, width, 1, bias=True, relu=False, **make)
@@ -146,14 +138,14 @@ class PixelDecoder(nnx.Module):
         )
         self.encoder = nnx.List(
             [
-                EncoderLayer(width, heads, 3, points, ffn, dtype=dtype, rngs=rngs)
+                EncoderLayer(width, heads, 3, points, ffn, rngs=rngs)
                 for _ in range(layers)
             ]
         )
         self.lateral = ConvNorm(in_width, width, 1, bias=False, relu=False, **make)
         self.output = ConvNorm(width, width, 3, bias=False, relu=True, **make)
         self.mask_feature = nnx.Conv(
-            width, width, (1, 1), kernel_init=xavier, dtype=dtype, rngs=rngs
+            width, width, (1, 1), kernel_init=xavier, rngs=rngs
         )
 
     def __call__(
