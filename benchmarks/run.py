@@ -40,6 +40,7 @@ CASES = {
     "train": ("step", "matmul"),
     "predict": ("scene",),
 }
+TRAINING = ("train", "compile")  # whose cases are the training step
 SUITES = (*CASES, "input", "compile", "growth")
 STEPS = 30_000  # of a run of the paper
 AGREEMENT = {"float32": 1e-3, "bfloat16": 5e-2}
@@ -99,7 +100,7 @@ def measure(suite: str, options: argparse.Namespace) -> dict[str, Result]:
         return crops(options)
     if suite == "growth":
         return growth.measure(options.threads, options.repeats)
-    with shared_job(options) as job:
+    with shared_job(options, trains=suite in TRAINING) as job:
         if suite == "compile":
             return starts(job, options)
         turns = take_turns(job, options.peer, CASES[suite], options.repeats)
@@ -109,7 +110,7 @@ def measure(suite: str, options: argparse.Namespace) -> dict[str, Result]:
 
 
 @contextmanager
-def shared_job(options: argparse.Namespace) -> Iterator[Job]:
+def shared_job(options: argparse.Namespace, *, trains: bool) -> Iterator[Job]:
     """The model and the step that are measured, with a folder for both sides."""
     config = benchmark_config(
         options.variant, options.crop, batch=options.batch, precision=options.precision
@@ -117,7 +118,7 @@ def shared_job(options: argparse.Namespace) -> Iterator[Job]:
     # Both sides may share a GPU: JAX must not take all of its memory at the start.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
-        yield Job(config, options.classes, Path(folder), options.threads)
+        yield Job(config, options.classes, Path(folder), options.threads, trains)
 
 
 Turns = dict[str, dict[str, list[Turn]]]  # by case and side

@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from crossearth_jax.host_memory import keep_freed_memory
+
 Values = dict[str, float] | np.ndarray | None
 
 
@@ -30,12 +32,14 @@ class Job:
       classes: K.
       folder: weights and inputs that they share.
       threads: processors that each may use.
+      trains: whether steps are measured; a process that trains keeps its memory.
     """
 
     config: ConfigDict
     classes: int
     folder: Path
     threads: int
+    trains: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,8 @@ def use_threads(count: int) -> None:
 def open_side(side: str, job: Job) -> Any:
     """By its name: ours, torch or torch-compile; imports only what that one needs."""
     if side == "ours":
+        if job.trains:
+            keep_freed_memory()
         from benchmarks.our_side import OurSide
 
         return OurSide(job.config, job.classes, job.folder)

@@ -1,12 +1,12 @@
 """What XLA is asked for besides the programs themselves; a leaf module."""
 
-import ctypes
 import functools
 import os
-import platform
 from pathlib import Path
 
 import jax
+
+from crossearth_jax.host_memory import give_back_freed_memory
 
 LONG = 1.0  # seconds; what compiles faster is not worth keeping, nor cleaning up after
 
@@ -20,8 +20,7 @@ def set_up_compiler() -> None:
         cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
         jax.config.update("jax_compilation_cache_dir", str(cache / "crossearth_jax"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", LONG)
-    if platform.libc_ver()[0] == "glibc":
-        _listen()
+    _listen()
 
 
 @functools.cache
@@ -30,9 +29,9 @@ def _listen() -> None:
 
 
 def _after_compiling(event: str, seconds: float, **_: object) -> None:
-    """The compiler frees about 1 GB after ViT-L's step, which glibc would hold."""
+    """The compiler frees about 1 GB after ViT-L's step, which would be held."""
     if event.endswith("backend_compile_duration") and seconds > LONG:
-        ctypes.CDLL(None).malloc_trim(0)
+        give_back_freed_memory()
 
 
 @functools.cache

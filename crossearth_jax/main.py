@@ -10,6 +10,7 @@ from ml_collections import config_flags
 
 from crossearth_jax import hosts
 from crossearth_jax.compiling import set_up_compiler
+from crossearth_jax.host_memory import keep_freed_memory
 from crossearth_jax.stop import Stopped
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -54,6 +55,7 @@ def _command() -> str:
 def main(argv: Sequence[str]) -> None:
     """Turns errors of the user's input into one line and exit code 1."""
     logging.set_verbosity(logging.WARNING)
+    keep_freed_memory()
     set_up_compiler()
     try:
         if _DISTRIBUTED.value or (_DISTRIBUTED.value is None and _several_hosts()):

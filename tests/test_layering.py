@@ -11,6 +11,7 @@ PACKAGE = ROOT / "crossearth_jax"
 LEAVES = {
     "crossearth_jax.compiling",
     "crossearth_jax.extras",
+    "crossearth_jax.host_memory",
     "crossearth_jax.host_resize",
     "crossearth_jax.interpolate",
     "crossearth_jax.normalise",
