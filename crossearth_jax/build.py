@@ -16,6 +16,7 @@ from jax.typing import DTypeLike
 from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
+from crossearth_jax.compiling import light_optimisation
 from crossearth_jax.data.check_files import check_headers
 from crossearth_jax.data.datasets import (
     ClassSet,
@@ -244,7 +245,7 @@ def build_network(config: ConfigDict, num_classes: int) -> Network:
 
     # One compiled call: eager initialisation would compile hundreds of small ones. What
     # is given is not drawn: that alone takes half a minute for ViT-L.
-    params = jax.jit(draw)()
+    params = jax.jit(draw, compiler_options=light_optimisation())()
     if weights:
         params = fill({**like, **params}, weights, "backbone")
     if init:

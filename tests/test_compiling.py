@@ -7,29 +7,35 @@ from crossearth_jax import compiling
 
 @pytest.fixture(autouse=True)
 def forget():
-    compiling.lean_schedule.cache_clear()
+    compiling._cpu_option.cache_clear()
     yield
-    compiling.lean_schedule.cache_clear()
+    compiling._cpu_option.cache_clear()
+
+
+OPTIONS = (compiling.lean_schedule, compiling.light_optimisation)
 
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="options of a CPU")
-def test_lean_schedule_is_an_option_that_the_compiler_takes():
-    options = compiling.lean_schedule()
+@pytest.mark.parametrize("wanted", OPTIONS)
+def test_the_compiler_takes_the_options(wanted):
+    options = wanted()
     assert options
     assert jax.jit(jnp.square, compiler_options=options)(3) == 9
 
 
-def test_no_options_where_the_compiler_knows_none(monkeypatch):
+@pytest.mark.parametrize("wanted", OPTIONS)
+def test_no_options_where_the_compiler_knows_none(monkeypatch, wanted):
     def refuses(_, compiler_options):
         raise jax.errors.JaxRuntimeError(f"No such compile option: {compiler_options}")
 
     monkeypatch.setattr(jax, "jit", refuses)
-    assert compiling.lean_schedule() == {}
+    assert wanted() == {}
 
 
-def test_no_options_on_other_platforms(monkeypatch):
+@pytest.mark.parametrize("wanted", OPTIONS)
+def test_no_options_on_other_platforms(monkeypatch, wanted):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert compiling.lean_schedule() == {}
+    assert wanted() == {}
 
 
 def test_memory_goes_back_after_long_compilations_alone(monkeypatch):
@@ -46,8 +52,13 @@ def test_memory_goes_back_after_long_compilations_alone(monkeypatch):
 def test_jax_reports_compilations_under_that_name():
     """What `set_up_compiler` listens to; another name would never be noticed."""
     heard = []
-    jax.monitoring.register_event_duration_secs_listener(
-        lambda event, *_, **__: heard.append(event)
-    )
-    jax.jit(lambda x: x * 3.25 + 1)(2.0)
+
+    def listen(event, *_, **__):
+        heard.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        jax.jit(lambda x: x * 3.25 + 1)(2.0)
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
     assert any(event.endswith("backend_compile_duration") for event in heard)
