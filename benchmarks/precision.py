@@ -3,28 +3,50 @@
 `python -m benchmarks.precision WORKDIR …`; the windows of each domain are an option.
 The last prediction counts, as in inference: class and mask logits of the queries, and
 the pixels' logits that both make, which windows are averaged by (method.md section 9).
-Distances are relative to the float32 ones, ‖a - b‖ / ‖b‖, over all windows of a domain;
-"median query" is the median of the queries' own distances of class logits, and the last
-column the share of pixels whose class stays.
+Distances are relative to the float32 ones, ‖a - b‖ / ‖b‖, over all of a domain.
+
+A decoder layer attends where the mask before it exceeds one half, and everywhere if
+that is nowhere: a jump, which the smallest rounding can set off. So the distances are
+measured twice: of the model as it is ("free"), and with the float32 model's choice of
+where each query looks ("same view"), which leaves the roundings alone. "jumps" counts
+the queries whose class logits are more than a tenth off in the free model; the last
+column is its share of pixels whose class stays.
 """
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
+from unittest import mock
 
 import jax
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from crossearth_jax import build
-from crossearth_jax.models.mask2former import semantic_scores
+from crossearth_jax.models import mask2former
 from crossearth_jax.normalise import normalise
 from crossearth_jax.predict.predictor import TrainedRun, load_run
 from crossearth_jax.train_step import combine
 
-NAMES = ("class logits", "mask logits", "pixel logits", "median query")
+NAMES = ("class", "mask", "pixel")
+COLUMNS = (*(f"{name}, {how}" for how in ("free", "same view") for name in NAMES),)
+JUMP = 0.1  # relative distance of a query's class logits
+
+
+class Output(NamedTuple):
+    """What a window gives.
+
+    Attributes:
+      logits: [1, Q, K + 1] of classes, [1, Q, h, w] of masks, [1, H, W, K] of pixels.
+      views: [1, Q, S] of every decoder layer: where its queries look.
+    """
+
+    logits: tuple[Float[Array, "..."], ...]
+    views: tuple[Bool[Array, "1 Q _"], ...]
 
 
 def main(argv: Sequence[str]) -> None:
@@ -34,25 +56,35 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--windows", type=int, default=16, help="of each domain")
     options = parser.parse_args(argv)
     print(f"{jax.devices()[0].device_kind}, jax {jax.__version__}\n")
-    print(f"| run | domain | {' | '.join(NAMES)} | same class |\n|-|-|-:|-:|-:|-:|-:|")
+    names = ("run", "domain", *COLUMNS, "jumps", "same class")
+    print(f"| {' | '.join(names)} |\n|-|-|{'-:|' * (len(names) - 2)}")
     for workdir in options.workdirs:
-        runs = [load_run(workdir, precision) for precision in ("f32", "bf16")]
-        for domain in build.build_data(runs[0].config).domains:
-            windows = first_windows(domain.source, options.windows, runs[0].crop)
-            cells = compared(*(logits(run, windows) for run in runs))
+        wide, half = (load_run(workdir, precision) for precision in ("f32", "bf16"))
+        for domain in build.build_data(wide.config).domains:
+            windows = first_windows(domain.source, options.windows, wide.crop)
+            expected = outputs(wide, windows)
+            free = outputs(half, windows)
+            same_view = outputs(half, windows, [output.views for output in expected])
+            cells = compared(*map(joined, (expected, free, same_view)))
             print(
                 f"| {workdir.name} | {domain.name} | {' | '.join(cells)} |", flush=True
             )
 
 
-def compared(wide: list[np.ndarray], half: list[np.ndarray]) -> list[str]:
-    """Cells of a row, from what `logits` gives for both types."""
-    found = [distance(b, a) for a, b in zip(wide, half, strict=True)]
-    classes = wide[0].shape[-1]
-    queries = (x[0].reshape(-1, classes) for x in (half, wide))
-    found.append(np.median([distance(*pair) for pair in zip(*queries, strict=True)]))
-    same = (wide[2].argmax(-1) == half[2].argmax(-1)).mean()
-    return [f"{100 * x:.2f} %" for x in (*found, same)]
+def compared(
+    expected: list[np.ndarray], free: list[np.ndarray], same_view: list[np.ndarray]
+) -> list[str]:
+    """Cells of a row, from what `joined` gives for each."""
+    found = [
+        distance(got, wanted)
+        for half in (free, same_view)
+        for got, wanted in zip(half, expected, strict=True)
+    ]
+    queries = [x[0].reshape(-1, x[0].shape[-1]) for x in (free, expected)]
+    apart = [distance(*pair) for pair in zip(*queries, strict=True)]
+    same = (free[2].argmax(-1) == expected[2].argmax(-1)).mean()
+    jumps = f"{sum(x > JUMP for x in apart)} of {len(apart)}"
+    return [*(f"{100 * x:.2f} %" for x in found), jumps, f"{100 * same:.2f} %"]
 
 
 def first_windows(
@@ -65,20 +97,52 @@ def first_windows(
     return np.asarray(normalise(np.stack(whole)))
 
 
-def logits(run: TrainedRun, windows: Float[np.ndarray, "N H W 3"]) -> list[np.ndarray]:
-    """`NAMES` of every window, one after another through the network."""
+def outputs(
+    run: TrainedRun,
+    windows: Float[np.ndarray, "N H W 3"],
+    views: Sequence[tuple[np.ndarray, ...]] | None = None,
+) -> list[Output]:
+    """Of every window, one after another through the network.
+
+    `views` of each window take the place of what the network would choose.
+    """
     graph = run.network.graph
 
     @jax.jit
-    def one(params: dict, image: Array) -> tuple[Array, Array, Array]:
+    def one(params: dict, image: Array, given: tuple[Array, ...] | None) -> Output:
         model = nnx.merge(graph, params)
-        output = model.segment(model.taps(image), image)
+        with recorded_views(given) as seen:
+            output = model.segment(model.taps(image), image)
         classes, masks = output.class_logits[-1], output.mask_logits[-1]
-        return classes, masks, semantic_scores(classes, masks, image.shape[1:3])
+        pixels = mask2former.semantic_scores(classes, masks, image.shape[1:3])
+        return Output((classes, masks, pixels), tuple(seen))
 
     params = combine(run.state.params, run.network.frozen)
-    found = [jax.device_get(one(params, window[None])) for window in windows]
-    return [np.concatenate(parts) for parts in zip(*found, strict=True)]
+    given = views or [None] * len(windows)
+    return [
+        jax.device_get(one(params, window[None], view))
+        for window, view in zip(windows, given, strict=True)
+    ]
+
+
+@contextmanager
+def recorded_views(given: Sequence[Array] | None) -> Iterator[list[Array]]:
+    """What the decoder's layers attend to; `given` replaces it."""
+    choose, seen = mask2former.attention_mask, []
+
+    def view(mask_logits: Array, size: tuple[int, int]) -> Array:
+        chosen = choose(mask_logits, size) if given is None else given[len(seen)]
+        seen.append(chosen)
+        return chosen
+
+    with mock.patch.object(mask2former, "attention_mask", view):
+        yield seen
+
+
+def joined(found: list[Output]) -> list[np.ndarray]:
+    """`NAMES` of all windows."""
+    each = zip(*(output.logits for output in found), strict=True)
+    return [np.concatenate(parts) for parts in each]
 
 
 def distance(got: np.ndarray, expected: np.ndarray) -> float:

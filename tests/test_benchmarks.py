@@ -9,6 +9,7 @@ from benchmarks import document, precision, run
 from benchmarks.growth import exchanged_bytes
 from benchmarks.our_side import benchmark_config
 from benchmarks.worker import Job, Turn, one_turn
+from crossearth_jax.models import mask2former
 
 
 def job(precision="float32"):
@@ -120,5 +121,20 @@ def test_precision_compares_queries_and_pixels():
     half = [x.copy() for x in wide]
     half[0][1, 1] *= 1.5  # one query of four
     half[2][0, 3] = half[2][0, 0]
-    cells = precision.compared(wide, half)
-    assert cells == ["25.00 %", "0.00 %", "70.71 %", "0.00 %", "75.00 %"]
+    cells = precision.compared(wide, half, wide)
+    assert cells[:3] == ["25.00 %", "0.00 %", "70.71 %"]
+    assert cells[3:6] == ["0.00 %"] * 3
+    assert cells[6:] == ["1 of 4", "75.00 %"]
+
+
+def test_precision_lets_queries_look_where_it_is_told():
+    inside, outside = np.full((1, 1, 2, 2), 1.0), np.full((1, 1, 2, 2), -1.0)
+    inside[0, 0, 1, 1] = -1.0
+    with precision.recorded_views(None) as views:
+        seen = mask2former.attention_mask(inside, (2, 2))
+        assert mask2former.attention_mask(outside, (2, 2)).all()
+    assert seen.tolist() == [[[True, True, True, False]]] and len(views) == 2
+    with precision.recorded_views(views):
+        told = mask2former.attention_mask(outside, (2, 2))
+    np.testing.assert_array_equal(told, seen)
+    assert mask2former.attention_mask(outside, (2, 2)).all()
