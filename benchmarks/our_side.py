@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 from safetensors.numpy import save_file
 
 from crossearth_jax import build, sharding
+from crossearth_jax.build_data import build_windows
 from crossearth_jax.compiling import set_up_compiler
 from crossearth_jax.config import default
 from crossearth_jax.data.classes import ClassSet
@@ -189,7 +190,7 @@ class OurSide:
         """Blended scores of a scene of nine windows."""
         names = tuple(f"class {k}" for k in range(self.classes))
         colours = tuple((k, k, k) for k in range(self.classes))
-        windows = build.build_windows(self.config)
+        windows = build_windows(self.config)
         predictor = Predictor(
             score_fn=self._score_fn(), classes=ClassSet(names, colours), **windows,
             batch=1,

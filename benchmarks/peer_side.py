@@ -15,6 +15,7 @@ from benchmarks import our_side, peer_names
 from benchmarks.peer_losses import Draws, draw, make_optimiser, normalise, step_losses
 from benchmarks.peer_torch import CrossEarth
 from crossearth_jax import build
+from crossearth_jax.build_data import build_windows
 from crossearth_jax.sliding import window_origins
 
 
@@ -114,7 +115,7 @@ class PeerSide:
     def _scene(self) -> np.ndarray:
         """Scores of a scene, averaged where windows overlap."""
         scene = torch.from_numpy(our_side.random_scene(self.config)).to(self.device)
-        windows, side = build.build_windows(self.config), len(scene)
+        windows, side = build_windows(self.config), len(scene)
         crop = windows["crop"]
         origins = window_origins(side, crop, windows["stride"])
         total = torch.zeros(side, side, self.classes, device=self.device)

@@ -26,7 +26,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
-from crossearth_jax import build
+from crossearth_jax.build_data import build_data
 from crossearth_jax.models import mask2former
 from crossearth_jax.normalise import normalise
 from crossearth_jax.predict.predictor import TrainedRun, load_run
@@ -60,7 +60,7 @@ def main(argv: Sequence[str]) -> None:
     print(f"| {' | '.join(names)} |\n|-|-|{'-:|' * (len(names) - 2)}")
     for workdir in options.workdirs:
         wide, half = (load_run(workdir, precision) for precision in ("f32", "bf16"))
-        for domain in build.build_data(wide.config).domains:
+        for domain in build_data(wide.config).domains:
             windows = first_windows(domain.source, options.windows, wide.crop)
             expected = outputs(wide, windows)
             free = outputs(half, windows)

@@ -9,7 +9,8 @@ from ml_collections import ConfigDict
 from rich.console import Console
 from rich.table import Table
 
-from crossearth_jax.build import Data, Network
+from crossearth_jax.build import Network
+from crossearth_jax.build_data import Data
 
 
 def announce(

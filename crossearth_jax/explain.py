@@ -17,6 +17,13 @@ from flax import nnx
 from jaxtyping import Array, Float, UInt8
 
 from crossearth_jax import build, provenance, sharding
+from crossearth_jax.build_data import (
+    Data,
+    build_augment,
+    build_data,
+    build_restyle,
+    build_windows,
+)
 from crossearth_jax.command_line import add_traceback, guarded
 from crossearth_jax.compare import make_sheets
 from crossearth_jax.data.classes import load_classes
@@ -87,7 +94,7 @@ def view_of(workdir: Path) -> RunView:
     shown, costly, views = {}, (), {}
     try:
         run = load_run(workdir)
-        data = build.build_data(run.config)
+        data = build_data(run.config)
         shown, costly = _images(run, data, counts)
         views = training_views(run, data)
     except (ValueError, OSError) as error:
@@ -109,7 +116,7 @@ def view_of(workdir: Path) -> RunView:
 
 
 def _images(
-    run: TrainedRun, data: build.Data, counts: Mapping[str, DomainCounts | None]
+    run: TrainedRun, data: Data, counts: Mapping[str, DomainCounts | None]
 ) -> tuple[dict[str, list[Shown]], list[Shown]]:
     """Best, median and worst of each domain, and the costliest of all."""
     known = [domain for domain in data.domains if counts.get(domain.name)]
@@ -168,7 +175,7 @@ def _predicted(
     wanted: Collection[int],
 ) -> dict[int, Example]:
     """Some images of a domain, by their index in its counts."""
-    windows = build.build_windows(run.config)
+    windows = build_windows(run.config)
     windows["batch"] = sharding.whole_batch(run.config.eval.batch)
     index_at = {counts.images[index].place: index for index in wanted}
     found = scored_records(
@@ -188,14 +195,14 @@ def _predicted(
 
 
 def training_views(
-    run: TrainedRun, data: build.Data
+    run: TrainedRun, data: Data
 ) -> dict[str, UInt8[np.ndarray, "H W 3"]]:
     """X of the first batch, X_S and X_M made of it, and what MIM rebuilds of them."""
     config, objective = run.config, build.build_objective(run.config)
-    restyle = build.build_restyle(config)
+    restyle = build_restyle(config)
     batches = train_batches(
         data.train,
-        build.build_augment(config),
+        build_augment(config),
         batch_size=1,
         seed=config.train.seed,
         start_step=0,

@@ -16,7 +16,7 @@ from typing import Any
 
 import jax
 
-from crossearth_jax.build import Data
+from crossearth_jax.build_data import Data
 from crossearth_jax.whole_file import whole_file
 
 PACKAGES = (

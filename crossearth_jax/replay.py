@@ -16,6 +16,7 @@ from rich.table import Table
 from safetensors.numpy import load_file
 
 from crossearth_jax import build, config
+from crossearth_jax.build_data import build_restyle
 from crossearth_jax.compiling import set_up_compiler
 from crossearth_jax.data.classes import load_classes
 from crossearth_jax.data.pipeline import Batch
@@ -66,7 +67,7 @@ def replay(dump: Path, console: Console) -> Metrics:
     network = build.build_network(settings, len(classes.names))
     params = undotted(load_file(dump / "params.safetensors"), network.trainable)
     key = step_key(jax.random.key(settings.train.seed), about[0]["step"])
-    restyle = build.build_restyle(settings)
+    restyle = build_restyle(settings)
     graph, restyle_state = nnx.split(restyle) if restyle else (None, {})
     compute = make_gradients(
         network.graph,

@@ -8,7 +8,8 @@ from typing import Any
 
 from absl import flags
 
-from crossearth_jax import build, config, provenance, train
+from crossearth_jax import config, provenance, train
+from crossearth_jax.build_data import build_data
 from crossearth_jax.compiling import set_up_compiler
 
 
@@ -49,7 +50,7 @@ def rerun(workdir: Path, again: Path) -> list[str]:
         raise ValueError(f"got {again} for both runs: give another folder with --out")
     settings = config.load(workdir / "config.json")
     before = provenance.read(workdir)[-1]
-    now = provenance.collect(settings.train.seed, build.build_data(settings))
+    now = provenance.collect(settings.train.seed, build_data(settings))
     if now["must_agree"]["data"] != before["must_agree"]["data"]:
         raise ValueError(
             f"got other data than {workdir} was trained on (names or sizes of files "

@@ -20,6 +20,13 @@ from jaxtyping import Array, Float, PyTree
 from ml_collections import ConfigDict
 
 from crossearth_jax import build, describe, hosts, provenance, sharding
+from crossearth_jax.build_data import (
+    Data,
+    build_augment,
+    build_data,
+    build_restyle,
+    build_windows,
+)
 from crossearth_jax.checkpoint import Checkpoints
 from crossearth_jax.compiling import lean_schedule
 from crossearth_jax.data.classes import save_classes
@@ -39,7 +46,7 @@ class Run:
     """What a run is made of, before its first step or checkpoint."""
 
     mesh: Mesh
-    data: build.Data
+    data: Data
     restyle: nnx.Module | None
     network: build.Network
     schedule: optax.Schedule
@@ -55,8 +62,8 @@ def set_up(config: ConfigDict) -> Run:
     """
     mesh = sharding.make_mesh(config.train.fsdp)
     sharding.check_batch_size(config.train.batch_size, mesh, config.train.accumulate)
-    data = build.build_data(config)
-    restyle = build.build_restyle(config)
+    data = build_data(config)
+    restyle = build_restyle(config)
     network = build.build_network(config, len(data.classes.names))
     schedule = build.build_schedule(config)
     optimiser = build.build_optimiser(config, network, schedule)
@@ -182,7 +189,7 @@ def batches(config: ConfigDict, run: Run, start: int) -> Batches:
     """This host's part of every batch from step `start` on."""
     return train_batches(
         run.data.train,
-        build.build_augment(config),
+        build_augment(config),
         batch_size=config.train.batch_size,
         seed=config.train.seed,
         start_step=start,
@@ -224,7 +231,7 @@ def evaluate_run(config: ConfigDict, workdir: Path) -> dict[str, Any]:
       ValueError: there is no checkpoint, or it belongs to another architecture.
     """
     # Less than `set_up`: scoring needs no styles, and any number of devices will do.
-    data = build.build_data(config)
+    data = build_data(config)
     network = build.build_network(config, len(data.classes.names))
     optimiser = build.build_optimiser(config, network, build.build_schedule(config))
     state = initial_state(network, optimiser, sharding.make_mesh())
@@ -238,7 +245,7 @@ def evaluate_run(config: ConfigDict, workdir: Path) -> dict[str, Any]:
 def score(
     config: ConfigDict,
     workdir: Path,
-    data: build.Data,
+    data: Data,
     network: build.Network,
     state: TrainState,
 ) -> dict[str, Any]:
@@ -251,7 +258,7 @@ def score(
         data.domains,
         classes=data.classes,
         workdir=workdir,
-        **build.build_windows(config),
+        **build_windows(config),
         batch=sharding.whole_batch(config.eval.batch),
         examples=config.eval.examples,
         about={"name": config.name, "step": int(state.step)},

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from safetensors.numpy import save_file
 
 from crossearth_jax import build, sharding, train
+from crossearth_jax.build_data import build_augment, build_data
 from crossearth_jax.data.pipeline import Batch, train_batches
 from crossearth_jax.models.crossearth import CrossEarth
 from crossearth_jax.parameters import dotted
@@ -43,7 +44,7 @@ def make_run(config: ConfigDict) -> Run:
 
 def device_batches(config: ConfigDict) -> Iterator[Batch]:
     mesh, size = sharding.make_mesh(), config.train.batch_size
-    augment, source = build.build_augment(config), build.build_data(config).train
+    augment, source = build_augment(config), build_data(config).train
     for batch in train_batches(source, augment, batch_size=size, seed=0):
         yield sharding.shard_batch(batch, size, mesh)
 

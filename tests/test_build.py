@@ -8,6 +8,7 @@ from flax import nnx
 from small_run import abstract_model, write_backbone
 
 from crossearth_jax import build, describe
+from crossearth_jax.build_data import build_data
 from crossearth_jax.config import default
 from crossearth_jax.data.synthetic import CLIMATES
 from crossearth_jax.parameters import dotted
@@ -98,12 +99,12 @@ def test_sizes_that_do_not_fit_are_refused(tiny_config, overrides, message):
 )
 def test_data_that_cannot_be_found_is_refused(tiny_config, overrides, message):
     with pytest.raises(ValueError, match=message):
-        build.build_data(tiny_config(**overrides))
+        build_data(tiny_config(**overrides))
 
 
 def test_synthetic_data_trains_one_climate_and_scores_all(tiny_config):
     one, two = (
-        build.build_data(tiny_config(**{"data.climate": "tem", "train.seed": seed}))
+        build_data(tiny_config(**{"data.climate": "tem", "train.seed": seed}))
         for seed in (1, 2)
     )
     roles = {domain.name: domain.role for domain in one.domains}

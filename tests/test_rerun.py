@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from crossearth_jax import build, provenance, rerun, train
+from crossearth_jax import provenance, rerun, train
+from crossearth_jax.build_data import build_data
 
 
 @pytest.fixture
@@ -14,7 +15,7 @@ def finished(tiny_config, tmp_path):
     workdir = tmp_path / "run"
     workdir.mkdir()
     train.write_config(config, workdir)
-    origin = provenance.collect(config.train.seed, build.build_data(config))
+    origin = provenance.collect(config.train.seed, build_data(config))
     provenance.write(origin, workdir, 0)
     write_losses(workdir, [3.0, 2.0, 1.0])
     return workdir

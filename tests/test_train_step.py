@@ -11,6 +11,7 @@ from flax import nnx
 from small_run import abstract_model, device_batches, make_run, write_backbone
 
 from crossearth_jax import build, train_step
+from crossearth_jax.build_data import build_restyle
 from crossearth_jax.data.pipeline import Batch
 from crossearth_jax.losses.segmentation import SegmentationLoss
 from crossearth_jax.models.crossearth import CrossEarth
@@ -194,7 +195,7 @@ def test_both_views_go_through_the_backbone_in_one_call(tiny_config, monkeypatch
         return plain(self, image, refine, **options)
 
     monkeypatch.setattr(DinoV2, "__call__", counted)
-    model, restyle = abstract_model(config), build.build_restyle(config)
+    model, restyle = abstract_model(config), build_restyle(config)
     batch = Batch(jnp.zeros((3, 32, 32, 3), "u1"), jnp.zeros((3, 32, 32), "u1"))
     objective = build.build_objective(config)
     key = jax.random.key(0)

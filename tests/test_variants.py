@@ -10,6 +10,7 @@ from flax import nnx
 from small_run import abstract_model, device_batches, make_run, random_like
 
 from crossearth_jax import build
+from crossearth_jax.build_data import build_restyle
 from crossearth_jax.earth_style.restyle import FourierRestyle, StatisticsRestyle
 from crossearth_jax.parameters import dotted
 
@@ -147,7 +148,7 @@ def test_options_reach_the_objects(tiny_config):
     assert (style.per_image, style.ratio, style.block) == (True, 0.2, 16)
     off = build.build_objective(tiny_config(**REIN))
     assert off.style is None and off.masked is None
-    assert build.build_restyle(tiny_config(**REIN)) is None
+    assert build_restyle(tiny_config(**REIN)) is None
 
 
 @pytest.mark.parametrize(
@@ -155,14 +156,14 @@ def test_options_reach_the_objects(tiny_config):
     [("fourier", FourierRestyle), ("statistics", StatisticsRestyle)],
 )
 def test_stand_in_is_the_one_asked_for_and_says_so(tiny_config, kind, expected):
-    restyle = build.build_restyle(tiny_config(**{"style.transfer": kind}))
+    restyle = build_restyle(tiny_config(**{"style.transfer": kind}))
     assert type(restyle) is expected
     assert "STAND-IN" in restyle.description
 
 
 def test_ghiasi_without_weights_is_an_error_not_a_stand_in(tiny_config):
     with pytest.raises(ValueError, match="weights_convert style"):
-        build.build_restyle(tiny_config(**{"style.transfer": "ghiasi"}))
+        build_restyle(tiny_config(**{"style.transfer": "ghiasi"}))
 
 
 def test_gse_with_gamma_zero_predicts_exactly_as_the_rein_baseline(tiny_config):

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from crossearth_jax import build
+from crossearth_jax.build_data import build_data
 from crossearth_jax.data.datasets import FolderSource, parse_domain
 from crossearth_jax.data.root import fill_root
 from crossearth_jax.evaluate import ScoredDomain
@@ -25,7 +25,7 @@ def choose_domains(
     Raises:
       ValueError: there is no such domain, too many, or other classes in the data.
     """
-    data = build.build_data(run.config)
+    data = build_data(run.config)
     if len(data.classes.names) != len(run.classes.names):
         raise ValueError(
             f"got data of classes {', '.join(data.classes.names)}, expected those of "

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Num, UInt8
 
 from crossearth_jax import build, seal, sharding
+from crossearth_jax.build_data import build_windows
 from crossearth_jax.checkpoint import Checkpoints
 from crossearth_jax.config import load as read_config
 from crossearth_jax.data.classes import ClassSet, load_classes
@@ -175,12 +176,12 @@ class TrainedRun:
     @property
     def stride(self) -> int:
         """Step between windows."""
-        return build.build_windows(self.config)["stride"]
+        return build_windows(self.config)["stride"]
 
     @property
     def patch(self) -> int:
         """Window sides are multiples of it."""
-        return build.build_windows(self.config)["patch"]
+        return build_windows(self.config)["patch"]
 
     def about(self) -> dict[str, Any]:
         """Where the weights come from."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from noise_pairs import write_pairs
 
-from crossearth_jax.build import build_data
+from crossearth_jax.build_data import build_data
 from crossearth_jax.config import default
 from crossearth_jax.data.datasets import (
     ClassSet,
