@@ -1,13 +1,14 @@
-"""What the C library does with memory that a program frees; a leaf module.
+"""What a process does with memory that it frees; a leaf module.
 
-Only glibc is told; elsewhere, and on accelerators' own memory, nothing changes.
+Only glibc is told; elsewhere, and for accelerators' own memory, nothing changes.
 """
 
 import ctypes
 import platform
 
-# Parameters of mallopt(3).
-TRIM_THRESHOLD, MMAP_MAX, ARENA_MAX = -1, -4, -8
+import jax
+
+TRIM_THRESHOLD, MMAP_MAX = -1, -4  # parameters of mallopt(3)
 UNLIMITED = -1
 
 
@@ -16,11 +17,12 @@ def keep_freed_memory() -> None:
 
     A step on a CPU computes in one block of memory (3.8 GB for ViT-L). glibc gives such
     a block back when the step ends, and the kernel then hands the next step's out anew,
-    page by page, which is a tenth to a fifth of its time. To be called before threads
-    start: they would have arenas of their own, which cannot hold such a block.
+    page by page: a tenth to a fifth of its time. Only the main thread's memory can hold
+    such a block, so programs on a CPU run in the thread that calls them. To be called
+    before JAX is used.
     """
     if library := _glibc():
-        library.mallopt(ARENA_MAX, 1)
+        jax.config.update("jax_cpu_enable_async_dispatch", False)
         library.mallopt(MMAP_MAX, 0)
         library.mallopt(TRIM_THRESHOLD, UNLIMITED)
 
