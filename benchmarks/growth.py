@@ -61,7 +61,8 @@ def step(sizes: dict[str, Any], threads: int, repeats: int) -> dict[str, Any]:
     classes = sizes.pop("classes")
     config = benchmark_config(**sizes, precision="float32")
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
-        worker = Worker("ours", Job(config, classes, Path(folder), threads, True))
+        job = Job(config, classes, Path(folder), threads, trains=True)
+        worker = Worker("ours", job)
         turns = [worker.turn("step") for _ in range(1 + repeats)][1:]
         worker.close()
     times = [turn.seconds for turn in turns]

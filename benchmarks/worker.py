@@ -18,8 +18,6 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from crossearth_jax.host_memory import keep_freed_memory
-
 Values = dict[str, float] | np.ndarray | None
 
 
@@ -111,6 +109,8 @@ def use_threads(count: int) -> None:
 def open_side(side: str, job: Job) -> Any:
     """By its name: ours, torch or torch-compile; imports only what that one needs."""
     if side == "ours":
+        from crossearth_jax.host_memory import keep_freed_memory
+
         if job.trains:
             keep_freed_memory()
         from benchmarks.our_side import OurSide

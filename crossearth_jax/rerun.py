@@ -11,6 +11,7 @@ from absl import flags
 from crossearth_jax import config, provenance, train
 from crossearth_jax.build_data import build_data
 from crossearth_jax.compiling import set_up_compiler
+from crossearth_jax.host_memory import keep_freed_memory
 
 
 def main(argv: Sequence[str]) -> int | None:
@@ -25,6 +26,7 @@ def main(argv: Sequence[str]) -> int | None:
     args = parser.parse_args(argv)
     again = args.out or args.workdir.with_name(f"{args.workdir.name}-rerun")
     flags.FLAGS.mark_as_parsed()  # Grain reads them
+    keep_freed_memory()
     set_up_compiler()
     try:
         for line in rerun(args.workdir, again):
