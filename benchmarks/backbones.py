@@ -26,10 +26,12 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from benchmarks.our_side import random_batch, random_run
-from crossearth_jax import build, sharding
+from crossearth_jax import build
 from crossearth_jax.config import default
 from crossearth_jax.data.known_classes import CASID
-from crossearth_jax.train import Run, make_score_fn, make_step
+from crossearth_jax.scoring.score_fn import make_score_fn
+from crossearth_jax.system import sharding
+from crossearth_jax.train import Run, make_step
 
 VARIANTS = ("vit_large", "dinov3_large", "rvsa_large")
 WORK = ("step", "score")
@@ -102,7 +104,7 @@ def _step(config: ConfigDict, run: Run) -> Callable[[], None]:
 
 
 def _score(config: ConfigDict, run: Run) -> Callable[[], None]:
-    score_fn = make_score_fn(run.network, run.state)
+    score_fn = make_score_fn(run.network.graph, run.state.params, run.network.frozen)
     size = 1, config.data.crop, config.data.crop, 3
     window = np.random.default_rng(0).normal(size=size).astype(np.float32)
     return lambda: jax.block_until_ready(score_fn(window))

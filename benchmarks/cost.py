@@ -18,9 +18,10 @@ from ml_collections import ConfigDict
 from crossearth_jax import build
 from crossearth_jax.data.pipeline import Batch
 from crossearth_jax.models.crossearth import CrossEarth
-from crossearth_jax.rngs import InitialKeys
-from crossearth_jax.train import class_scores
-from crossearth_jax.train_step import make_gradients, partition, trainable_mask
+from crossearth_jax.models.initial_keys import InitialKeys
+from crossearth_jax.models.parameters import partition, trainable_mask
+from crossearth_jax.scoring.score_fn import class_scores
+from crossearth_jax.train_step import make_gradients
 
 Cost = dict[str, float]
 

@@ -21,9 +21,9 @@ from benchmarks.attention import (
     measure,
     print_times,
 )
-from crossearth_jax.interpolate import bilinear_corners
 from crossearth_jax.models.deform_attn import sample_levels
 from crossearth_jax.models.pixel_decoder import reference_points
+from crossearth_jax.pixels.resample import bilinear_corners
 
 HEADS, WIDTH, POINTS = 8, 32, 4
 OURS, AT_ONCE = "sample_levels", "all points at once"

@@ -32,10 +32,12 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from crossearth_jax.data.datasets import ClassSet, FolderSource, parse_domain
+from crossearth_jax.data.classes import ClassSet
+from crossearth_jax.data.datasets import FolderSource
+from crossearth_jax.data.folders import parse_domain
 from crossearth_jax.data.pack import pack_split
 from crossearth_jax.data.pipeline import Augment, train_batches
-from crossearth_jax.whole_file import whole_file
+from crossearth_jax.system.whole_file import whole_file
 
 CLASSES = 6
 BATCH = 8

@@ -16,18 +16,21 @@ from jaxtyping import PyTree
 from ml_collections import ConfigDict
 from safetensors.numpy import save_file
 
-from crossearth_jax import build, sharding
+from crossearth_jax import build
+from crossearth_jax.build import initial_state
 from crossearth_jax.build_data import build_windows
-from crossearth_jax.compiling import set_up_compiler
 from crossearth_jax.config import default
 from crossearth_jax.data.classes import ClassSet
 from crossearth_jax.data.pipeline import Batch
 from crossearth_jax.losses.segmentation import draw_points
-from crossearth_jax.normalise import normalise
-from crossearth_jax.parameters import dotted
+from crossearth_jax.models.parameters import combine, dotted
+from crossearth_jax.pixels.normalise import normalise
 from crossearth_jax.predict import Predictor
-from crossearth_jax.train import Run, initial_state, make_score_fn, make_step
-from crossearth_jax.train_step import combine, step_key
+from crossearth_jax.scoring.score_fn import make_score_fn
+from crossearth_jax.system import sharding
+from crossearth_jax.system.compiling import set_up_compiler
+from crossearth_jax.train import Run, make_step
+from crossearth_jax.train_step import step_key
 from weights_convert.architecture import backbone_shapes
 
 BACKBONE = "backbone.safetensors"
@@ -158,7 +161,12 @@ class OurSide:
         return self._functions[name]
 
     def _score_fn(self) -> Callable[..., jax.Array]:
-        return self._once("scores", lambda: make_score_fn(self.run.network, self.state))
+        return self._once(
+            "scores",
+            lambda: make_score_fn(
+                self.run.network.graph, self.state.params, self.run.network.frozen
+            ),
+        )
 
     def _inference(self) -> np.ndarray:
         """Scores [1, H, W, K] of one normalised window."""

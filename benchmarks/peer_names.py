@@ -6,9 +6,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from weights_convert.lazy_tensor import LazyTensor
+from weights_convert.files.lazy_tensor import LazyTensor
 from weights_convert.mapping import apply_rules, invert, rule
-from weights_convert.torch_layers import attention, conv, linear, norm
+from weights_convert.torch_layers import (
+    attention,
+    conv,
+    linear,
+    norm,
+)
 from weights_convert.transforms import LINEAR, Squeeze
 
 _VIT, _VIT_LAYER = "backbone.embeddings", "backbone.encoder.layer.{i}"

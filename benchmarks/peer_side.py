@@ -16,7 +16,7 @@ from benchmarks.peer_losses import Draws, draw, make_optimiser, normalise, step_
 from benchmarks.peer_torch import CrossEarth
 from crossearth_jax import build
 from crossearth_jax.build_data import build_windows
-from crossearth_jax.sliding import window_origins
+from crossearth_jax.scoring.windows import window_origins
 
 
 class PeerSide:

@@ -28,9 +28,9 @@ from jaxtyping import Array, Bool, Float
 
 from crossearth_jax.build_data import build_data
 from crossearth_jax.models import mask2former
-from crossearth_jax.normalise import normalise
-from crossearth_jax.predict.predictor import TrainedRun, load_run
-from crossearth_jax.train_step import combine
+from crossearth_jax.models.parameters import combine
+from crossearth_jax.pixels.normalise import normalise
+from crossearth_jax.run.trained import TrainedRun, load_run
 
 NAMES = ("class", "mask", "pixel")
 COLUMNS = (*(f"{name}, {how}" for how in ("free", "same view") for name in NAMES),)

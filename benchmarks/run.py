@@ -32,7 +32,7 @@ from benchmarks.our_side import MATMUL, benchmark_config
 from benchmarks.worker import Job, Turn, Values, Worker
 from crossearth_jax.build import DTYPES
 from crossearth_jax.models.families import VARIANTS
-from crossearth_jax.whole_file import whole_file
+from crossearth_jax.system.whole_file import whole_file
 
 Result = dict[str, Any]
 CASES = {

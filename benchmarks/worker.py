@@ -109,7 +109,7 @@ def use_threads(count: int) -> None:
 def open_side(side: str, job: Job) -> Any:
     """By its name: ours, torch or torch-compile; imports only what that one needs."""
     if side == "ours":
-        from crossearth_jax.host_memory import keep_freed_memory
+        from crossearth_jax.system.memory import keep_freed_memory
 
         if job.trains:
             keep_freed_memory()

@@ -25,7 +25,7 @@ a step at an assumed 40% of 800 TFLOP/s; compilation, reading and scoring come o
 from ml_collections import ConfigDict
 
 from crossearth_jax.config import default
-from crossearth_jax.settings import run_of
+from crossearth_jax.paper.settings import run_of
 
 
 def get_config(backbone: str = "") -> ConfigDict:

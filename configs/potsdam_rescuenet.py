@@ -22,7 +22,7 @@ at an assumed 40% of 800 TFLOP/s; compilation, reading and scoring come on top.
 from ml_collections import ConfigDict
 
 from crossearth_jax.config import default
-from crossearth_jax.settings import run_of
+from crossearth_jax.paper.settings import run_of
 
 
 def get_config(source: str = "irrg") -> ConfigDict:

@@ -15,25 +15,33 @@ import numpy as np
 import optax
 from absl import logging
 from flax import nnx
+from jax.sharding import Mesh
 from jax.typing import DTypeLike
 from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
-from crossearth_jax.compiling import light_optimisation
 from crossearth_jax.losses.segmentation import SegmentationLoss
 from crossearth_jax.models.backbone import BackboneConfig
 from crossearth_jax.models.crossearth import CrossEarth, ModelConfig
 from crossearth_jax.models.families import FAMILIES, family_of, published
+from crossearth_jax.models.initial_keys import InitialKeys
+from crossearth_jax.models.parameters import (
+    aligned,
+    digest_of_arrays,
+    fill,
+    partition,
+    read_weights,
+    start_from,
+    trainable_mask,
+)
 from crossearth_jax.optim import adamw, decay_mask, learning_rate
-from crossearth_jax.parameters import aligned, fill, read_weights, start_from
-from crossearth_jax.rngs import InitialKeys
-from crossearth_jax.seal import digest_of_arrays
+from crossearth_jax.system import sharding
+from crossearth_jax.system.compiling import light_optimisation
 from crossearth_jax.train_step import (
     MaskedModelling,
     Objective,
     StyleInjection,
-    partition,
-    trainable_mask,
+    TrainState,
 )
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
@@ -265,3 +273,13 @@ def build_patience(config: ConfigDict) -> int:
             f'{train.nan_patience}, expected "stop" or "skip" and at least 1'
         )
     return train.nan_patience if train.on_nan == "skip" else 1
+
+
+def initial_state(
+    network: Network, optimiser: optax.GradientTransformation, mesh: Mesh
+) -> TrainState:
+    """The state before the first step, on every device."""
+    params = network.trainable
+    opt_state = jax.jit(optimiser.init)(params)  # one compiled call, not hundreds
+    state = TrainState(params, opt_state, step=jnp.int32(0), bad=jnp.int32(0))
+    return sharding.replicate(state, mesh)

@@ -7,21 +7,16 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from crossearth_jax.data.check_files import check_headers
-from crossearth_jax.data.datasets import (
-    ClassSet,
-    FolderSource,
-    Source,
-    infer_classes,
-    parse_domain,
-    parse_domains,
-)
+from crossearth_jax.data.classes import ClassSet
+from crossearth_jax.data.datasets import FolderSource, ScoredDomain, Source
+from crossearth_jax.data.folders import parse_domain, parse_domains
+from crossearth_jax.data.infer import infer_classes
 from crossearth_jax.data.known_classes import CASID, KNOWN_CLASSES
 from crossearth_jax.data.packed import Packed
 from crossearth_jax.data.pipeline import Augment
 from crossearth_jax.data.root import check_prepared, fill_root
-from crossearth_jax.data.synthetic import CLIMATES, SyntheticSource, field_images
+from crossearth_jax.data.synthetic.source import CLIMATES, SyntheticSource, field_images
 from crossearth_jax.earth_style.restyle import load_pool, load_restyle
-from crossearth_jax.evaluate import ScoredDomain
 
 POOL_SIZE = 64  # images and pixels a side; the stand-ins need no more
 

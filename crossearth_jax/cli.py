@@ -29,17 +29,17 @@ USAGE = """usage: crossearth COMMAND [options]
 
 # Modules whose `main` takes the arguments and gives the exit status.
 COMMANDS = {
-    "prepare": "crossearth_jax.data.prepare.command",
-    "rerun": "crossearth_jax.rerun",
-    "replay": "crossearth_jax.replay",
-    "predict": "crossearth_jax.predict.command",
-    "export": "crossearth_jax.export",
-    "settings": "crossearth_jax.settings",
-    "compare": "crossearth_jax.compare",
-    "features": "crossearth_jax.features.maps_command",
-    "umap": "crossearth_jax.features.umap_command",
-    "report": "crossearth_jax.explain",
-    "ablate": "crossearth_jax.ablate",
+    "prepare": "crossearth_jax.commands.prepare",
+    "rerun": "crossearth_jax.commands.rerun",
+    "replay": "crossearth_jax.commands.replay",
+    "predict": "crossearth_jax.commands.predict",
+    "export": "crossearth_jax.run.export",
+    "settings": "crossearth_jax.paper.settings",
+    "compare": "crossearth_jax.commands.compare",
+    "features": "crossearth_jax.commands.features",
+    "umap": "crossearth_jax.commands.umap",
+    "report": "crossearth_jax.commands.report",
+    "ablate": "crossearth_jax.commands.ablate",
     "style-statistics": "crossearth_jax.earth_style.statistics",
 }
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from crossearth_jax import hosts
-from crossearth_jax.compiling import set_up_compiler
-from crossearth_jax.host_memory import keep_freed_memory
-from crossearth_jax.stop import Stopped
+from crossearth_jax.run.stop import Stopped
+from crossearth_jax.system import hosts
+from crossearth_jax.system.compiling import set_up_compiler
+from crossearth_jax.system.memory import keep_freed_memory
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", help_string="Configuration, e.g. configs/demo.py or configs/casid.py:sub."

@@ -10,16 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 import optax
 from absl import logging
 from flax import nnx
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
-from crossearth_jax import build, describe, hosts, provenance, sharding
+from crossearth_jax import build
+from crossearth_jax.build import initial_state
 from crossearth_jax.build_data import (
     Data,
     build_augment,
@@ -27,18 +26,24 @@ from crossearth_jax.build_data import (
     build_restyle,
     build_windows,
 )
-from crossearth_jax.checkpoint import Checkpoints
-from crossearth_jax.compiling import lean_schedule
 from crossearth_jax.data.classes import save_classes
-from crossearth_jax.data.pipeline import Batch, Batches, batch_names, train_batches
+from crossearth_jax.data.pipeline import (
+    Batch,
+    Batches,
+    batch_names,
+    train_batches,
+)
 from crossearth_jax.evaluate import evaluate
-from crossearth_jax.guard import LossGuard
 from crossearth_jax.report.tables import print_report
-from crossearth_jax.run_log import RunLog
-from crossearth_jax.sliding import ScoreFn
-from crossearth_jax.stop import StopRequest
-from crossearth_jax.train_step import Metrics, TrainState, combine, make_train_step
-from crossearth_jax.whole_file import whole_file
+from crossearth_jax.run import announce, provenance
+from crossearth_jax.run.checkpoint import Checkpoints
+from crossearth_jax.run.guard import LossGuard
+from crossearth_jax.run.log import RunLog
+from crossearth_jax.run.stop import StopRequest
+from crossearth_jax.scoring.score_fn import make_score_fn
+from crossearth_jax.system import hosts, sharding
+from crossearth_jax.system.whole_file import whole_file
+from crossearth_jax.train_step import Metrics, TrainState, make_train_step
 
 
 @dataclass(frozen=True)
@@ -69,16 +74,6 @@ def set_up(config: ConfigDict) -> Run:
     optimiser = build.build_optimiser(config, network, schedule)
     state = initial_state(network, optimiser, mesh)
     return Run(mesh, data, restyle, network, schedule, optimiser, state)
-
-
-def initial_state(
-    network: build.Network, optimiser: optax.GradientTransformation, mesh: Mesh
-) -> TrainState:
-    """The state before the first step, on every device."""
-    params = network.trainable
-    opt_state = jax.jit(optimiser.init)(params)  # one compiled call, not hundreds
-    state = TrainState(params, opt_state, step=jnp.int32(0), bad=jnp.int32(0))
-    return sharding.replicate(state, mesh)
 
 
 def train(config: ConfigDict, workdir: Path) -> dict[str, Any]:
@@ -221,7 +216,7 @@ def _announce(config: ConfigDict, workdir: Path, run: Run, start: int) -> None:
         write_config(config, workdir)
         save_classes(run.data.classes, workdir / "classes.json")
         provenance.write(origin, workdir, start)
-        describe.announce(config, workdir, run.data, run.network, run.restyle, start)
+        announce.announce(config, workdir, run.data, run.network, run.restyle, start)
 
 
 def evaluate_run(config: ConfigDict, workdir: Path) -> dict[str, Any]:
@@ -254,7 +249,7 @@ def score(
         logging.warning("no domain to score: set data.source and data.unseen")
         return {"domains": {}}
     report = evaluate(
-        make_score_fn(network, state),
+        make_score_fn(network.graph, state.params, network.frozen),
         data.domains,
         classes=data.classes,
         workdir=workdir,
@@ -267,36 +262,6 @@ def score(
         print_report(report)
         print(f"report: {workdir / 'report.json'}, pictures: {workdir / 'pictures'}")
     return report
-
-
-def class_scores(
-    graph: nnx.GraphDef,
-    params: PyTree,
-    frozen: PyTree,
-    windows: Float[Array, "B H W 3"],
-) -> Float[Array, "B H W K"]:
-    """Class scores of normalised windows, by the parts of a `build.Network`."""
-    return nnx.merge(graph, combine(params, frozen)).scores(windows)
-
-
-def make_score_fn(network: build.Network, state: TrainState) -> ScoreFn:
-    """Jitted function from normalised windows to class scores, on this host alone.
-
-    The windows of a call are split over the host's devices and must be a multiple
-    of them.
-    """
-    here = sharding.make_mesh(devices=jax.local_devices())
-    params = sharding.replicate_here(state.params, here)
-    frozen = sharding.replicate_here(network.frozen, here)
-    scores = jax.jit(
-        partial(class_scores, network.graph), compiler_options=lean_schedule()
-    )
-
-    def score_fn(windows: np.ndarray) -> jax.Array:
-        placed = jax.device_put(windows, sharding.batch_split(here))
-        return scores(params, frozen, placed)
-
-    return score_fn
 
 
 def write_config(config: ConfigDict, workdir: Path) -> None:

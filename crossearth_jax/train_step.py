@@ -10,10 +10,9 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from flax import nnx, traverse_util
+from flax import nnx
 from jaxtyping import Array, Float, Integer, PRNGKeyArray, PyTree
 
-from crossearth_jax.compiling import lean_schedule
 from crossearth_jax.data.pipeline import Batch
 from crossearth_jax.earth_style.inject import Restyle, masked_image, styled_image
 from crossearth_jax.losses.mim import delta_loss, reconstruction_loss
@@ -23,7 +22,9 @@ from crossearth_jax.losses.segmentation import (
     segmentation_terms,
 )
 from crossearth_jax.models.crossearth import CrossEarth
-from crossearth_jax.normalise import normalise
+from crossearth_jax.models.parameters import combine
+from crossearth_jax.pixels.normalise import normalise
+from crossearth_jax.system.compiling import lean_schedule
 
 Metrics = dict[str, Float[Array, ""]]
 
@@ -115,36 +116,6 @@ class Objective:
     style: StyleInjection | None
     masked: MaskedModelling | None
     weights: tuple[float, float, float] = (1.0, 1.0, 1.0)
-
-
-def trainable_mask(params: PyTree, *, train_backbone: bool = False) -> PyTree:
-    """True for every array that trains: all but the backbone's.
-
-    The single truth of what trains: gradients, the optimiser and checkpoints see
-    only these arrays.
-    """
-
-    def trains(path: tuple, _: Any) -> bool:
-        return train_backbone or path[0].key != "backbone"
-
-    return jax.tree_util.tree_map_with_path(trains, params)
-
-
-def partition(params: PyTree, mask: PyTree) -> tuple[PyTree, PyTree]:
-    """Splits nested dicts into (where the mask is True, the rest)."""
-    flat, chosen = (traverse_util.flatten_dict(tree) for tree in (params, mask))
-    return tuple(
-        traverse_util.unflatten_dict({k: v for k, v in flat.items() if chosen[k] is b})
-        for b in (True, False)
-    )
-
-
-def combine(*trees: PyTree) -> PyTree:
-    """Undoes `partition`."""
-    flat = [traverse_util.flatten_dict(tree) for tree in trees]
-    return traverse_util.unflatten_dict(
-        {k: v for tree in flat for k, v in tree.items()}
-    )
 
 
 def compute_losses(

@@ -17,7 +17,8 @@ from absl import flags
 from small_run import write_backbone
 from tiny import get_config
 
-from crossearth_jax import sharding, train
+from crossearth_jax import train
+from crossearth_jax.system import sharding
 
 flags.FLAGS.mark_as_parsed()
 

@@ -13,11 +13,12 @@ from jaxtyping import PyTree
 from ml_collections import ConfigDict
 from safetensors.numpy import save_file
 
-from crossearth_jax import build, sharding, train
+from crossearth_jax import build, train
 from crossearth_jax.build_data import build_augment, build_data
 from crossearth_jax.data.pipeline import Batch, train_batches
 from crossearth_jax.models.crossearth import CrossEarth
-from crossearth_jax.parameters import dotted
+from crossearth_jax.models.parameters import dotted
+from crossearth_jax.system import sharding
 from crossearth_jax.train_step import TrainState
 
 NUM_CLASSES = 5

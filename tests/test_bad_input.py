@@ -19,8 +19,9 @@ from PIL import Image
 from safetensors.numpy import save_file
 from small_run import make_run, write_backbone
 
-from crossearth_jax import cli, main, sharding
-from crossearth_jax.checkpoint import Checkpoints
+from crossearth_jax import cli, main
+from crossearth_jax.run.checkpoint import Checkpoints
+from crossearth_jax.system import sharding
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 ROOT = Path(__file__).parents[1]

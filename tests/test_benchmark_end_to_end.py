@@ -14,14 +14,12 @@ import numpy as np
 import pytest
 from tiny import get_config
 
-from crossearth_jax import explain
-from crossearth_jax.compare import make_sheets
+from crossearth_jax.commands.compare import make_sheets
+from crossearth_jax.commands.prepare import DATA_SETS
 from crossearth_jax.config import default
 from crossearth_jax.data.prepare import potsdam
-from crossearth_jax.data.prepare.command import DATA_SETS
 from crossearth_jax.data.prepare.run import prepare
-from crossearth_jax.report import paper_tables
-from crossearth_jax.settings import RUNS
+from crossearth_jax.paper.settings import RUNS
 from crossearth_jax.train import evaluate_run, train
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -121,7 +119,7 @@ def test_from_raw_archives_to_the_paper_s_table(name, tmp_path, monkeypatch):
     if name in SCORED_AGAIN:
         (workdir / "report.json").unlink()
         assert evaluate_run(config, workdir) == report
-        assert explain.main([str(workdir), "--out", str(tmp_path / "page.html")]) == 0
+        assert report.main([str(workdir), "--out", str(tmp_path / "page.html")]) == 0
         text = (tmp_path / "page.html").read_text()
         assert (
             "Not shown" not in text and "reconstruction of" not in text
@@ -132,13 +130,13 @@ def test_from_raw_archives_to_the_paper_s_table(name, tmp_path, monkeypatch):
     assert {k: v["images"] for k, v in report["domains"].items()} == images
 
     overview, *tables = make_sheets([workdir])
-    numbers = {paper_tables.setting(key).table for key in run.targets}
+    numbers = {tables.setting(key).table for key in run.targets}
     assert len(tables) == len(numbers) == 1
     for key, domain in run.targets.items():
         (line,) = [x for x in overview.lines if x.setting == key]
         assert line.row == "ours: Rein baseline"
         assert [score.mean for score in line.scores[:2]] == list(
-            paper_tables.setting_miou(key)
+            tables.setting_miou(key)
         )
         entry = report["domains"][domain]
         ours = entry.get("foreground_IoU", entry["mIoU"])

@@ -7,18 +7,19 @@ import pytest
 from flax import nnx
 from small_run import abstract_model, write_backbone
 
-from crossearth_jax import build, describe
+from crossearth_jax import build
 from crossearth_jax.build_data import build_data
 from crossearth_jax.config import default
-from crossearth_jax.data.synthetic import CLIMATES
-from crossearth_jax.parameters import dotted
+from crossearth_jax.data.synthetic.source import CLIMATES
+from crossearth_jax.models.parameters import dotted
+from crossearth_jax.run import announce
 
 
 def test_full_vit_large_has_the_authors_parameter_counts():
     """Rein and head as the authors' model; GSE, Injectors and MIM come on top."""
     params = nnx.to_pure_dict(nnx.state(abstract_model(default(), num_classes=5)))
     frozen = {"backbone": params.pop("backbone")}
-    counts = describe.parameter_counts(params, frozen)
+    counts = announce.parameter_counts(params, frozen)
     assert counts["rein"] == (2_990_081, 0)
     assert counts["decoder"] == (20_576_198, 0)
     assert counts["backbone"][0] == 0

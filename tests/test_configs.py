@@ -15,8 +15,8 @@ from crossearth_jax.config import default
 from crossearth_jax.data.known_classes import KNOWN_CLASSES
 from crossearth_jax.data.root import prepare_command
 from crossearth_jax.models.families import VARIANTS
-from crossearth_jax.report.paper_tables import setting_miou
-from crossearth_jax.settings import RUNS, estimated_hours
+from crossearth_jax.paper.settings import RUNS, estimated_hours
+from crossearth_jax.paper.tables import setting_miou
 
 FOLDER = Path(__file__).parents[1] / "configs"
 

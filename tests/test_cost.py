@@ -13,11 +13,11 @@ import pytest
 from flax import nnx
 
 from benchmarks.cost import scores_cost, step_cost
-from crossearth_jax.compiling import lean_schedule
 from crossearth_jax.config import default
 from crossearth_jax.models.dinov2 import DinoV2, ViTConfig
+from crossearth_jax.models.initial_keys import InitialKeys
 from crossearth_jax.models.rein import Rein
-from crossearth_jax.rngs import InitialKeys
+from crossearth_jax.system.compiling import lean_schedule
 
 GOLDEN = Path(__file__).parent / "golden" / "cost.json"
 NUM_CLASSES = 5

@@ -10,15 +10,11 @@ import pytest
 from PIL import Image
 
 from crossearth_jax.data.classes import ClassSet
-from crossearth_jax.data.datasets import Record
-from crossearth_jax.evaluate import (
-    ScoredDomain,
-    evaluate,
-    evaluate_domain,
-    predicted_classes,
-)
-from crossearth_jax.host_resize import fitted_size
-from crossearth_jax.normalise import normalise
+from crossearth_jax.data.datasets import Record, ScoredDomain
+from crossearth_jax.evaluate import evaluate
+from crossearth_jax.pixels.normalise import normalise
+from crossearth_jax.pixels.resample_host import fitted_size
+from crossearth_jax.scoring.domain import evaluate_domain, label_scores
 
 CLASSES = ClassSet(
     names=("field", "house", "water"),
@@ -144,7 +140,7 @@ def test_the_longest_edge_fits_and_the_ratio_is_kept(size, fitted):
 def test_resize_to_the_label_as_the_authors():
     recorded = np.load(SLIDE)
     logits = recorded["S64/logits"][0].transpose(1, 2, 0)
-    got = predicted_classes(logits, (225, 165), 5)
+    got = label_scores(logits, (225, 165), 5).argmax(2)
     theirs = recorded["S64/predict_argmax"][0]
     top = np.sort(recorded["S64/predict_logits"], axis=0)
     clear = top[-1] - top[-2] > 1e-5

@@ -11,7 +11,7 @@ from jax import export
 from small_run import NUM_CLASSES, make_run
 
 from crossearth_jax.data.pipeline import Batch
-from crossearth_jax.train import class_scores
+from crossearth_jax.scoring.score_fn import class_scores
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 

@@ -7,8 +7,8 @@ import pytest
 from flax import nnx
 from small_run import abstract_model
 
+from crossearth_jax.models.parameters import dotted
 from crossearth_jax.optim import adamw, decay_mask, learning_rate
-from crossearth_jax.parameters import dotted
 
 BETAS = {"betas": (0.9, 0.999), "eps": 1e-8}
 

@@ -17,17 +17,14 @@ from crossearth_jax.losses.segmentation import SegmentationLoss
 from crossearth_jax.models.crossearth import CrossEarth
 from crossearth_jax.models.dinov2 import DinoV2
 from crossearth_jax.models.mask2former import Segmentation
-from crossearth_jax.normalise import normalise
-from crossearth_jax.parameters import dotted
+from crossearth_jax.models.parameters import combine, dotted, partition, trainable_mask
+from crossearth_jax.pixels.normalise import normalise
 from crossearth_jax.train_step import (
     MaskedModelling,
     Objective,
     StyleInjection,
-    combine,
     compute_losses,
     make_gradients,
-    partition,
-    trainable_mask,
 )
 
 pytestmark = pytest.mark.usefixtures("quick_compile")

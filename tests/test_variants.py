@@ -12,7 +12,7 @@ from small_run import abstract_model, device_batches, make_run, random_like
 from crossearth_jax import build
 from crossearth_jax.build_data import build_restyle
 from crossearth_jax.earth_style.restyle import FourierRestyle, StatisticsRestyle
-from crossearth_jax.parameters import dotted
+from crossearth_jax.models.parameters import dotted
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from weights_convert.crossearth import crossearth, mmseg_rules, rein
 from weights_convert.dinov2 import detect, dinov2
 from weights_convert.dinov3 import PRETRAINING, dinov3, dinov3_rules
+from weights_convert.files.open import open_weights
 from weights_convert.inspect_file import inspect, table
 from weights_convert.mapping import Rule
 from weights_convert.mtp import mtp, mtp_rules
 from weights_convert.output import Converted
-from weights_convert.sources import open_weights
 from weights_convert.style import style
 from weights_convert.to_torch import mmseg_rules_back, to_torch
 

@@ -15,8 +15,13 @@ from crossearth_jax.models.backbone import BackboneConfig
 from crossearth_jax.models.crossearth import CrossEarth, ModelConfig
 from crossearth_jax.models.dinov2 import ViTConfig
 from crossearth_jax.models.families import VARIANTS, family_of
-from crossearth_jax.rngs import InitialKeys
-from weights_convert.mapping import Rule, Shape, find_moves, run_shapes
+from crossearth_jax.models.initial_keys import InitialKeys
+from weights_convert.mapping import (
+    Rule,
+    Shape,
+    find_moves,
+    run_shapes,
+)
 
 _LEVELS = 3  # of the deformable attention
 # Sizes of a backbone that leave no trace in shapes, or say nothing to a user.

@@ -15,11 +15,21 @@ from weights_convert.architecture import (
     read_model,
 )
 from weights_convert.dinov2 import hub_rules
-from weights_convert.lazy_tensor import LazyTensor
-from weights_convert.mapping import Rule, Shape, apply_rules, rule
+from weights_convert.files.lazy_tensor import LazyTensor
+from weights_convert.files.open import WeightFile, open_weights
+from weights_convert.mapping import (
+    Rule,
+    Shape,
+    apply_rules,
+    rule,
+)
 from weights_convert.output import Converted, single_precision, write
-from weights_convert.sources import WeightFile, open_weights
-from weights_convert.torch_layers import attention, conv, linear, norm
+from weights_convert.torch_layers import (
+    attention,
+    conv,
+    linear,
+    norm,
+)
 
 
 def mmseg_rules() -> list[Rule]:

@@ -13,19 +13,30 @@ import jax
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from crossearth_jax.interpolate import resize_bicubic
+from crossearth_jax.pixels.resample import resize_bicubic
 from weights_convert.architecture import (
     backbone_shapes,
     describe_backbone,
     preview_shapes,
     read_backbone,
 )
-from weights_convert.lazy_tensor import LazyTensor
-from weights_convert.mapping import Rule, Shape, apply_rules, drop, rule
+from weights_convert.files.lazy_tensor import LazyTensor
+from weights_convert.files.open import WeightFile, open_weights
+from weights_convert.mapping import (
+    Rule,
+    Shape,
+    apply_rules,
+    drop,
+    rule,
+)
 from weights_convert.output import Converted, single_precision, write
-from weights_convert.sources import WeightFile, open_weights
 from weights_convert.torch_layers import conv, linear, norm
-from weights_convert.transforms import LINEAR, Chain, Squeeze, ZeroRow
+from weights_convert.transforms import (
+    LINEAR,
+    Chain,
+    Squeeze,
+    ZeroRow,
+)
 
 KERNEL, POSITIONS = "backbone.patch_embed.kernel", "backbone.pos_embed"
 

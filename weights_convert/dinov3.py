@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float
 
 from crossearth_jax.models.dinov3 import DinoV3Config
-from crossearth_jax.normalise import IMAGENET_MEAN, IMAGENET_STD
+from crossearth_jax.pixels.normalise import IMAGENET_MEAN, IMAGENET_STD
 from weights_convert.architecture import (
     backbone_shapes,
     count,
@@ -26,10 +26,15 @@ from weights_convert.architecture import (
     preview_shapes,
     shape_of,
 )
-from weights_convert.lazy_tensor import LazyTensor
-from weights_convert.mapping import Rule, Shape, apply_rules, rule
+from weights_convert.files.lazy_tensor import LazyTensor
+from weights_convert.files.open import WeightFile, open_weights
+from weights_convert.mapping import (
+    Rule,
+    Shape,
+    apply_rules,
+    rule,
+)
 from weights_convert.output import Converted, single_precision, write
-from weights_convert.sources import WeightFile, open_weights
 from weights_convert.torch_layers import conv, linear, norm
 from weights_convert.transforms import LINEAR, Squeeze
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from weights_convert.files.open import open_weights
 from weights_convert.mapping import Move, Rule, find_moves
-from weights_convert.sources import open_weights
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Shaped
 
-from weights_convert.lazy_tensor import LazyTensor
+from weights_convert.files.lazy_tensor import LazyTensor
 from weights_convert.transforms import KEEP, Transform
 
 Shape = tuple[int, ...]

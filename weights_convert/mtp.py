@@ -20,10 +20,16 @@ from weights_convert.architecture import (
     preview_shapes,
     shape_of,
 )
-from weights_convert.lazy_tensor import LazyTensor
-from weights_convert.mapping import Rule, Shape, apply_rules, drop, rule
+from weights_convert.files.lazy_tensor import LazyTensor
+from weights_convert.files.open import WeightFile, open_weights
+from weights_convert.mapping import (
+    Rule,
+    Shape,
+    apply_rules,
+    drop,
+    rule,
+)
 from weights_convert.output import Converted, single_precision, write
-from weights_convert.sources import WeightFile, open_weights
 from weights_convert.torch_layers import conv, linear, norm
 from weights_convert.transforms import POINTWISE, Squeeze
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from crossearth_jax.whole_file import whole_file
-from weights_convert.lazy_tensor import LazyTensor
-from weights_convert.safetensors_file import KINDS
-from weights_convert.sources import WeightFile
+from crossearth_jax.system.whole_file import whole_file
+from weights_convert.files.lazy_tensor import LazyTensor
+from weights_convert.files.open import WeightFile
+from weights_convert.files.safetensors_file import KINDS
 
 
 @dataclass(frozen=True)

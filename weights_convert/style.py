@@ -13,9 +13,9 @@ import numpy as np
 
 from crossearth_jax.earth_style.statistics import EarthStatistics
 from crossearth_jax.earth_style.weights import check_shapes, state_shapes
-from weights_convert.lazy_tensor import LazyTensor
+from weights_convert.files.lazy_tensor import LazyTensor
+from weights_convert.files.open import WeightFile, open_weights
 from weights_convert.output import Converted, write
-from weights_convert.sources import WeightFile, open_weights
 
 # Counters of training steps that PyTorch's batch norm keeps; nothing reads them.
 DROPPED = re.compile(r".*\.bn\.num_batches_tracked")

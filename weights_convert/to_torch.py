@@ -12,18 +12,23 @@ from typing import Any
 
 import numpy as np
 
-from crossearth_jax.checkpoint import read_parameters
+from crossearth_jax.run.checkpoint import read_parameters
 from weights_convert.crossearth import mmseg_rules
-from weights_convert.lazy_tensor import LazyTensor
-from weights_convert.mapping import Rule, apply_rules, drop, invert
+from weights_convert.files.lazy_tensor import LazyTensor
+from weights_convert.files.open import WeightFile, open_weights
+from weights_convert.files.torch_write import write_torch
+from weights_convert.mapping import (
+    Rule,
+    apply_rules,
+    drop,
+    invert,
+)
 from weights_convert.output import (
     Converted,
     check_target,
     provenance,
     write_safetensors,
 )
-from weights_convert.sources import WeightFile, open_weights
-from weights_convert.torch_write import write_torch
 
 # Where the official code keeps what training alone uses: nowhere.
 _TRAINING_ONLY = (("mim_decoder.{rest:.+}", "MIM decoder"), ("prompt", "MIM prompt"))

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.reliability.runs import Failed
-from crossearth_jax.checkpoint import Checkpoints
-from crossearth_jax.parameters import dotted
+from crossearth_jax.models.parameters import dotted
+from crossearth_jax.run.checkpoint import Checkpoints
 from crossearth_jax.train_step import TrainState
 
 OLDER, NEWEST = 3, 6

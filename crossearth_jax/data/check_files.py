@@ -10,8 +10,8 @@ import tifffile
 from absl import logging
 from PIL import Image
 
-from crossearth_jax.data.datasets import Pair
 from crossearth_jax.data.decode import FORMATS
+from crossearth_jax.data.folders import Pair
 from crossearth_jax.data.timed import TIMEOUT_S, within
 
 THREADS = 8  # hide the delay of network disks; a local disk needs none of them

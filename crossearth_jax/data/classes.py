@@ -15,9 +15,8 @@ import numpy as np
 import yaml
 from jaxtyping import Integer, UInt8
 
-from crossearth_jax.whole_file import whole_file
-
-IGNORE = 255  # the class id of pixels that count nowhere
+from crossearth_jax.pixels.labels import IGNORE
+from crossearth_jax.system.whole_file import whole_file
 
 Colour = tuple[int, int, int]
 Kind = Literal["ids", "mask255", "colours"]

@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from absl import logging
@@ -16,7 +16,6 @@ from jaxtyping import UInt8
 
 from crossearth_jax.data.classes import (
     ENCODINGS,
-    IGNORE,
     ClassSet,
     Colour,
     LabelEncoding,
@@ -35,6 +34,7 @@ from crossearth_jax.data.infer import infer_classes
 from crossearth_jax.data.known_classes import CASID
 from crossearth_jax.data.packed import Packed
 from crossearth_jax.data.timed import TIMEOUT_S
+from crossearth_jax.pixels.labels import IGNORE
 
 __all__ = [
     "CASID",
@@ -221,3 +221,24 @@ def placeholder(name: str, reason: str) -> Record:
 def _size(file: Path | Packed) -> int:
     """Bytes."""
     return file.size if isinstance(file, Packed) else file.stat().st_size
+
+
+Role = Literal["source", "unseen"]
+
+
+@dataclass(frozen=True)
+class ScoredDomain:
+    """What to score.
+
+    Attributes:
+      name: as in the report.
+      role: "source" for a held-out part of a training domain, else "unseen".
+      source: its records.
+      fit: pixels; images are resized to this longest edge first, see `host_resize`.
+        Scores are counted at the label's own size all the same.
+    """
+
+    name: str
+    role: Role
+    source: Source
+    fit: int | None = None

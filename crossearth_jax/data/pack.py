@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 from crossearth_jax.data.check_files import check_headers
-from crossearth_jax.data.datasets import find_pairs
+from crossearth_jax.data.folders import find_pairs
 from crossearth_jax.data.packed import FORMAT, SUFFIX
-from crossearth_jax.whole_file import whole_file
+from crossearth_jax.system.whole_file import whole_file
 
 # PNG and JPEG do not compress; single records can be read in any order.
 OPTIONS = "group_size:1,uncompressed"

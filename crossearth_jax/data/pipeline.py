@@ -24,7 +24,12 @@ from jax.tree_util import GetAttrKey
 from jaxtyping import Array, UInt8
 
 from crossearth_jax.data import transforms
-from crossearth_jax.data.datasets import IMAGENET_MEAN, FolderSource, Record, Source
+from crossearth_jax.data.datasets import (
+    IMAGENET_MEAN,
+    FolderSource,
+    Record,
+    Source,
+)
 from crossearth_jax.data.timed import TIMEOUT_S, within
 
 START_S = 60.0  # that worker processes may take to start

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from crossearth_jax.data.classes import IGNORE
+from crossearth_jax.pixels.labels import IGNORE
 
 # Grain's threads already use the cores; OpenCV's own would fight them.
 cv2.setNumThreads(0)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from crossearth_jax.earth_style.masks import altered_mask
-from crossearth_jax.normalise import denormalise, normalise
+from crossearth_jax.pixels.normalise import denormalise, normalise
 
 Restyle = Callable[
     [PRNGKeyArray, Float[Array, "B H W 3"]], Float[Array, "B H W 3"]

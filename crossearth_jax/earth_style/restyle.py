@@ -19,7 +19,7 @@ from crossearth_jax.earth_style.predictor import StylePredictor
 from crossearth_jax.earth_style.statistics import EarthStatistics, sample_embeddings
 from crossearth_jax.earth_style.transfer import StyleTransfer
 from crossearth_jax.earth_style.weights import load_style_networks
-from crossearth_jax.interpolate import resize_bilinear
+from crossearth_jax.pixels.resample import resize_bilinear
 
 Pool = UInt8[np.ndarray, "N h w 3"]
 

@@ -5,9 +5,7 @@ small file, so that a style embedding ε'_o can be drawn in training without run
 p_s on field imagery.
 """
 
-import argparse
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,12 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Float32, PRNGKeyArray, UInt8
-from rich.progress import track
 
-from crossearth_jax.earth_style.pool import image_files, read_rgb, spread, square
+from crossearth_jax.earth_style.pool import (
+    square,
+)
 from crossearth_jax.earth_style.predictor import EMBEDDING, MIN_SIDE, StylePredictor
-from crossearth_jax.earth_style.weights import load_style_networks
-from crossearth_jax.whole_file import whole_file
+from crossearth_jax.system.whole_file import whole_file
 
 Image = UInt8[np.ndarray, "h w 3"]
 
@@ -157,43 +155,6 @@ def earth_statistics(
     return EarthStatistics.from_covariance(mean, scatter / (count - 1))
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Command `crossearth style-statistics`: a folder of images to one .npz file."""
-    parser = argparse.ArgumentParser(
-        prog="crossearth style-statistics",
-        description="Mean and covariance of the style predictor over field imagery "
-        "(Million-AID in the paper), for restyling in training.",
-    )
-    parser.add_argument("images_dir", type=Path, help="folder of PNG, JPEG, TIFF")
-    parser.add_argument(
-        "--weights", type=Path, required=True, help="converted style weights"
-    )
-    parser.add_argument("--out", type=Path, required=True, help=".npz file to write")
-    parser.add_argument("--size", type=int, default=512, help="pixels, default 512")
-    parser.add_argument("--batch", type=int, default=8, help="default 8")
-    parser.add_argument(
-        "--count", type=int, help="use this many images, evenly spread over the folder"
-    )
-    args = parser.parse_args(argv)
-    try:
-        files = image_files(args.images_dir)
-        files = spread(files, args.count or len(files))
-        predictor, _ = load_style_networks(args.weights)
-        skipped: list[Path] = []
-        images = _read_all(files, skipped)
-        result = earth_statistics(images, predictor, size=args.size, batch=args.batch)
-        result.save(args.out)
-    except (ValueError, OSError) as error:
-        parser.error(str(error))
-    used = len(files) - len(skipped)
-    print(f"{args.out}: Earth statistics of {used} images, {len(skipped)} unreadable")
-    if used <= EMBEDDING:
-        print(
-            f"note: {used} images span at most {used - 1} of {EMBEDDING} style "
-            "directions; more imagery gives more varied styles"
-        )
-
-
 def _jit_predict(
     predictor: StylePredictor,
 ) -> Callable[[np.ndarray], Float32[Array, "B 100"]]:
@@ -224,20 +185,3 @@ def _chunks(images: Iterable[Image], batch: int) -> Iterator[np.ndarray]:
             chunk = []
     if chunk:
         yield np.stack(chunk)
-
-
-def _read_all(files: list[Path], skipped: list[Path]) -> Iterator[Image]:
-    """Reads the files with progress; unreadable ones are named and collected."""
-    terminal = sys.stderr.isatty()
-    numbered = enumerate(files, 1)
-    for number, path in (
-        track(numbered, "field imagery", len(files)) if terminal else numbered
-    ):
-        if not terminal and (number % 100 == 0 or number == len(files)):
-            print(f"field imagery {number}/{len(files)}", file=sys.stderr, flush=True)
-        try:
-            yield read_rgb(path)
-        except ValueError as error:
-            # One bad file must not end hours of work, but it must be seen.
-            print(f"left out: {error}", file=sys.stderr, flush=True)
-            skipped.append(path)

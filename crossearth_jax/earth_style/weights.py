@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 
 from crossearth_jax.earth_style.predictor import StylePredictor
 from crossearth_jax.earth_style.transfer import StyleTransfer
-from crossearth_jax.whole_file import whole_file
+from crossearth_jax.system.whole_file import whole_file
 
 Network = TypeVar("Network", StylePredictor, StyleTransfer)
 

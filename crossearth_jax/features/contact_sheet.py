@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw
 
-from crossearth_jax.picture_text import PAPER, TEXT, write_line
+from crossearth_jax.pixels.drawing import PAPER, TEXT, write_line
 
 PANEL = 256  # pixels of a panel's longer side
 GAP, LINE = 12, 22

@@ -3,11 +3,11 @@
 from collections.abc import Collection
 
 from crossearth_jax.build_data import build_data
-from crossearth_jax.data.datasets import FolderSource, parse_domain
+from crossearth_jax.data.datasets import FolderSource, ScoredDomain
+from crossearth_jax.data.folders import parse_domain
 from crossearth_jax.data.root import fill_root
-from crossearth_jax.evaluate import ScoredDomain
 from crossearth_jax.features.plot import MARKERS
-from crossearth_jax.predict.predictor import TrainedRun
+from crossearth_jax.run.trained import TrainedRun
 
 
 def choose_domains(

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from crossearth_jax import sharding
 from crossearth_jax.features.taps import FeatureFn, image_features, make_feature_fn
-from crossearth_jax.predict.predictor import TrainedRun
+from crossearth_jax.run.trained import TrainedRun
+from crossearth_jax.system import sharding
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,8 +8,8 @@ from types import ModuleType
 import numpy as np
 from jaxtyping import Float, Int
 
-from crossearth_jax import extras
 from crossearth_jax.features.sample import Sample
+from crossearth_jax.system import extras
 
 FOLDS = 5
 HINT = "pip install 'crossearth_jax[report]'"

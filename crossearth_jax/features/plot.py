@@ -11,7 +11,7 @@ from jaxtyping import Float, Float32, Int
 
 from crossearth_jax.data.classes import ClassSet
 from crossearth_jax.features.gap import needed
-from crossearth_jax.whole_file import whole_file
+from crossearth_jax.system.whole_file import whole_file
 
 # Okabe and Ito's colours, which the colour-blind can tell apart; yellow and black last.
 COLOURS = (

@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, Int, UInt8
 
-from crossearth_jax.data.datasets import IGNORE, Record
-from crossearth_jax.evaluate import ScoredDomain
-from crossearth_jax.host_resize import fitted_image
+from crossearth_jax.data.datasets import Record, ScoredDomain
+from crossearth_jax.pixels.labels import IGNORE
+from crossearth_jax.pixels.resample_host import fitted_image
 
 # RGB image → features [h, w, C], one per token.
 Extract = Callable[[UInt8[np.ndarray, "H W 3"]], Float32[np.ndarray, "h w C"]]

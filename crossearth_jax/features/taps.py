@@ -14,10 +14,12 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Float32, PyTree, UInt8
 
-from crossearth_jax import build, sharding
-from crossearth_jax.normalise import normalise
-from crossearth_jax.predict.strip import make_plan
-from crossearth_jax.train_step import TrainState, combine
+from crossearth_jax import build
+from crossearth_jax.models.parameters import combine
+from crossearth_jax.pixels.normalise import normalise
+from crossearth_jax.scoring.windows import make_plan
+from crossearth_jax.system import sharding
+from crossearth_jax.train_step import TrainState
 
 # Normalised windows to features: V variants, first without and then with Injector (or
 # only one of them), of T taps.

@@ -11,10 +11,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer
 
-from crossearth_jax.interpolate import sample_bilinear
 from crossearth_jax.losses.matcher import dice_terms, match, matching_costs
-
-IGNORE = 255
+from crossearth_jax.pixels.labels import IGNORE
+from crossearth_jax.pixels.resample import sample_bilinear
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,6 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from crossearth_jax.interpolate import resize_bilinear
 from crossearth_jax.models.backbone import BackboneConfig
 from crossearth_jax.models.families import VARIANTS, family_of
 from crossearth_jax.models.gse import GeospatialSemanticExtractor
@@ -24,6 +23,7 @@ from crossearth_jax.models.mim_decoder import (
     SharedAsppDecoder,
 )
 from crossearth_jax.models.rein import Rein
+from crossearth_jax.pixels.resample import resize_bilinear
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,8 +10,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from crossearth_jax.interpolate import bilinear_corners
 from crossearth_jax.models.layers import xavier
+from crossearth_jax.pixels.resample import bilinear_corners
 
 
 def sample_levels(

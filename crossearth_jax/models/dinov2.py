@@ -11,7 +11,6 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from crossearth_jax.interpolate import resize_bicubic
 from crossearth_jax.models.attention import attend, split_heads
 from crossearth_jax.models.backbone import (
     Block,
@@ -23,6 +22,7 @@ from crossearth_jax.models.backbone import (
     vit_init,
     with_prefix,
 )
+from crossearth_jax.pixels.resample import resize_bicubic
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,6 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
-from crossearth_jax.interpolate import resize_bilinear
 from crossearth_jax.models.attention import MultiHeadAttention
 from crossearth_jax.models.layers import (
     Mlp,
@@ -20,6 +19,7 @@ from crossearth_jax.models.layers import (
     xavier,
 )
 from crossearth_jax.models.pixel_decoder import PixelDecoder
+from crossearth_jax.pixels.resample import resize_bilinear
 
 
 class Segmentation(NamedTuple):

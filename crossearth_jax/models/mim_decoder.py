@@ -5,7 +5,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from crossearth_jax.interpolate import resize_bilinear
+from crossearth_jax.pixels.resample import resize_bilinear
 
 DILATIONS = (1, 6, 12, 18)
 

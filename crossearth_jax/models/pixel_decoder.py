@@ -7,7 +7,6 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from crossearth_jax.interpolate import resize_bilinear
 from crossearth_jax.models.deform_attn import DeformableAttention
 from crossearth_jax.models.layers import (
     Mlp,
@@ -16,6 +15,7 @@ from crossearth_jax.models.layers import (
     sine_position,
     xavier,
 )
+from crossearth_jax.pixels.resample import resize_bilinear
 
 
 class EncoderLayer(nnx.Module):

@@ -20,7 +20,6 @@ from jax.lax import Precision
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
-from crossearth_jax.interpolate import bicubic_matrix, resize_bicubic
 from crossearth_jax.models.attention import attend, split_heads
 from crossearth_jax.models.backbone import (
     Refine,
@@ -33,6 +32,7 @@ from crossearth_jax.models.backbone import (
 from crossearth_jax.models.deform_attn import sample_levels
 from crossearth_jax.models.layers import layer_norm
 from crossearth_jax.models.rvsa_windows import Windows, sampling_points
+from crossearth_jax.pixels.resample import bicubic_matrix, resize_bicubic
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,7 +24,7 @@ from crossearth_jax.predict.pipeline import Waiting, read_ahead, write_behind
 from crossearth_jax.predict.predictor import Predictor
 from crossearth_jax.predict.quicklook import write_quicklook
 from crossearth_jax.predict.scene import Reading, Scene, open_scene
-from crossearth_jax.predict.strip import Blend, read_windows
+from crossearth_jax.predict.strip import read_windows
 from crossearth_jax.predict.vector import write_polygons
 from crossearth_jax.predict.write import (
     Layer,
@@ -36,6 +36,7 @@ from crossearth_jax.predict.write import (
     tags_of,
     write_map,
 )
+from crossearth_jax.scoring.windows import Blend
 
 FINGERPRINT = "CROSSEARTH_FINGERPRINT"
 GDAL_CACHE = 64  # MB; GDAL's default is a share of the machine's memory

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
-from crossearth_jax import extras
+from crossearth_jax.system import extras
 
 HINT = "pip install 'crossearth_jax[geo]'"
 

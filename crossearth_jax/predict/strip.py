@@ -6,21 +6,17 @@ area. Windows, padding and average are those of `sliding` (method §9): with fla
 weights the result is the same.
 """
 
-import functools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float32, Num, UInt8
 from numpy.typing import DTypeLike
 
-from crossearth_jax.data.classes import IGNORE
-from crossearth_jax.normalise import IMAGENET_MEAN, IMAGENET_STD
-from crossearth_jax.sliding import ScoreFn, window_length, window_origins
-
-Blend = Literal["flat", "cosine"]
+from crossearth_jax.pixels.labels import IGNORE
+from crossearth_jax.pixels.normalise import IMAGENET_MEAN, IMAGENET_STD
+from crossearth_jax.scoring.windows import Plan, ScoreFn
 
 # Rows [start, stop) of a scene: pixels on the 0-255 scale, and what is valid.
 ReadRows = Callable[
@@ -28,97 +24,6 @@ ReadRows = Callable[
 ]
 PIECE = 32  # rows that are read and finished at a time, so that copies stay small
 ROW_ENDS = 4  # that a batch waits for more windows, as where nodata has none
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Where the windows of one scene lie and how much they weigh.
-
-    Attributes:
-      height: of the scene, pixels.
-      width: of the scene, pixels.
-      window: height and width of a window; smaller than the crop where the scene is.
-      tops: first rows of the windows.
-      lefts: first columns of the windows.
-      blend: "flat" or "cosine".
-    """
-
-    height: int
-    width: int
-    window: tuple[int, int]
-    tops: tuple[int, ...]
-    lefts: tuple[int, ...]
-    blend: Blend
-
-    @property
-    def padded(self) -> tuple[int, int]:
-        """Height and width, filled up to one window where they are less."""
-        return max(self.height, self.window[0]), max(self.width, self.window[1])
-
-    @functools.cached_property
-    def weight(self) -> tuple[Float32[np.ndarray, "h"], Float32[np.ndarray, "w"]]:
-        """Weights in a window, as factors of its rows and its columns."""
-        return _weights(self.window[0], self.blend), _weights(
-            self.window[1], self.blend
-        )
-
-    @functools.cached_property
-    def total(self) -> tuple[Float32[np.ndarray, "H"], Float32[np.ndarray, "W"]]:
-        """Weights of all windows summed, as factors of the rows and the columns."""
-        (height, width), (rows, columns) = self.padded, self.weight
-        return _sums(height, self.tops, rows), _sums(width, self.lefts, columns)
-
-    def span(self, row: int) -> tuple[int, int]:
-        """First and one past the last pixel row that a window row finishes."""
-        last = row + 1 == len(self.tops)
-        return self.tops[row], self.height if last else self.tops[row + 1]
-
-
-def make_plan(
-    height: int, width: int, *, crop: int, stride: int, patch: int, blend: Blend
-) -> Plan:
-    """Lays the windows of `sliding` over a scene; see there.
-
-    Args:
-      height: pixels.
-      width: pixels.
-      crop: window length, a multiple of `patch`.
-      stride: step between windows.
-      patch: the network's patch size in pixels.
-      blend: "flat", the method's average, or "cosine", without seams.
-
-    Raises:
-      ValueError: the crop is no multiple of the patch, the stride leaves gaps, or the
-        blending is unknown.
-    """
-    if crop % patch or not 0 < stride <= crop or blend not in ("flat", "cosine"):
-        raise ValueError(
-            f'got crop {crop}, patch {patch}, stride {stride}, blend "{blend}", '
-            "expected a crop of whole patches, a positive stride <= crop, and "
-            '"flat" or "cosine"'
-        )
-    window = window_length(height, crop, patch), window_length(width, crop, patch)
-    tops, lefts = (
-        window_origins(max(size, length), length, min(stride, length))
-        for size, length in zip((height, width), window, strict=True)
-    )
-    return Plan(height, width, window, tuple(tops), tuple(lefts), blend)
-
-
-def _weights(length: int, blend: Blend) -> Float32[np.ndarray, "n"]:
-    if blend == "flat":
-        return np.ones(length, np.float32)
-    angle = np.pi * (np.arange(length) + 0.5) / length
-    return (np.sin(angle) ** 2).astype(np.float32)  # 0 just outside the window
-
-
-def _sums(
-    size: int, origins: tuple[int, ...], weights: Float32[np.ndarray, "n"]
-) -> Float32[np.ndarray, "S"]:
-    sums = np.zeros(size, np.float32)
-    for origin in origins:
-        sums[origin : origin + len(weights)] += weights
-    return sums
 
 
 # ---- windows ------------------------------------------------------------------------

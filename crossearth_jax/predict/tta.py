@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from crossearth_jax.interpolate import resize_bilinear
-from crossearth_jax.sliding import ScoreFn
+from crossearth_jax.pixels.resample import resize_bilinear
+from crossearth_jax.scoring.windows import ScoreFn
 
 FLIPS = ((), (1,), (2,), (1, 2))  # axes of [b, h, w, 3]
 SCALES = (0.75, 1.0, 1.25)

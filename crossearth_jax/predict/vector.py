@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from crossearth_jax.data.classes import IGNORE, ClassSet
+from crossearth_jax.data.classes import ClassSet
+from crossearth_jax.pixels.labels import IGNORE
 from crossearth_jax.predict import geo
 from crossearth_jax.predict.write import UNWRITTEN, quiet
 

@@ -14,7 +14,8 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 
-from crossearth_jax.data.classes import IGNORE, ClassSet
+from crossearth_jax.data.classes import ClassSet
+from crossearth_jax.pixels.labels import IGNORE
 from crossearth_jax.predict import geo
 from crossearth_jax.predict.strip import Block
 

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from crossearth_jax.report import paper_tables
+from crossearth_jax.paper import tables
 from crossearth_jax.report.compare import aggregate
 from crossearth_jax.report.experiments import Experiment
 from crossearth_jax.report.sheet import Line, Score, Sheet
@@ -138,7 +138,7 @@ def _paper_lines(
 
 def _printed(table: int) -> dict[tuple[str, str], float]:
     """Printed mIoU, percent, by setting and row."""
-    paper = paper_tables.load()
+    paper = tables.load()
     found = {
         (group.setting, row.method): row.miou
         for group in paper.groups

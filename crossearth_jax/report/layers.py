@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image
 
-from crossearth_jax.data.classes import IGNORE
+from crossearth_jax.pixels.labels import IGNORE
 from crossearth_jax.report.pictures import RIGHT, WRONG
 
 LONGEST = 512  # pixels of an image in the page

@@ -12,14 +12,15 @@ from jaxtyping import UInt8
 
 from crossearth_jax.data.classes import ClassSet
 from crossearth_jax.report import charts
-from crossearth_jax.report.counts import DomainCounts
 from crossearth_jax.report.errors import confusions
 from crossearth_jax.report.experiments import Experiment
 from crossearth_jax.report.layers import class_layers, error_layers, photo
-from crossearth_jax.report.pictures import COLUMNS, Example
+from crossearth_jax.report.pictures import COLUMNS
 from crossearth_jax.report.sheet import Sheet
 from crossearth_jax.report.sheet import shown as score_shown
 from crossearth_jax.report.tables import mean_fraction, percent
+from crossearth_jax.scoring.counts import DomainCounts
+from crossearth_jax.scoring.domain import Example
 
 
 @dataclass(frozen=True)

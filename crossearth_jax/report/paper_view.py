@@ -1,7 +1,12 @@
 """The paper's tables as sheets: class means recomputed, misprints flagged."""
 
-from crossearth_jax.report import paper_tables
-from crossearth_jax.report.paper_tables import Group, MaskStudy, Misprint, Row
+from crossearth_jax.paper import tables
+from crossearth_jax.paper.tables import (
+    Group,
+    MaskStudy,
+    Misprint,
+    Row,
+)
 from crossearth_jax.report.sheet import Line, Score, Sheet
 
 
@@ -11,7 +16,7 @@ def paper_sheet(number: int) -> Sheet:
     Raises:
       ValueError: the paper has no such table of scores.
     """
-    paper = paper_tables.load()
+    paper = tables.load()
     if number not in paper.captions:
         known = ", ".join(map(str, sorted(paper.captions)))
         raise ValueError(f"got table {number}, expected one of {known}")
@@ -35,7 +40,7 @@ def misprints(table: int, protocol: str, setting: str, method: str) -> list[Misp
     about = table, protocol, setting, method
     return [
         m
-        for m in paper_tables.load().misprints
+        for m in tables.load().misprints
         if (m.table, m.protocol, m.setting, m.method) == about and m.kind != "text"
     ]
 

@@ -1,13 +1,19 @@
 """One picture per domain: image, truth, prediction and error, with a legend."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw
 
-from crossearth_jax.picture_text import INK, PAPER, TEXT, font_of, write_line
+from crossearth_jax.pixels.drawing import (
+    INK,
+    PAPER,
+    TEXT,
+    font_of,
+    write_line,
+)
+from crossearth_jax.scoring.domain import Example
 
 PANEL = 288  # pixels of a panel's longer side
 GAP = 12
@@ -19,16 +25,6 @@ HATCH = (150, 190)  # two greys: no class palette is striped
 COLUMNS = ("image", "truth", "prediction", "error")
 
 Colour = tuple[int, int, int]
-
-
-@dataclass(frozen=True)
-class Example:
-    """One scored image as it was read: uint8 RGB, and class ids at label size."""
-
-    name: str
-    image: UInt8[np.ndarray, "H W 3"]
-    truth: UInt8[np.ndarray, "h w"]
-    prediction: UInt8[np.ndarray, "h w"]
 
 
 def domain_picture(

@@ -9,7 +9,7 @@ from PIL import Image
 
 from crossearth_jax.data import check_files
 from crossearth_jax.data.check_files import check_headers
-from crossearth_jax.data.datasets import Pair
+from crossearth_jax.data.folders import Pair
 
 
 @pytest.fixture

@@ -6,13 +6,10 @@ import tifffile
 import yaml
 from PIL import Image
 
-from crossearth_jax.data.datasets import (
-    CASID,
-    ClassSet,
-    FolderSource,
-    LabelEncoding,
-    find_pairs,
-)
+from crossearth_jax.data.classes import ClassSet, LabelEncoding
+from crossearth_jax.data.datasets import FolderSource
+from crossearth_jax.data.folders import find_pairs
+from crossearth_jax.data.known_classes import CASID
 
 TWO = ClassSet(("ground", "building"), ((0, 0, 0), (255, 0, 0)))
 

@@ -4,16 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crossearth_jax.data.datasets import (
-    ClassSet,
-    FolderSource,
-    Record,
-    Source,
-    find_pairs,
-    infer_classes,
-    parse_domain,
-    parse_domains,
-)
+from crossearth_jax.data.classes import ClassSet
+from crossearth_jax.data.datasets import FolderSource, Record, Source
+from crossearth_jax.data.folders import find_pairs, parse_domain, parse_domains
+from crossearth_jax.data.infer import infer_classes
 
 REAL = Path(__file__).parents[3] / "shared" / "realdata" / "building"
 TWO = ClassSet(("ground", "building"), ((0, 0, 0), (255, 0, 0)))

@@ -10,7 +10,9 @@ from itertools import islice
 import pytest
 from noise_pairs import write_pairs
 
-from crossearth_jax.data.datasets import ClassSet, FolderSource, find_pairs
+from crossearth_jax.data.classes import ClassSet
+from crossearth_jax.data.datasets import FolderSource
+from crossearth_jax.data.folders import find_pairs
 from crossearth_jax.data.pipeline import (
     Augment,
     Batches,

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crossearth_jax.data.datasets import LabelEncoding, infer_classes
+from crossearth_jax.data.classes import LabelEncoding
+from crossearth_jax.data.infer import infer_classes
 
 
 def save(array, path, mode=None):

@@ -8,12 +8,10 @@ from noise_pairs import write_pairs
 
 from crossearth_jax.build_data import build_data
 from crossearth_jax.config import default
-from crossearth_jax.data.datasets import (
-    ClassSet,
-    FolderSource,
-    infer_classes,
-    parse_domain,
-)
+from crossearth_jax.data.classes import ClassSet
+from crossearth_jax.data.datasets import FolderSource
+from crossearth_jax.data.folders import parse_domain
+from crossearth_jax.data.infer import infer_classes
 from crossearth_jax.data.pack import pack_split
 from crossearth_jax.data.packed import packed_files
 

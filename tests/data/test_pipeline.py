@@ -14,7 +14,9 @@ import pytest
 from noise_pairs import write_pairs
 
 import crossearth_jax
-from crossearth_jax.data.datasets import ClassSet, FolderSource, Record, parse_domain
+from crossearth_jax.data.classes import ClassSet
+from crossearth_jax.data.datasets import FolderSource, Record
+from crossearth_jax.data.folders import parse_domain
 from crossearth_jax.data.pipeline import (
     Augment,
     Batch,

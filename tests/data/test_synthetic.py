@@ -6,9 +6,10 @@ from functools import cache
 import numpy as np
 import pytest
 
-from crossearth_jax.data import synthetic_climates
-from crossearth_jax.data.datasets import CASID, Record, Source
-from crossearth_jax.data.synthetic import (
+from crossearth_jax.data.datasets import Record, Source
+from crossearth_jax.data.known_classes import CASID
+from crossearth_jax.data.synthetic import climates
+from crossearth_jax.data.synthetic.source import (
     BUILDING,
     CLIMATES,
     FIELD,
@@ -200,5 +201,5 @@ def test_field_pool_is_repeatable_and_varied():
 
 def test_field_pool_knows_nothing_of_the_climates(monkeypatch):
     expected = field_images(3, 64, seed=0)
-    monkeypatch.setattr(synthetic_climates, "CLIMATES", {})
+    monkeypatch.setattr(climates, "CLIMATES", {})
     assert (field_images(3, 64, seed=0) == expected).all()

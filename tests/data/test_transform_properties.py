@@ -17,7 +17,9 @@ from skimage.color import hsv2rgb, rgb2hsv
 from skimage.transform import resize
 
 from crossearth_jax.data import transforms
-from crossearth_jax.data.datasets import ClassSet, FolderSource, parse_domain
+from crossearth_jax.data.classes import ClassSet
+from crossearth_jax.data.datasets import FolderSource
+from crossearth_jax.data.folders import parse_domain
 from crossearth_jax.data.pipeline import Augment, train_batches
 
 few = settings(max_examples=25, derandomize=True, deadline=None, database=None)

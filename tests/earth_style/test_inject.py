@@ -5,7 +5,7 @@ import pytest
 
 from crossearth_jax.earth_style.inject import masked_image, styled_image
 from crossearth_jax.earth_style.masks import altered_mask
-from crossearth_jax.normalise import normalise
+from crossearth_jax.pixels.normalise import normalise
 
 KEY = jax.random.key(2)
 MASK = {"ratio": 0.3, "block": 8}

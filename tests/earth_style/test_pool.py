@@ -3,7 +3,12 @@ import pytest
 import tifffile
 from PIL import Image
 
-from crossearth_jax.earth_style.pool import image_files, load_pool, read_rgb, square
+from crossearth_jax.earth_style.pool import (
+    image_files,
+    load_pool,
+    read_rgb,
+    square,
+)
 
 
 def save(path, array):

@@ -4,11 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crossearth_jax.earth_style.statistics import (
-    EarthStatistics,
-    earth_statistics,
-    main,
-)
+from crossearth_jax.commands.style_statistics import main
+from crossearth_jax.earth_style.statistics import EarthStatistics, earth_statistics
 
 
 @pytest.fixture

@@ -5,10 +5,14 @@ import importlib
 import numpy as np
 import pytest
 
-from crossearth_jax.data.datasets import Record
-from crossearth_jax.evaluate import ScoredDomain
+from crossearth_jax.data.datasets import Record, ScoredDomain
 from crossearth_jax.features import gap, plot
-from crossearth_jax.features.sample import Bounds, Sample, sample_domain, token_classes
+from crossearth_jax.features.sample import (
+    Bounds,
+    Sample,
+    sample_domain,
+    token_classes,
+)
 
 
 class Drawn:

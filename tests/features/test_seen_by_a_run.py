@@ -12,14 +12,15 @@ from PIL import Image
 from small_run import abstract_model
 
 from crossearth_jax import build
+from crossearth_jax.commands import features, umap
 from crossearth_jax.data.known_classes import CASID
-from crossearth_jax.features import maps_command, umap_command
 from crossearth_jax.features.domains import choose_domains
 from crossearth_jax.features.extractor import Extractor, has_injector, make_extractor
 from crossearth_jax.features.taps import make_feature_fn
-from crossearth_jax.normalise import normalise
-from crossearth_jax.predict.predictor import TrainedRun
-from crossearth_jax.train_step import TrainState, combine
+from crossearth_jax.models.parameters import combine
+from crossearth_jax.pixels.normalise import normalise
+from crossearth_jax.run.trained import TrainedRun
+from crossearth_jax.train_step import TrainState
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 ALL = (0, 1, 2, 3)
@@ -96,7 +97,7 @@ def bytes_of(folder):
 
 
 def test_feature_maps_of_two_images_twice_the_same(run, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(maps_command, "load_run", lambda *_: run)
+    monkeypatch.setattr(features, "load_run", lambda *_: run)
     folder = tmp_path / "images"
     folder.mkdir()
     sizes = {"a": (32, 45), "b": (50, 32)}
@@ -104,7 +105,7 @@ def test_feature_maps_of_two_images_twice_the_same(run, tmp_path, monkeypatch, c
         Image.fromarray(picture(*size)).save(folder / f"{name}.png")
     for out in ("one", "two"):
         arguments = ["run", str(folder), "--out", str(tmp_path / out), "--tap", "all"]
-        assert maps_command.main(arguments) == 0
+        assert features.main(arguments) == 0
     made = bytes_of(tmp_path / "one")
     assert made == bytes_of(tmp_path / "two")
     assert len(made) == 2 * 8 + 2
@@ -119,13 +120,13 @@ def test_feature_maps_of_two_images_twice_the_same(run, tmp_path, monkeypatch, c
 
     Image.fromarray(picture(8, 8)).save(tmp_path / "a.png")
     again = ["run", str(folder), str(tmp_path / "a.png"), "--out", str(tmp_path / "x")]
-    assert maps_command.main(again) == 1
+    assert features.main(again) == 1
     assert "several images named a" in capsys.readouterr().err
 
 
 def test_umap_of_the_runs_domains_twice_the_same(run, tmp_path, monkeypatch, capsys):
     pytest.importorskip("umap", reason="needs the extra report")
-    monkeypatch.setattr(umap_command, "load_run", lambda *_: run)
+    monkeypatch.setattr(umap, "load_run", lambda *_: run)
     asked = []
 
     def extractor(_, **options):
@@ -141,10 +142,10 @@ def test_umap_of_the_runs_domains_twice_the_same(run, tmp_path, monkeypatch, cap
         sizes = {"token": 8, "crop": 32, "stride": 24, "patch": 16, "batch": 2}
         return Extractor(means, taps=(3,), variants=(True,), **sizes)
 
-    monkeypatch.setattr(umap_command, "make_extractor", extractor)
+    monkeypatch.setattr(umap, "make_extractor", extractor)
     for out in ("one", "two"):
         arguments = ["run", "--out", str(tmp_path / out), "--domains", "sub,trf"]
-        assert umap_command.main([*arguments, "--per-class", "12"]) == 0
+        assert umap.main([*arguments, "--per-class", "12"]) == 0
     assert asked[0] == {"taps": [3], "variants": [True], "batch": None}
     made = bytes_of(tmp_path / "one")
     assert made == bytes_of(tmp_path / "two")
@@ -161,5 +162,5 @@ def test_umap_of_the_runs_domains_twice_the_same(run, tmp_path, monkeypatch, cap
     }
     assert "sub - trf" in capsys.readouterr().out
 
-    assert umap_command.main(["run", "--out", "x", "--domains", "atlantis"]) == 1
+    assert umap.main(["run", "--out", "x", "--domains", "atlantis"]) == 1
     assert "expected one of sub, " in capsys.readouterr().err

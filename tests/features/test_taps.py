@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from crossearth_jax.features.taps import image_features
-from crossearth_jax.normalise import normalise
+from crossearth_jax.pixels.normalise import normalise
 
 TOKEN, CROP, PATCH = 4, 16, 8
 

@@ -22,7 +22,7 @@ from crossearth_jax.losses.segmentation import (
 )
 from crossearth_jax.models.crossearth import CrossEarth, ModelConfig
 from crossearth_jax.models.dinov2 import ViTConfig
-from crossearth_jax.parameters import dotted, undotted
+from crossearth_jax.models.parameters import dotted, undotted
 
 FILE = Path(__file__).with_name("golden.npz")
 KEPT = 48  # values of each stage, evenly spread, and its norm

@@ -9,7 +9,12 @@ import pytest
 from flax import nnx
 from small_run import random_like
 
-from crossearth_jax.models.dinov2 import VARIANTS, DinoV2, ViTConfig, resize_positions
+from crossearth_jax.models.dinov2 import (
+    VARIANTS,
+    DinoV2,
+    ViTConfig,
+    resize_positions,
+)
 
 SMALL = ViTConfig(
     width=16, depth=4, heads=2, taps=(0, 1, 2, 3), patch_size=4, grid=4, layer_scale=0.5

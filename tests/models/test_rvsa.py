@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from crossearth_jax.models.parameters import dotted
 from crossearth_jax.models.rvsa import (
     VARIANTS,
     RvsaConfig,
@@ -17,8 +18,7 @@ from crossearth_jax.models.rvsa import (
     Windows,
     sampling_points,
 )
-from crossearth_jax.parameters import dotted
-from weights_convert.lazy_tensor import LazyTensor
+from weights_convert.files.lazy_tensor import LazyTensor
 from weights_convert.mapping import apply_rules
 from weights_convert.mtp import mtp_rules, read_mtp
 

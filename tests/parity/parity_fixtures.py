@@ -17,11 +17,11 @@ from flax import nnx
 
 from crossearth_jax.models.crossearth import CrossEarth, ModelConfig
 from crossearth_jax.models.dinov2 import ViTConfig
-from crossearth_jax.parameters import dotted, undotted
+from crossearth_jax.models.parameters import dotted, undotted
 from weights_convert.crossearth import convert_mmseg, mmseg_rules
-from weights_convert.lazy_tensor import LazyTensor
+from weights_convert.files.lazy_tensor import LazyTensor
+from weights_convert.files.open import open_weights
 from weights_convert.mapping import apply_rules, invert
-from weights_convert.sources import open_weights
 
 DEFAULT = Path(__file__).resolve().parents[2] / ".." / "shared" / "fixtures"
 FOLDER = Path(os.environ.get("CROSSEARTH_FIXTURES", DEFAULT))

@@ -23,7 +23,6 @@ from parity_fixtures import (
     theirs,
 )
 
-from crossearth_jax.interpolate import sample_bilinear
 from crossearth_jax.losses.matcher import matching_costs
 from crossearth_jax.losses.segmentation import (
     Points,
@@ -31,8 +30,9 @@ from crossearth_jax.losses.segmentation import (
     class_masks,
     segmentation_terms,
 )
+from crossearth_jax.models.parameters import dotted, undotted
 from crossearth_jax.optim import adamw, decay_mask, learning_rate
-from crossearth_jax.parameters import dotted, undotted
+from crossearth_jax.pixels.resample import sample_bilinear
 
 TERMS = {"cls": "class", "mask": "mask", "dice": "dice"}
 

@@ -8,11 +8,11 @@ import numpy as np
 from flax import nnx
 from parity_fixtures import QUICK, nhwc, recorded, relative
 
-from crossearth_jax.interpolate import resize_bilinear
 from crossearth_jax.losses.mim import delta_loss, reconstruction_loss
 from crossearth_jax.models.mim_decoder import SharedAsppDecoder
-from crossearth_jax.parameters import dotted, undotted
-from weights_convert.lazy_tensor import LazyTensor
+from crossearth_jax.models.parameters import dotted, undotted
+from crossearth_jax.pixels.resample import resize_bilinear
+from weights_convert.files.lazy_tensor import LazyTensor
 from weights_convert.mapping import apply_rules
 from weights_convert.torch_layers import conv
 

@@ -8,13 +8,13 @@ import numpy as np
 from flax import nnx
 from parity_fixtures import QUICK, network, nhwc, recorded, relative, same_argmax
 
-from crossearth_jax.evaluate import predicted_classes
-from crossearth_jax.interpolate import resize_bilinear
 from crossearth_jax.models.crossearth import stage_maps
 from crossearth_jax.models.layers import sine_position
 from crossearth_jax.models.mask2former import attention_mask, semantic_scores
 from crossearth_jax.models.pixel_decoder import reference_points
-from crossearth_jax.sliding import sliding_scores
+from crossearth_jax.pixels.resample import resize_bilinear
+from crossearth_jax.scoring.domain import label_scores
+from crossearth_jax.scoring.sliding import sliding_scores
 
 
 def backbone_stages(model, image):
@@ -142,7 +142,7 @@ def resized_case(stages):
     scores = np.moveaxis(stages["seg_logits"], 1, -1)
     size = expected.shape[2:]
     resized = resize_bilinear(jnp.asarray(scores), size)
-    classes = predicted_classes(scores[0], size, scores.shape[-1])
+    classes = label_scores(scores[0], size, scores.shape[-1]).argmax(2)
     error = relative(resized.transpose(0, 3, 1, 2), expected)
     return error, same_argmax(classes, expected[0])
 
@@ -173,7 +173,7 @@ def slide_errors():
         )
         logits, at_label = found[f"{case}/logits"][0], found[f"{case}/predict_logits"]
         errors[case] = relative(np.moveaxis(mean, -1, 0), logits)
-        ids = predicted_classes(mean, at_label.shape[1:], mean.shape[-1])
+        ids = label_scores(mean, at_label.shape[1:], mean.shape[-1]).argmax(2)
         classes[f"{case} windows"] = same_argmax(mean.argmax(-1), logits)
         classes[f"{case} label size"] = same_argmax(ids, at_label)
     return errors, classes

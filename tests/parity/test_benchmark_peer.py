@@ -12,15 +12,10 @@ from small_run import abstract_model, random_like
 
 from benchmarks.our_side import benchmark_config, first_draws, random_batch
 from crossearth_jax import build
-from crossearth_jax.normalise import normalise
+from crossearth_jax.models.parameters import dotted, partition, trainable_mask
 from crossearth_jax.optim import decay_mask
-from crossearth_jax.parameters import dotted
-from crossearth_jax.train_step import (
-    make_gradients,
-    partition,
-    step_key,
-    trainable_mask,
-)
+from crossearth_jax.pixels.normalise import normalise
+from crossearth_jax.train_step import make_gradients, step_key
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")

@@ -15,7 +15,7 @@ from parity_losses import (
 )
 
 from crossearth_jax.data.transforms import pad_to_crop
-from crossearth_jax.normalise import IMAGENET_MEAN, normalise
+from crossearth_jax.pixels.normalise import IMAGENET_MEAN, normalise
 
 pytestmark = needs(
     "tiny_losses.npz", "tiny_adamw.npz", "tiny_segmentor.pth", "tiny_config.json"

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crossearth_jax.metrics import confusion_matrix, scores
+from crossearth_jax.scoring.metrics import confusion_matrix, scores
 
 FIXTURES = Path(__file__).parents[3] / "shared/fixtures"
 PAIRS = {"A": (0, 1, 2, 3), "B": (0, 1, 2, 3), "D": (0,)}

@@ -11,8 +11,8 @@ from flax import nnx
 from parity_fixtures import FOLDER, needs
 
 from crossearth_jax.models.crossearth import CrossEarth, ModelConfig
+from crossearth_jax.models.parameters import dotted
 from crossearth_jax.optim import decay_mask, learning_rate
-from crossearth_jax.parameters import dotted
 from weights_convert.crossearth import mmseg_rules
 from weights_convert.mapping import find_moves, plan_moves
 

@@ -7,7 +7,7 @@ import pytest
 from parity_fixtures import needs, nhwc, recorded, relative, same_argmax
 from parity_segmentor import compute_stages, resized_case, slide_errors, stage_errors
 
-from crossearth_jax.normalise import normalise
+from crossearth_jax.pixels.normalise import normalise
 
 pytestmark = needs(
     "tiny_segmentor.npz", "tiny_segmentor.pth", "tiny_config.json", "slide.npz"

@@ -5,8 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from crossearth_jax.interpolate import resize_bicubic, resize_bilinear, sample_bilinear
 from crossearth_jax.models.deform_attn import sample_levels
+from crossearth_jax.pixels.resample import (
+    resize_bicubic,
+    resize_bilinear,
+    sample_bilinear,
+)
 
 torch = pytest.importorskip("torch")
 functional = torch.nn.functional

@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 from crossearth_jax.models.dinov2 import DinoV2, ViTConfig
-from crossearth_jax.parameters import dotted, read_weights, undotted
+from crossearth_jax.models.parameters import dotted, read_weights, undotted
 from weights_convert.dinov2 import dinov2
 
 torch = pytest.importorskip("torch")

@@ -7,8 +7,8 @@ import pytest
 from flax import nnx
 
 from crossearth_jax.models.dinov3 import DinoV3, DinoV3Config
-from crossearth_jax.normalise import normalise
-from crossearth_jax.parameters import dotted, read_weights, undotted
+from crossearth_jax.models.parameters import dotted, read_weights, undotted
+from crossearth_jax.pixels.normalise import normalise
 from weights_convert.dinov3 import PRETRAINING, dinov3
 
 torch = pytest.importorskip("torch")

@@ -10,10 +10,15 @@ from flax import nnx
 from parity_fixtures import QUICK
 
 from crossearth_jax.models.mask2former import Mask2Former
-from crossearth_jax.parameters import dotted, undotted
-from weights_convert.lazy_tensor import LazyTensor
+from crossearth_jax.models.parameters import dotted, undotted
+from weights_convert.files.lazy_tensor import LazyTensor
 from weights_convert.mapping import apply_rules, drop, rule
-from weights_convert.torch_layers import attention, conv, linear, norm
+from weights_convert.torch_layers import (
+    attention,
+    conv,
+    linear,
+    norm,
+)
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")

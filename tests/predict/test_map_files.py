@@ -7,10 +7,15 @@ import pytest
 from PIL import Image
 from rasters import CLASSES, UTM, bright_is_roof, predictor, squares, write
 
-from crossearth_jax.normalise import normalise
-from crossearth_jax.predict.files import Wanted, is_done, outputs, predict_file
+from crossearth_jax.pixels.normalise import normalise
+from crossearth_jax.predict.files import (
+    Wanted,
+    is_done,
+    outputs,
+    predict_file,
+)
 from crossearth_jax.predict.scene import Reading
-from crossearth_jax.sliding import sliding_scores
+from crossearth_jax.scoring.sliding import sliding_scores
 
 rasterio = pytest.importorskip("rasterio", reason="needs the extra geo")
 shutil = pytest.importorskip("rasterio.shutil", reason="needs the extra geo")

@@ -11,15 +11,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from crossearth_jax import build, sharding
-from crossearth_jax.checkpoint import Checkpoints
+from crossearth_jax import build
 from crossearth_jax.data.classes import save_classes
 from crossearth_jax.data.known_classes import CASID
-from crossearth_jax.normalise import normalise
+from crossearth_jax.pixels.normalise import normalise
 from crossearth_jax.predict import load
-from crossearth_jax.predict.predictor import find_workdir
-from crossearth_jax.sliding import sliding_scores
-from crossearth_jax.train import make_score_fn, write_config
+from crossearth_jax.run.checkpoint import Checkpoints
+from crossearth_jax.run.trained import find_workdir
+from crossearth_jax.scoring.score_fn import make_score_fn
+from crossearth_jax.scoring.sliding import sliding_scores
+from crossearth_jax.system import sharding
+from crossearth_jax.train import write_config
 from crossearth_jax.train_step import TrainState
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -40,7 +42,7 @@ def run(tiny_config, tmp_path_factory, quick_compile):
             params = jax.tree.map(lambda x: x * (1 + 0.3 * step), network.trainable)  # noqa: B023
             state = TrainState(params, opt_state, jnp.int32(step), jnp.int32(0))
             assert checkpoints.save(sharding.replicate(state, sharding.make_mesh()))
-    return workdir, make_score_fn(network, state)
+    return workdir, make_score_fn(network.graph, state.params, network.frozen)
 
 
 def picture(height, width):

@@ -5,11 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from crossearth_jax.data.classes import IGNORE, ClassSet
-from crossearth_jax.normalise import normalise
+from crossearth_jax.data.classes import ClassSet
+from crossearth_jax.pixels.labels import IGNORE
+from crossearth_jax.pixels.normalise import normalise
 from crossearth_jax.predict.predictor import Predictor
-from crossearth_jax.predict.strip import Batch, make_plan, read_windows
-from crossearth_jax.sliding import sliding_scores
+from crossearth_jax.predict.strip import Batch, read_windows
+from crossearth_jax.scoring.sliding import sliding_scores
+from crossearth_jax.scoring.windows import make_plan
 
 CLASSES = ClassSet(tuple("abcd"), tuple((k, k, k) for k in range(4)))
 CROP, STRIDE, PATCH = 32, 21, 16

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from crossearth_jax.data.classes import ClassSet
-from crossearth_jax.metrics import confusion_matrix
 from crossearth_jax.report.charts import line_chart
-from crossearth_jax.report.counts import Confidence, DomainCounts, ImageCounts
 from crossearth_jax.report.errors import confusions
 from crossearth_jax.report.experiments import Experiment
 from crossearth_jax.report.page import RunView, Shown, page
-from crossearth_jax.report.pictures import Example
+from crossearth_jax.scoring.counts import Confidence, DomainCounts, ImageCounts
+from crossearth_jax.scoring.domain import Example
+from crossearth_jax.scoring.metrics import confusion_matrix
 
 CLASSES = ClassSet(("field", "<house>"), ((90, 160, 60), (200, 40, 40)))
 

@@ -6,9 +6,9 @@ from crossearth_jax.report.pictures import (
     PANEL,
     RIGHT,
     WRONG,
-    Example,
     domain_picture,
 )
+from crossearth_jax.scoring.domain import Example
 
 NAMES = ("field", "house", "water")
 PALETTE = ((90, 160, 60), (200, 40, 40), (0, 0, 255))

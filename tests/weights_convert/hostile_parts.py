@@ -6,7 +6,7 @@ import zipfile
 
 import pytest
 
-from weights_convert.sources import open_weights
+from weights_convert.files.open import open_weights
 
 
 def text(value):

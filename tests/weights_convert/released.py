@@ -7,9 +7,9 @@ from crossearth_jax.models.dinov2 import ViTConfig
 from weights_convert.architecture import backbone_shapes, model_shapes
 from weights_convert.crossearth import mmseg_rules
 from weights_convert.dinov2 import hub_rules
-from weights_convert.lazy_tensor import LazyTensor
+from weights_convert.files.lazy_tensor import LazyTensor
+from weights_convert.files.torch_write import write_torch
 from weights_convert.mapping import apply_rules, invert
-from weights_convert.torch_write import write_torch
 
 VIT = ViTConfig(width=8, depth=4, heads=1, taps=(0, 1, 2, 3), patch_size=16, grid=2)
 MODEL = ModelConfig(

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 from released import MODEL, hub_state, lazy, mmseg_state, save
 
-from crossearth_jax.parameters import read_weights
+from crossearth_jax.models.parameters import read_weights
 from weights_convert.__main__ import main
 from weights_convert.crossearth import crossearth, rein
 from weights_convert.dinov2 import dinov2
-from weights_convert.sources import open_weights
+from weights_convert.files.open import open_weights
+from weights_convert.files.torch_write import write_torch
 from weights_convert.to_torch import to_torch
-from weights_convert.torch_write import write_torch
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ import pytest
 from released import VIT, hub_state, lazy, save
 from safetensors.numpy import save_file
 
-from crossearth_jax.parameters import read_weights
+from crossearth_jax.models.parameters import read_weights
 from weights_convert.dinov2 import dinov2, resize_grid
-from weights_convert.sources import open_weights
-from weights_convert.torch_write import write_torch
+from weights_convert.files.open import open_weights
+from weights_convert.files.torch_write import write_torch
 
 PATCH_14 = dataclasses.replace(VIT, patch_size=14, grid=3)
 SWIGLU = dataclasses.replace(VIT, swiglu=True)

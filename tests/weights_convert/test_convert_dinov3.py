@@ -6,7 +6,7 @@ from released import VIT, hub_state, lazy, random_arrays
 from safetensors.numpy import save_file
 
 from crossearth_jax.models.dinov3 import DinoV3Config
-from crossearth_jax.parameters import read_weights
+from crossearth_jax.models.parameters import read_weights
 from weights_convert.__main__ import guess_rules
 from weights_convert.architecture import backbone_shapes
 from weights_convert.dinov3 import PATCHES, dinov3, dinov3_rules

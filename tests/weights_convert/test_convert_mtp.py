@@ -3,8 +3,8 @@ import pytest
 from released import VIT, hub_state, lazy, random_arrays, save
 from safetensors.numpy import save_file
 
+from crossearth_jax.models.parameters import read_weights
 from crossearth_jax.models.rvsa import RvsaConfig
-from crossearth_jax.parameters import read_weights
 from weights_convert.__main__ import guess_rules, parser, run
 from weights_convert.architecture import backbone_shapes
 from weights_convert.mapping import apply_rules, invert

@@ -10,14 +10,14 @@ from released import mmseg_state, save
 from tiny import get_config
 
 from crossearth_jax.build import build_network
-from crossearth_jax.checkpoint import Checkpoints, read_parameters
 from crossearth_jax.models.crossearth import ModelConfig
 from crossearth_jax.models.dinov2 import ViTConfig
-from crossearth_jax.parameters import dotted, read_weights, start_from
+from crossearth_jax.models.parameters import dotted, read_weights, start_from
+from crossearth_jax.run.checkpoint import Checkpoints, read_parameters
 from crossearth_jax.train import evaluate_run
 from crossearth_jax.train_step import TrainState
 from weights_convert.crossearth import crossearth
-from weights_convert.sources import open_weights
+from weights_convert.files.open import open_weights
 from weights_convert.to_torch import to_torch
 
 CLASSES = 5

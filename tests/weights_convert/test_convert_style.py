@@ -6,9 +6,9 @@ from released import lazy, random_arrays
 
 from crossearth_jax.earth_style.statistics import EarthStatistics
 from crossearth_jax.earth_style.weights import load_style_networks, state_shapes
-from crossearth_jax.parameters import read_weights
+from crossearth_jax.models.parameters import read_weights
+from weights_convert.files.torch_write import write_torch
 from weights_convert.style import style
-from weights_convert.torch_write import write_torch
 
 UNIT = {"conv.kernel": "conv.weight", "scale": "bn.weight", "bias": "bn.bias"}
 UNIT |= {"mean": "bn.running_mean", "var": "bn.running_var"}

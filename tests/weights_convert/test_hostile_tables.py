@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hostile_parts import archive, checkpoint, read_all, refused, tensor
 
-from weights_convert.sources import open_weights
+from weights_convert.files.open import open_weights
 
 
 def safetensors(path, table, data=bytes(16), length=None):

@@ -18,7 +18,7 @@ from hostile_parts import (
     text,
 )
 
-from weights_convert.restricted_unpickler import MAX_OPERATIONS
+from weights_convert.files.restricted_unpickler import MAX_OPERATIONS
 
 GOOD = checkpoint(tensor((2, 2), (2, 1)))
 PROTO = b"\x80\x02"

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from weights_convert.files.lazy_tensor import LazyTensor
 from weights_convert.inspect_file import inspect, table
-from weights_convert.lazy_tensor import LazyTensor
 from weights_convert.mapping import (
     Pattern,
     apply_rules,
@@ -13,7 +13,14 @@ from weights_convert.mapping import (
     plan_moves,
     rule,
 )
-from weights_convert.transforms import CONV, KEEP, LINEAR, POINTWISE, Chain, Squeeze
+from weights_convert.transforms import (
+    CONV,
+    KEEP,
+    LINEAR,
+    POINTWISE,
+    Chain,
+    Squeeze,
+)
 
 QKV = tuple(f"layer.{{i}}.{part}.kernel" for part in ("query", "key", "value"))
 RULES = [

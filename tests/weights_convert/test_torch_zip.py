@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from weights_convert.lazy_tensor import LazyTensor
+from weights_convert.files.lazy_tensor import LazyTensor
+from weights_convert.files.open import open_weights
+from weights_convert.files.restricted_unpickler import Inert
+from weights_convert.files.torch_zip import DTYPES, read_torch_zip
 from weights_convert.mapping import apply_rules, rule
-from weights_convert.restricted_unpickler import Inert
-from weights_convert.sources import open_weights
-from weights_convert.torch_zip import DTYPES, read_torch_zip
 from weights_convert.transforms import LINEAR
 
 torch = pytest.importorskip("torch")

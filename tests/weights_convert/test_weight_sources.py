@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from weights_convert.sources import open_weights
+from weights_convert.files.open import open_weights
 
 torch = pytest.importorskip("torch")
 
@@ -136,7 +136,7 @@ def test_reading_a_zip_needs_no_torch(tmp_path):
     torch.save(TABLE, tmp_path / "a.pth")
     program = (
         "import sys; sys.modules['torch'] = None\n"
-        "from weights_convert.sources import open_weights\n"
+        "from weights_convert.files.open import open_weights\n"
         "print(open_weights(sys.argv[1]).tensors['a.weight'].read().sum())"
     )
     command = [sys.executable, "-c", program, str(tmp_path / "a.pth")]

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from crossearth_jax.data.classes import ClassSet
 from crossearth_jax.data.decode import read_image, read_label
-from crossearth_jax.whole_file import whole_file
+from crossearth_jax.system.whole_file import whole_file
 
 PANEL = 224  # pixels of a panel's longer side
 GAP, LINE = 8, 16

@@ -4,7 +4,12 @@ Only `train` has masks; `valid` and `test` are passed over.
 """
 
 from crossearth_jax.data.known_classes import ROAD
-from crossearth_jax.data.prepare.items import DataSet, Item, Mask, paired
+from crossearth_jax.data.prepare.items import (
+    DataSet,
+    Item,
+    Mask,
+    paired,
+)
 from crossearth_jax.data.prepare.raw import Member, RawFiles
 
 

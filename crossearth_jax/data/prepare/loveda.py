@@ -3,10 +3,15 @@
 Labels are stored as 0 (no data) and 1 to 7. Test.zip has no labels and is passed over.
 """
 
-from crossearth_jax.data.classes import IGNORE
 from crossearth_jax.data.known_classes import LOVEDA
-from crossearth_jax.data.prepare.items import DataSet, IdMap, Item, paired
+from crossearth_jax.data.prepare.items import (
+    DataSet,
+    IdMap,
+    Item,
+    paired,
+)
 from crossearth_jax.data.prepare.raw import Member, RawFiles
+from crossearth_jax.pixels.labels import IGNORE
 
 Key = tuple[str, str, str]  # split, scene, name
 

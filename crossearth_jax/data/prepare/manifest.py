@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from crossearth_jax import __version__
-from crossearth_jax.data.classes import IGNORE
 from crossearth_jax.data.prepare.items import DataSet, Item, LabelCode
 from crossearth_jax.data.prepare.raw import RawFiles
-from crossearth_jax.whole_file import whole_file
+from crossearth_jax.pixels.labels import IGNORE
+from crossearth_jax.system.whole_file import whole_file
 
 HASHED_BYTES = 256 << 20  # larger archives are known by their size only
 

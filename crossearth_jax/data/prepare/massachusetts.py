@@ -1,7 +1,12 @@
 """Massachusetts roads: whole scenes of 1500 x 1500 pixels with 0/255 masks."""
 
 from crossearth_jax.data.known_classes import ROAD
-from crossearth_jax.data.prepare.items import DataSet, Item, Mask, paired
+from crossearth_jax.data.prepare.items import (
+    DataSet,
+    Item,
+    Mask,
+    paired,
+)
 from crossearth_jax.data.prepare.raw import Member, RawFiles
 
 SPLITS = {"train": "train", "val": "val", "valid": "val", "test": "test"}

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from crossearth_jax.data.classes import IGNORE, Colour
+from crossearth_jax.data.classes import Colour
 from crossearth_jax.data.known_classes import (
     BLACK,
     BLUE,
@@ -17,8 +17,14 @@ from crossearth_jax.data.known_classes import (
     WHITE,
     YELLOW,
 )
-from crossearth_jax.data.prepare.items import DataSet, Item, Palette, paired
+from crossearth_jax.data.prepare.items import (
+    DataSet,
+    Item,
+    Palette,
+    paired,
+)
 from crossearth_jax.data.prepare.raw import Member, RawFiles
+from crossearth_jax.pixels.labels import IGNORE
 
 # 24 of the 38 areas train, as in mmsegmentation's converter.
 TRAIN = frozenset(

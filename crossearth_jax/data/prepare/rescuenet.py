@@ -5,7 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from crossearth_jax.data.known_classes import ISPRS5
-from crossearth_jax.data.prepare.items import DataSet, IdMap, Item, paired
+from crossearth_jax.data.prepare.items import (
+    DataSet,
+    IdMap,
+    Item,
+    paired,
+)
 from crossearth_jax.data.prepare.raw import RawFiles
 
 SURFACE, BUILDING, VEGETATION, CAR, CLUTTER = range(5)

@@ -24,7 +24,7 @@ from crossearth_jax.data.prepare.manifest import (
 )
 from crossearth_jax.data.prepare.raw import RawFiles
 from crossearth_jax.data.prepare.write import Job, write_item
-from crossearth_jax.progress import progress
+from crossearth_jax.system.progress import progress
 
 
 def prepare(

@@ -3,7 +3,12 @@
 from collections.abc import Sequence
 
 from crossearth_jax.data.known_classes import ISPRS
-from crossearth_jax.data.prepare.items import DataSet, Item, Palette, paired
+from crossearth_jax.data.prepare.items import (
+    DataSet,
+    Item,
+    Palette,
+    paired,
+)
 from crossearth_jax.data.prepare.potsdam import SIX_CLASSES
 from crossearth_jax.data.prepare.raw import RawFiles
 

@@ -7,7 +7,12 @@ building apart, in `train_no` and `test_no`; the paper's 13662 and 3726 are the 
 import re
 
 from crossearth_jax.data.known_classes import BUILDING
-from crossearth_jax.data.prepare.items import DataSet, Item, Mask, paired
+from crossearth_jax.data.prepare.items import (
+    DataSet,
+    Item,
+    Mask,
+    paired,
+)
 from crossearth_jax.data.prepare.raw import Member, RawFiles
 
 Key = tuple[str, str, str]  # domain, split, name

@@ -9,12 +9,17 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from crossearth_jax.data.classes import IGNORE
-from crossearth_jax.data.prepare.items import Ids, Item, LabelCode, RawLabel
+from crossearth_jax.data.prepare.items import (
+    Ids,
+    Item,
+    LabelCode,
+    RawLabel,
+)
 from crossearth_jax.data.prepare.manifest import Written
 from crossearth_jax.data.prepare.raw import Member
 from crossearth_jax.data.prepare.tiles import tile_corners, tile_name
-from crossearth_jax.whole_file import whole_file
+from crossearth_jax.pixels.labels import IGNORE
+from crossearth_jax.system.whole_file import whole_file
 
 PNG_LEVEL = 4  # of 9
 

@@ -13,7 +13,12 @@ from mini_files import (
     write_folder,
 )
 
-from crossearth_jax.data.prepare.casid import DATA_SET, FROM_0, FROM_1, label_code
+from crossearth_jax.data.prepare.casid import (
+    DATA_SET,
+    FROM_0,
+    FROM_1,
+    label_code,
+)
 from crossearth_jax.data.prepare.items import Palette
 from crossearth_jax.data.prepare.raw import RawFiles
 from crossearth_jax.data.prepare.run import prepare

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from mini_files import counts, read, truncate
 
-from crossearth_jax.data.classes import IGNORE
 from crossearth_jax.data.known_classes import ISPRS
 from crossearth_jax.data.prepare import potsdam, rescuenet, vaihingen
 from crossearth_jax.data.prepare.items import IdMap, Palette
 from crossearth_jax.data.prepare.raw import RawFiles
 from crossearth_jax.data.prepare.run import prepare
+from crossearth_jax.pixels.labels import IGNORE
 
 SAMPLES = Path(__file__).parents[4] / "shared/realdata/samples"
 

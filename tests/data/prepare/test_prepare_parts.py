@@ -5,7 +5,13 @@ import pytest
 from mini_files import encoded, truncate, write_zip
 
 from crossearth_jax.data.prepare import potsdam
-from crossearth_jax.data.prepare.items import IdMap, Mask, Palette, keyed, paired
+from crossearth_jax.data.prepare.items import (
+    IdMap,
+    Mask,
+    Palette,
+    keyed,
+    paired,
+)
 from crossearth_jax.data.prepare.raw import RawFiles
 from crossearth_jax.data.prepare.tiles import (
     origins,

@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 from mini_files import encoded, files_in, read, write_zip
 
-from crossearth_jax.data.classes import IGNORE
+from crossearth_jax.commands import prepare as prepare_command
 from crossearth_jax.data.datasets import FolderSource
 from crossearth_jax.data.folders import find_pairs
 from crossearth_jax.data.known_classes import ISPRS
-from crossearth_jax.data.prepare import command, potsdam, run, vaihingen
+from crossearth_jax.data.prepare import potsdam, run, vaihingen
 from crossearth_jax.data.prepare.run import prepare
+from crossearth_jax.pixels.labels import IGNORE
 
 POTSDAM = dataclasses.replace(potsdam.data_set(), tile=32)
 VAIHINGEN = dataclasses.replace(vaihingen.DATA_SET, tile=32)
@@ -251,17 +252,17 @@ def test_memory_does_not_grow_with_the_archive(tmp_path):
 
 def test_command_prepares_and_reports_errors(tmp_path, capsys, monkeypatch):
     mini_vaihingen.write_raw(tmp_path / "raw", size=40, extra=True)
-    monkeypatch.setitem(command.DATA_SETS, "vaihingen", VAIHINGEN)
+    monkeypatch.setitem(prepare_command.DATA_SETS, "vaihingen", VAIHINGEN)
     arguments = [f"--raw={tmp_path / 'raw'}", f"--out={tmp_path / 'out'}"]
-    assert command.main(["vaihingen", *arguments]) == 0
+    assert prepare_command.main(["vaihingen", *arguments]) == 0
     shown = capsys.readouterr().out
     assert "WARNING vaihingen/train: got 12 images, expected 344 (-332)" in shown
     assert "not used: 2 image files" in shown
     assert len(files_in(tmp_path / "out")) == 2 * (12 + 8)
-    assert command.main(["rescuenet", *arguments]) == 1
+    assert prepare_command.main(["rescuenet", *arguments]) == 1
     assert "none of them of RescueNet" in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        command.main(["vaihingen", *arguments, "--workers=-1"])
+        prepare_command.main(["vaihingen", *arguments, "--workers=-1"])
 
 
 def test_archives_in_archives_are_said(tmp_path):

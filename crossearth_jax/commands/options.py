@@ -1,0 +1,50 @@
+"""What `crossearth features` and `crossearth umap` have in common."""
+
+import argparse
+import glob
+from collections.abc import Sequence
+from pathlib import Path
+
+from crossearth_jax.commands.errors import add_traceback
+from crossearth_jax.run.trained import PRECISIONS
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that say which features of which run."""
+    add = parser.add_argument
+    add("checkpoint", help="workdir of a run, or a folder in its checkpoints/")
+    add("--out", type=Path, required=True, help="folder of the results")
+    add(
+        "--injector",
+        action=argparse.BooleanOptionalAction,
+        help="features with or without Injector(GSE)",
+    )
+    add("--batch", type=int, help="windows per call; default the run's eval.batch")
+    add("--precision", choices=sorted(PRECISIONS), help="default the run's")
+    add_traceback(parser)
+
+
+SCENES = (".tif", ".tiff", ".vrt", ".jp2", ".png", ".jpg", ".jpeg", ".img")
+
+
+def find_scenes(inputs: Sequence[str]) -> list[Path]:
+    """Files as given, patterns expanded, folders searched for rasters.
+
+    Raises:
+      ValueError: there is no such file, or none at all.
+    """
+    scenes: list[Path] = []
+    for text in inputs:
+        path = Path(text)
+        if path.is_dir():
+            inside = sorted(path.iterdir())
+            found = [p for p in inside if p.suffix.lower() in SCENES and p.is_file()]
+        else:
+            found = [path] if path.is_file() else sorted(map(Path, glob.glob(text)))
+        if not found:
+            raise ValueError(
+                f"got {text}, expected a raster, a folder of rasters "
+                f"({', '.join(SCENES)}) or a pattern that fits some"
+            )
+        scenes += found
+    return list(dict.fromkeys(scenes))

@@ -1,0 +1,107 @@
+"""`crossearth replay DUMP`: a step that was not finite once more, looked at closely."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+from flax import nnx
+from jaxtyping import PyTree
+from rich.console import Console
+from rich.table import Table
+from safetensors.numpy import load_file
+
+from crossearth_jax import build, config
+from crossearth_jax.build_data import build_restyle
+from crossearth_jax.data.classes import load_classes
+from crossearth_jax.data.pipeline import Batch
+from crossearth_jax.models.parameters import dotted, undotted
+from crossearth_jax.system.compiling import set_up_compiler
+from crossearth_jax.train_step import Metrics, make_gradients, step_key
+
+
+def main(argv: Sequence[str]) -> int | None:
+    """`crossearth replay WORKDIR/nonfinite/step_N`."""
+    parser = argparse.ArgumentParser(
+        prog="crossearth replay",
+        description="Computes the losses and gradients of a dumped step again and says "
+        "where the first values that are not finite are.",
+    )
+    parser.add_argument("dump", type=Path, help="WORKDIR/nonfinite/step_N")
+    args = parser.parse_args(argv)
+    flags.FLAGS.mark_as_parsed()
+    set_up_compiler()
+    try:
+        replay(args.dump, Console(highlight=False))
+    except (ValueError, OSError) as error:
+        parser.exit(1, f"error: {error}\n")
+
+
+def replay(dump: Path, console: Console) -> Metrics:
+    """Prints images, parameters, losses and gradients of a dumped step.
+
+    Returns:
+      The losses.
+
+    Raises:
+      ValueError: the dump is not complete.
+    """
+    parts = sorted(dump.glob("batch.*.safetensors"))
+    if not parts or not (dump / "params.safetensors").is_file():
+        raise ValueError(
+            f"got {dump} without batch and parameters, expected a folder that a run "
+            "wrote: WORKDIR/nonfinite/step_N"
+        )
+    settings = config.load(dump / "config.json")
+    about = [json.loads(path.read_text()) for path in sorted(dump.glob("about.*.json"))]
+    names = [name for part in about for name in part["names"]]
+    arrays = [load_file(part) for part in parts]
+    batch = Batch(
+        *(np.concatenate([a[name] for a in arrays]) for name in ("image", "label"))
+    )
+    classes = load_classes(dump.parents[1] / "classes.json")
+    network = build.build_network(settings, len(classes.names))
+    params = undotted(load_file(dump / "params.safetensors"), network.trainable)
+    key = step_key(jax.random.key(settings.train.seed), about[0]["step"])
+    restyle = build_restyle(settings)
+    graph, restyle_state = nnx.split(restyle) if restyle else (None, {})
+    compute = make_gradients(
+        network.graph,
+        graph,
+        build.build_objective(settings),
+        accumulate=settings.train.accumulate,
+    )
+    frozen = {"model": network.frozen, "restyle": restyle_state}
+    gradients, metrics = jax.jit(compute)(params, frozen, batch, key)
+    console.print(f"step {about[0]['step']}, images: {', '.join(names)}")
+    console.print(f"classes in the labels: {np.unique(batch.label).tolist()}")
+    console.print(_losses(metrics))
+    console.print(_finiteness(params, gradients))
+    return metrics
+
+
+def _losses(metrics: Metrics) -> Table:
+    table = Table("loss", "value", title="losses")
+    for name, value in sorted(metrics.items()):
+        table.add_row(name, f"{float(value):.6g}")
+    return table
+
+
+def _finiteness(params: PyTree, gradients: PyTree) -> Table:
+    """Arrays with values that are not finite, or the largest gradients."""
+    table = Table("parameter", "largest |value|", "largest |gradient|", "not finite")
+    values, slopes = dotted(params), dotted(gradients)
+    broken = {p: int((~jnp.isfinite(g)).sum()) for p, g in slopes.items()}
+    broken = {path: n for path, n in broken.items() if n}
+    largest = sorted(slopes, key=lambda p: -float(jnp.abs(slopes[p]).max()))
+    table.title = (
+        f"{len(broken)} of {len(slopes)} gradients hold values that are not finite"
+    )
+    for path in [*broken, *largest][:12]:
+        value, slope = (float(jnp.abs(t[path]).max()) for t in (values, slopes))
+        table.add_row(path, f"{value:.4g}", f"{slope:.4g}", str(broken.get(path, 0)))
+    return table

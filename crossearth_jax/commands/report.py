@@ -1,0 +1,259 @@
+"""`crossearth report`: finished runs as one HTML file that explains itself.
+
+Numbers come from what a scoring left in the workdir; the model is loaded only for the
+images that are shown, so memory and size do not grow with the data set.
+"""
+
+import argparse
+import json
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float, UInt8
+
+from crossearth_jax import build
+from crossearth_jax.build_data import (
+    Data,
+    build_augment,
+    build_data,
+    build_restyle,
+    build_windows,
+)
+from crossearth_jax.commands.compare import make_sheets
+from crossearth_jax.commands.errors import add_traceback, guarded
+from crossearth_jax.data.classes import load_classes
+from crossearth_jax.data.datasets import ScoredDomain
+from crossearth_jax.data.pipeline import train_batches
+from crossearth_jax.models.parameters import combine
+from crossearth_jax.pixels.normalise import denormalise, normalise
+from crossearth_jax.report.experiments import Experiment, read_experiment
+from crossearth_jax.report.page import RunView, Shown, page
+from crossearth_jax.run import provenance
+from crossearth_jax.run.trained import TrainedRun, load_run
+from crossearth_jax.scoring.counts import DomainCounts, read_counts
+from crossearth_jax.scoring.domain import Example, scored_records
+from crossearth_jax.scoring.score_fn import make_score_fn
+from crossearth_jax.scoring.windows import ScoreFn
+from crossearth_jax.system import sharding
+from crossearth_jax.system.whole_file import whole_file
+
+DESCRIPTION = """\
+Writes one HTML file about finished runs: scores beside the paper's, confused classes,
+best, median and worst images of every domain, the images that cost most, calibration,
+losses, what the training shows the model, and where it all came from."""
+COSTLY = 10  # images that cost most mIoU, over all domains
+
+
+def main(argv: Sequence[str]) -> int:
+    """`crossearth report WORKDIR [WORKDIR …] [--out report.html]`."""
+    parser = argparse.ArgumentParser(
+        prog="crossearth report",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("workdirs", nargs="+", type=Path, metavar="WORKDIR")
+    parser.add_argument("--out", type=Path, default=Path("report.html"), metavar="FILE")
+    add_traceback(parser)
+    return guarded(run, parser.parse_args(argv))
+
+
+def run(given: argparse.Namespace) -> None:
+    """Writes the page."""
+    runs = [view_of(workdir) for workdir in given.workdirs]
+    sheets = make_sheets(given.workdirs)
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(given.out) as place, place.open("w", encoding="utf-8") as file:
+        file.writelines(page(runs, sheets))
+    for note in dict.fromkeys(note for run in runs for note in run.missing):
+        print(f"not shown: {note}")
+    print(f"wrote {given.out}, {given.out.stat().st_size / 1e6:.1f} MB")
+
+
+def view_of(workdir: Path) -> RunView:
+    """Collects what a page says about one run.
+
+    Data or weights that are not there any more leave their part of the page out.
+
+    Raises:
+      ValueError: it is no workdir of a scored run.
+    """
+    experiment = read_experiment(workdir)
+    counts = {
+        name: read_counts(workdir / "counts", name)
+        for name in experiment.report["domains"]
+    }
+    missing = []
+    if None in counts.values():
+        missing.append(
+            f"images and calibration: {workdir} has no counts of all domains; score it "
+            "again with `crossearth eval`, its --config and its --workdir"
+        )
+    shown, costly, views = {}, (), {}
+    try:
+        run = load_run(workdir)
+        data = build_data(run.config)
+        shown, costly = _images(run, data, counts)
+        views = training_views(run, data)
+    except (ValueError, OSError) as error:
+        missing.append(f"images, since weights or data cannot be read: {error}")
+    return RunView(
+        experiment=experiment,
+        classes=load_classes(workdir / "classes.json"),
+        counts=counts,
+        shown=shown,
+        costly=costly,
+        views=views,
+        metrics=_lines(workdir / "metrics.jsonl"),
+        provenance=_origin(experiment),
+        missing=tuple(missing),
+    )
+
+
+# ---- images -------------------------------------------------------------------------
+
+
+def _images(
+    run: TrainedRun, data: Data, counts: Mapping[str, DomainCounts | None]
+) -> tuple[dict[str, list[Shown]], list[Shown]]:
+    """Best, median and worst of each domain, and the costliest of all."""
+    known = [domain for domain in data.domains if counts.get(domain.name)]
+    typical = {d.name: examples_of(counts[d.name]) for d in known}
+    costly = costliest({domain.name: counts[domain.name].costs() for domain in known})
+    network, seen = run.network, {}
+    score_fn = make_score_fn(network.graph, run.state.params, network.frozen)
+    for domain in known:
+        wanted = {index for _, name, index in costly if name == domain.name}
+        wanted |= {*typical[domain.name].values()}
+        found = _predicted(score_fn, run, domain, counts[domain.name], wanted)
+        seen |= {(domain.name, index): one for index, one in found.items()}
+    mious = {domain.name: counts[domain.name].own_miou() for domain in known}
+
+    def shown(name: str, index: int, why: str) -> Shown:
+        return Shown(name, seen[name, index], why, float(mious[name][index]))
+
+    by_domain = {
+        name: [shown(name, i, why) for why, i in chosen.items() if (name, i) in seen]
+        for name, chosen in typical.items()
+    }
+    ranked = [
+        shown(name, i, f"costs {100 * cost:.2f} points")
+        for cost, name, i in costly
+        if (name, i) in seen
+    ]
+    return by_domain, ranked
+
+
+def costliest(
+    costs: Mapping[str, Float[np.ndarray, "_"]],
+) -> list[tuple[float, str, int]]:
+    """(cost, domain, index) of the images that cost most, over all domains."""
+    every = [
+        (cost, name, index)
+        for name, of_images in costs.items()
+        for index, cost in enumerate(of_images.tolist())
+        if cost > 0
+    ]
+    return sorted(every, reverse=True)[:COSTLY]
+
+
+def examples_of(counts: DomainCounts) -> dict[str, int]:
+    """Indices of the best, the median and the worst image by their own mIoU."""
+    mious = counts.own_miou()
+    order = [i for i in np.argsort(mious, kind="stable").tolist() if mious[i] >= 0]
+    places = {"best": -1, "median": len(order) // 2, "worst": 0}
+    few = {0: (), 1: ("worst",), 2: ("best", "worst")}  # no image twice
+    return {why: order[places[why]] for why in few.get(len(order), places)}
+
+
+def _predicted(
+    score_fn: ScoreFn,
+    run: TrainedRun,
+    domain: ScoredDomain,
+    counts: DomainCounts,
+    wanted: Collection[int],
+) -> dict[int, Example]:
+    """Some images of a domain, by their index in its counts."""
+    windows = build_windows(run.config)
+    windows["batch"] = sharding.whole_batch(run.config.eval.batch)
+    index_at = {counts.images[index].place: index for index in wanted}
+    found = scored_records(
+        score_fn,
+        domain,
+        sorted(index_at),
+        len(run.classes.names),
+        windows,
+        lambda *_: None,
+    )
+    return {
+        index_at[place]: Example(
+            record.name, record.image, record.label, scores.argmax(2).astype(np.uint8)
+        )
+        for place, record, scores in found
+    }
+
+
+def training_views(
+    run: TrainedRun, data: Data
+) -> dict[str, UInt8[np.ndarray, "H W 3"]]:
+    """X of the first batch, X_S and X_M made of it, and what MIM rebuilds of them."""
+    config, objective = run.config, build.build_objective(run.config)
+    restyle = build_restyle(config)
+    batches = train_batches(
+        data.train,
+        build_augment(config),
+        batch_size=1,
+        seed=config.train.seed,
+        start_step=0,
+        host_index=0,
+        host_count=1,
+        num_threads=1,
+        num_workers=0,
+    )
+    try:
+        image = next(batches).image
+    finally:
+        batches.close()
+
+    def make(params: Any, frozen: Any, image: Array, key: Array) -> dict[str, Array]:
+        model = nnx.merge(run.network.graph, combine(params, frozen))
+        clean, keys = normalise(image), jax.random.split(key)
+        views = {"X": clean}
+        if style := objective.style:
+            views["X_S"] = style.image(keys[0], clean, restyle)
+        if masked := objective.masked:
+            views["X_M"] = masked.image(keys[1], clean, model.prompt[...])
+            stacked = jnp.concatenate([*views.values()])
+            rebuilt = model.reconstruct(model.taps(stacked))
+            named = [f"reconstruction of {name}" for name in views]
+            views |= {n: rebuilt[i : i + 1] for i, n in enumerate(named)}
+        return {n: jnp.clip(denormalise(x[0]), 0, 255) for n, x in views.items()}
+
+    views = jax.jit(make)(
+        run.state.params, run.network.frozen, image, jax.random.key(config.train.seed)
+    )
+    # A jitted function returns its names sorted.
+    rank = ["X", "X_S", "X_M"]
+    names = sorted(views, key=lambda n: (n not in rank, rank.index(n.split()[-1])))
+    return {name: np.asarray(views[name]).astype(np.uint8) for name in names}
+
+
+# ---- files --------------------------------------------------------------------------
+
+
+def _lines(path: Path) -> list[dict[str, float]]:
+    """Logged steps; none where a run left none."""
+    if not path.is_file():
+        return []
+    return [json.loads(line) for line in path.read_text().splitlines() if line]
+
+
+def _origin(experiment: Experiment) -> list[dict[str, Any]]:
+    try:
+        return provenance.read(experiment.place)
+    except ValueError:
+        return []

@@ -1,0 +1,214 @@
+"""`crossearth umap CHECKPOINT --out DIR`: features by class and domain, and gaps."""
+
+import argparse
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crossearth_jax.commands.errors import guarded
+from crossearth_jax.commands.options import add_model
+from crossearth_jax.data.classes import KINDS, ClassSet
+from crossearth_jax.data.datasets import ScoredDomain
+from crossearth_jax.features.domains import choose_domains
+from crossearth_jax.features.extractor import has_injector, make_extractor
+from crossearth_jax.features.gap import domain_gaps, needed, silhouettes
+from crossearth_jax.features.pca import fit_basis
+from crossearth_jax.features.plot import Points, embed, write_scatter
+from crossearth_jax.features.sample import Bounds, Sample, sample_domain
+from crossearth_jax.run.trained import TrainedRun, load_run
+from crossearth_jax.system.whole_file import whole_file
+
+DIMENSIONS = 64  # of the space that everything is computed in
+TOKENS_PER_DIMENSION = 4  # at least, or a covariance would be noise
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command."""
+    return guarded(run, _parser().parse_args(argv))
+
+
+def run(options: argparse.Namespace) -> None:
+    """Samples features, draws them and measures the gaps."""
+    for library in ("matplotlib", "umap", "sklearn"):
+        needed(library)
+    bounds = Bounds(options.per_class, options.images, options.purity, options.seed)
+    trained = load_run(options.checkpoint, options.precision)
+    classes = trained.classes
+    domains = choose_domains(trained, options.domains, options.encoding)
+    injector = has_injector(trained) if options.injector is None else options.injector
+    samples = _sampled(trained, domains, bounds, options, injector)
+    reduced, explained = reduced_samples(samples)
+    seen = {"tap": options.tap, "injector": injector}
+    numbers = {
+        "about": {**trained.about(), "features": seen, "bounds": asdict(bounds)},
+        "dimensions": reduced[0].features.shape[1],
+        "explained_variance": explained,
+        **measured(reduced, classes, options.seed),
+    }
+    points = drawn(reduced, _title(trained, options.tap, injector), options.seed)
+    options.out.mkdir(parents=True, exist_ok=True)
+    pictures = [options.out / f"umap.{kind}" for kind in ("png", "svg")]
+    write_scatter(points, classes, pictures)
+    _write_points(options.out / "umap.csv", points, reduced, domains, classes)
+    with whole_file(options.out / "umap.json") as place:
+        place.write_text(json.dumps(numbers, indent=2, allow_nan=False) + "\n")
+    print(report(numbers))
+    print(f"\npicture: {pictures[0]}, numbers: {options.out / 'umap.json'}")
+
+
+def _sampled(
+    trained: TrainedRun,
+    domains: Sequence[ScoredDomain],
+    bounds: Bounds,
+    options: argparse.Namespace,
+    injector: bool,
+) -> list[Sample]:
+    """A sample of each domain; says what was found while the next is computed."""
+    extract = make_extractor(
+        trained, taps=[options.tap - 1], variants=[injector], batch=options.batch
+    )
+    samples = []
+    for domain in domains:
+        sample = sample_domain(
+            lambda image: extract(image)[0, 0],
+            domain,
+            num_classes=len(trained.classes.names),
+            token=extract.token,
+            bounds=bounds,
+        )
+        print(_counted(sample, trained.classes), flush=True)
+        samples.append(sample)
+    return samples
+
+
+def _title(trained: TrainedRun, tap: int, injector: bool) -> str:
+    variant = "with" if injector else "without"
+    step = int(trained.state.step)
+    return f"{trained.config.name}, step {step}, tap {tap} {variant} Injector"
+
+
+def reduced_samples(samples: Sequence[Sample]) -> tuple[list[Sample], float]:
+    """Samples along the principal components of all of them together.
+
+    Returns:
+      The samples in at most `DIMENSIONS`, fewer where a domain has few tokens, and the
+      share of the variance that they keep.
+    """
+    least = min(len(sample.classes) for sample in samples)
+    dimensions = max(2, min(DIMENSIONS, least // TOKENS_PER_DIMENSION))
+    basis = fit_basis([sample.features for sample in samples], dimensions)
+    reduced = [replace(s, features=basis.project(s.features)) for s in samples]
+    return reduced, float(basis.explained.sum())
+
+
+def measured(samples: Sequence[Sample], classes: ClassSet, seed: int) -> dict[str, Any]:
+    """Counts, gaps and silhouettes, as `umap.json` has them."""
+    which = np.repeat(np.arange(len(samples)), [len(s.classes) for s in samples])
+    names = [sample.domain for sample in samples]
+    features = np.concatenate([sample.features for sample in samples])
+    ids = np.concatenate([sample.classes for sample in samples])
+    return {
+        "tokens": {s.domain: _counts(s, classes) for s in samples},
+        "gaps": [asdict(gap) for gap in domain_gaps(samples, seed)],
+        "silhouette": dict(silhouettes(features, ids, which, names)),
+    }
+
+
+def drawn(samples: Sequence[Sample], title: str, seed: int) -> Points:
+    """The tokens of all domains in the plane."""
+    return Points(
+        places=embed(np.concatenate([sample.features for sample in samples]), seed),
+        classes=np.concatenate([sample.classes for sample in samples]),
+        domains=np.repeat(np.arange(len(samples)), [len(s.classes) for s in samples]),
+        names=[sample.domain for sample in samples],
+        title=title,
+    )
+
+
+def _counts(sample: Sample, classes: ClassSet) -> dict[str, int]:
+    counts = np.bincount(sample.classes, minlength=len(classes.names)).tolist()
+    return dict(zip(classes.names, counts, strict=True))
+
+
+def _counted(sample: Sample, classes: ClassSet) -> str:
+    counts = (f"{n} {name}" for name, n in _counts(sample, classes).items())
+    images = len(np.unique(sample.images))
+    return f"{sample.domain}: {', '.join(counts)} tokens of {images} images"
+
+
+def report(numbers: Mapping[str, Any]) -> str:
+    """The gaps and silhouettes as text."""
+    gaps = numbers["gaps"]
+    width = max(len(_pair(gap)) for gap in gaps)
+    lines = ["", f"{'domains':{width}}  tokens  Fréchet  proxy-A"]
+    for gap in gaps:
+        distance, proxy = (_number(gap[key]) for key in ("frechet", "proxy_a"))
+        tokens = gap["tokens"]
+        lines.append(f"{_pair(gap):{width}}  {tokens:6}  {distance:>7}  {proxy:>7}")
+    silhouette = numbers["silhouette"]
+    parts = (f"{name} {_number(value)}" for name, value in silhouette.items())
+    return "\n".join([*lines, "", f"silhouette between classes: {', '.join(parts)}"])
+
+
+def _pair(gap: Mapping[str, Any]) -> str:
+    first, second = gap["first"], gap["second"]
+    return f"{first}, two halves" if first == second else f"{first} - {second}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _write_points(
+    path: Path,
+    points: Points,
+    samples: Sequence[Sample],
+    domains: Sequence[ScoredDomain],
+    classes: ClassSet,
+) -> None:
+    """One line a point: which image it comes from, and where it is drawn."""
+    images = [
+        domain.source.names[place]
+        for domain, sample in zip(domains, samples, strict=True)
+        for place in sample.images.tolist()
+    ]
+    names = [points.names[i] for i in points.domains.tolist()]
+    kinds = [classes.names[k] for k in points.classes.tolist()]
+    with whole_file(path) as place, place.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("x", "y", "class", "domain", "image"))
+        places = points.places.tolist()
+        for (x, y), *rest in zip(places, kinds, names, images, strict=True):
+            writer.writerow((f"{x:.6g}", f"{y:.6g}", *rest))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="crossearth umap",
+        description="Features of tokens by class and domain in a plane, and numbers: "
+        "how far the domains lie apart, how well the classes do.",
+    )
+    add_model(parser)
+    add = parser.add_argument
+    add("--tap", type=int, choices=(1, 2, 3, 4), default=4, help="default 4, the last")
+    add(
+        "--domains",
+        metavar="NAME|NAME=IMAGES:LABELS,…",
+        help="default those of the run",
+    )
+    add("--encoding", choices=KINDS, help="of the others' labels; default the run's")
+    add("--per-class", type=int, default=200, help="tokens of a class and domain")
+    add("--images", type=int, default=100, help="of a domain, drawn at random")
+    add(
+        "--purity",
+        type=float,
+        default=0.75,
+        help="share of a token's pixels that are of one class; default 0.75",
+    )
+    add("--seed", type=int, default=0, help="of the draws, the folds and UMAP")
+    return parser

@@ -1,0 +1,142 @@
+"""The benchmark's 29 settings as data.
+
+One training run on a source serves all settings of that source: 14 runs, because
+Potsdam trains with six and with five classes. The files in `configs/` take their
+masks, crops and losses from here; the paper's figures, Table 14's masks and the scores,
+are read from `report/tables.json`.
+"""
+
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from crossearth_jax.paper import tables
+
+Mask = tuple[float, int]  # τ, the share of altered area, and B, the block in pixels
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run.
+
+    Attributes:
+      config: what `--config` takes, e.g. "configs/casid.py:sub".
+      source: the domain it trains on, a folder that `crossearth prepare` writes.
+      targets: {the paper's name of a setting: the domain that it scores}.
+      crop: pixels.
+      mim_loss: "l1" for CASID, "mse" elsewhere (Section 5.1).
+    """
+
+    config: str
+    source: str
+    targets: dict[str, str]
+    crop: int = 512
+    mim_loss: str = "mse"
+
+    @property
+    def styled(self) -> Mask:
+        """τ and B of X_S (Table 14, equal for all settings of a run)."""
+        mask = tables.setting(next(iter(self.targets))).styled
+        return mask.ratio, mask.block
+
+    @property
+    def masked(self) -> Mask:
+        """τ and B of X_M."""
+        mask = tables.setting(next(iter(self.targets))).masked
+        return mask.ratio, mask.block
+
+    @property
+    def file(self) -> str:
+        """Name of the file in configs/."""
+        return PurePath(self.config.partition(":")[0]).name
+
+    @property
+    def argument(self) -> str:
+        """What stands behind the colon of `config`; empty if nothing does."""
+        return self.config.partition(":")[2]
+
+    @property
+    def name(self) -> str:
+        """`config.name` of the run, which names its folder in runs/."""
+        stem = PurePath(self.file).stem
+        return f"{stem}_{self.argument}" if self.argument else stem
+
+    @property
+    def unseen(self) -> tuple[str, ...]:
+        """The domains that are scored and not trained on."""
+        return tuple(t for t in self.targets.values() if t != self.source)
+
+
+CLIMATES = ("Sub", "Tem", "Tms", "Trf")  # of CASID
+
+
+def _casid(name: str) -> Run:
+    """A climate: scored at home, and in the other three."""
+    others = [climate for climate in CLIMATES if climate != name]
+    targets = {name: name.lower()} | {f"{name}2{x}": x.lower() for x in others}
+    config = f"configs/casid.py:{name.lower()}"
+    return Run(config, name.lower(), targets, crop=1024, mim_loss="l1")
+
+
+RUNS = (
+    Run(
+        "configs/potsdam_vaihingen.py:p_irrg",
+        "potsdam_irrg",
+        {"P(i)2V": "vaihingen", "P(i)2P(r)": "potsdam_rgb"},
+    ),
+    Run(
+        "configs/potsdam_vaihingen.py:p_rgb",
+        "potsdam_rgb",
+        {"P(r)2V": "vaihingen", "P(r)2P(i)": "potsdam_irrg"},
+    ),
+    Run(
+        "configs/potsdam_vaihingen.py:vaihingen",
+        "vaihingen",
+        {"V2P(i)": "potsdam_irrg", "V2P(r)": "potsdam_rgb"},
+    ),
+    Run("configs/loveda.py:urban", "loveda_urban", {"U2R": "loveda_rural"}, crop=1024),
+    Run("configs/loveda.py:rural", "loveda_rural", {"R2U": "loveda_urban"}, crop=1024),
+    Run(
+        "configs/deepglobe_massachusetts.py",
+        "deepglobe",
+        {"D2M": "massachusetts"},
+        crop=1024,
+    ),
+    Run(
+        "configs/potsdam_rescuenet.py:irrg", "potsdam5_irrg", {"P(i)2Res": "rescuenet"}
+    ),
+    Run("configs/potsdam_rescuenet.py:rgb", "potsdam5_rgb", {"P(r)2Res": "rescuenet"}),
+    Run("configs/whu_building.py:aerial", "whu_aerial", {"A2S": "whu_satellite"}),
+    Run("configs/whu_building.py:satellite", "whu_satellite", {"S2A": "whu_aerial"}),
+    *map(_casid, CLIMATES),
+)
+
+
+def run_of(config_file: str, argument: str = "") -> Run:
+    """The run of "casid.py" with the argument "sub", for example.
+
+    Raises:
+      ValueError: the file takes no such argument; the message lists those it takes.
+    """
+    runs = {run.argument: run for run in RUNS if run.file == config_file}
+    if argument not in runs:
+        raise ValueError(
+            f"got {config_file}:{argument}, expected one of {', '.join(runs)}"
+        )
+    return runs[argument]
+
+
+def estimated_hours(crop: int) -> float:
+    """Hours of 30,000 steps of one image on an H100 in bfloat16: not measured.
+
+    A step runs X (or X_S) and X_M forward through ViT-L and back to the input: for
+    each of N tokens and 24 blocks 12·C² multiplications in the linear layers and
+    2·C·N in the attention (C = 1024). The decoder's share, 0.8 TFLOP at 512², grows
+    with the pixels. Assumed: 40% of the 800 TFLOP/s that an H100 reaches on dense
+    products, which makes 11.5 ms at 512². Compilation, reading and scoring come on
+    top.
+    """
+    tokens, width, depth = (crop // 16) ** 2 + 1, 1024, 24
+    vit = 2 * tokens * depth * (12 * width**2 + 2 * width * tokens)  # forward
+    decoder = 0.8e12 * (crop / 512) ** 2  # forward and back, both images
+    step = (2 * 2 * vit + decoder) / (0.4 * 800e12)  # seconds
+    return 30_000 * step / 3600

@@ -1,0 +1,1 @@
+"""Arithmetic of pixels that every room shares."""

@@ -1,0 +1,322 @@
+"""Checkpoints of the trainable part of a run (Orbax).
+
+A checkpoint holds the trainable parameters, the optimiser state and the step, each
+array under its dotted path. The step is also the position in the data, so nothing
+else is needed to go on.
+"""
+
+import itertools
+import shutil
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, suppress
+from pathlib import Path
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from absl import logging
+from orbax.checkpoint.checkpoint_managers import preservation_policy as preservation
+
+from crossearth_jax.models.parameters import compare, dotted, undotted
+from crossearth_jax.run import orbax_noise, seal
+from crossearth_jax.system import hosts
+from crossearth_jax.train_step import TrainState
+
+
+class Checkpoints:
+    """The checkpoints of one run, newest last.
+
+    A step is a folder of Orbax and beside its arrays `seal.json`, written last: size
+    and digest of every file. Orbax alone restores flipped bits without a word and
+    takes an empty folder for a finished step.
+    """
+
+    def __init__(
+        self,
+        workdir: Path,
+        *,
+        keep: int = 1,
+        keep_every: int = 0,
+        frozen: str | None = None,
+    ) -> None:
+        """Opens `workdir/checkpoints` if it is there.
+
+        The first save creates it, so a run that fails before leaves nothing behind.
+
+        Args:
+          workdir: of the run.
+          keep: newest checkpoints that stay, at least two.
+          keep_every: those of every so many steps stay too; 0 for none.
+          frozen: `seal.digest_of_arrays` of the frozen weights that the checkpoints
+            belong to; None does not compare it.
+        """
+        self._folder = (workdir / "checkpoints").absolute()
+        orbax_noise.hide()
+        self._keep, self._keep_every = keep, keep_every
+        self._frozen = frozen
+        self._manager = self._open() if self._folder.is_dir() else None
+        self._last: int | None = None  # step saved or restored last
+        self._unsealed: int | None = None  # step that may still be on its way
+        self._sealing = ThreadPoolExecutor(1)
+        self._sealed: Future[None] | None = None
+
+    def _open(self) -> ocp.CheckpointManager:
+        # Orbax removes old steps before the new one is sealed: with one step to keep,
+        # a kill at that moment would leave none.
+        policies = [preservation.LatestN(max(self._keep, 2))]
+        if self._keep_every:
+            policies.append(preservation.EveryNSteps(self._keep_every))
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=preservation.AnyPreservationPolicy(policies),
+            cleanup_tmp_directories=True,
+        )
+        # A handler by name: without one, a new process cannot read the metadata.
+        handler = ocp.StandardCheckpointHandler()
+        return ocp.CheckpointManager(
+            self._folder, options=options, item_handlers=handler
+        )
+
+    def latest(self) -> int | None:
+        """Step of the newest sound checkpoint; says which newer ones are damaged.
+
+        Raises:
+          ValueError: there are checkpoints, but all are damaged.
+          OSError: a save was on its way and failed.
+        """
+        self.wait()
+        return hosts.from_first(self._newest_sound() if hosts.is_first() else None)
+
+    def _newest_sound(self) -> int | None:
+        damage = {}
+        for step in self._steps():
+            found = seal.damage(self._folder / str(step))
+            if found is None:
+                return step
+            damage[step] = found
+            logging.warning("checkpoint of step %d passed over: %s", step, found)
+        # A kill leaves one step without a seal, and no second save begins before it.
+        if len(damage) > 1 or any(x != seal.UNFINISHED for x in damage.values()):
+            raise ValueError(
+                f"got only damaged checkpoints in {self._folder} ({damage}), expected "
+                "a sound one: restore the folder from a copy, or delete it to begin "
+                "again"
+            )
+        return None
+
+    def _steps(self) -> list[int]:
+        """Newest first."""
+        if not self._folder.is_dir():
+            return []
+        names = [path.name for path in self._folder.iterdir() if path.is_dir()]
+        return sorted((int(name) for name in names if name.isdigit()), reverse=True)
+
+    def set_damaged_aside(self) -> int | None:
+        """Renames damaged checkpoints, so that their steps can be saved again.
+
+        A newest one that a kill left without its seal is deleted if there is an older
+        sound one.
+
+        Returns:
+          Step of the newest sound checkpoint.
+        """
+        newest = self.latest()
+        if hosts.is_first():
+            for step in self._steps():
+                folder = self._folder / str(step)
+                if newest is None or (step > newest and (folder / seal.NAME).exists()):
+                    _move_aside(folder)
+                elif step > newest:
+                    shutil.rmtree(folder)
+        hosts.wait_for_all()
+        if self._manager is not None:
+            self._manager.reload()
+        return newest
+
+    def save(self, state: TrainState) -> bool:
+        """Saves in the background; a step counts only when complete and sealed.
+
+        Returns:
+          False if this save or the one before failed, on a full disk for example: the
+          error is logged, older checkpoints stay as they are, training can go on.
+        """
+        step = int(state.step)
+        if step == self._last:
+            return True
+        try:
+            self.wait()
+        except OSError as error:
+            logging.error("%s; training goes on", error)
+        self._last = step
+        try:
+            if self._manager is None:
+                self._manager = self._open()
+            arguments = ocp.args.StandardSave(dotted(state))
+            self._unsealed = step
+            if not self._manager.save(step, args=arguments):
+                raise OSError("Orbax refused")
+        except Exception as error:
+            logging.error("%s; training goes on", self._failed(error))
+        return self._last == step
+
+    def seal_when_complete(self) -> None:
+        """Seals the last save if it is on disk; cheap, called between steps."""
+        if self._unsealed is None or self._manager.is_saving_in_progress():
+            return
+        try:
+            self._complete()
+        except Exception as error:
+            logging.error("%s; training goes on", self._failed(error))
+
+    def _complete(self) -> None:
+        """Waits for the last save and has it sealed; raises what the save raised."""
+        # Not `check_for_errors`: Orbax's own thread has taken the error from there.
+        self._manager.wait_until_finished()
+        step, self._unsealed = self._unsealed, None
+        if hosts.is_first():
+            # Reading the files again takes a moment; training need not wait for it.
+            folder = self._folder / str(step)
+            about = {"step": step, "frozen": self._frozen}
+            self._sealed = self._sealing.submit(seal.write, folder, about)
+
+    def wait(self) -> None:
+        """Returns when the last save is on disk and sealed.
+
+        Raises:
+          OSError: it could not be written; older checkpoints are as they were.
+        """
+        try:
+            if self._unsealed is not None:
+                self._complete()
+            if self._sealed is not None:
+                self._sealed.result()
+                self._sealed = None
+        except Exception as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: Exception) -> OSError:
+        """Starts afresh with what is on disk; returns the error in words."""
+        if jax.process_count() > 1:  # the others wait for this host in the save
+            raise error
+        step, self._last = self._last, None
+        self._unsealed = self._sealed = None
+        if self._manager is not None:
+            with suppress(Exception):
+                self._manager.close()
+        # What was not sealed would only use up the space and be counted by Orbax.
+        for left in self._folder.glob(f"{step}*"):
+            own = left.name.partition(".")[0] == str(step)
+            if own and not (left / seal.NAME).exists():
+                shutil.rmtree(left, ignore_errors=True)
+        self._manager = self._open() if self._folder.is_dir() else None
+        return OSError(
+            f"the checkpoint of step {step} was not saved ({_reason(error)}): free "
+            "some disk space; older checkpoints are kept"
+        )
+
+    def restore(self, like: TrainState, step: int | None = None) -> TrainState:
+        """A checkpoint, placed as `like`.
+
+        Args:
+          like: arrays of the wanted shapes, types and placement.
+          step: of a sound checkpoint; None takes the newest.
+
+        Raises:
+          ValueError: there is none, or it belongs to another architecture or to
+            other frozen weights.
+        """
+        step = self.latest() if step is None else step
+        if step is None:
+            raise ValueError(
+                f"got no checkpoint in {self._folder}, expected one: train "
+                "first, or give the workdir of a finished run with --workdir"
+            )
+        self._check_frozen(step)
+        wanted = {
+            path: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding)
+            for path, x in dotted(like).items()
+        }
+        stored = self._manager.item_metadata(step)
+        compare(
+            {path: (tuple(x.shape), str(x.dtype)) for path, x in stored.items()},
+            {path: (x.shape, str(x.dtype)) for path, x in wanted.items()},
+            f"checkpoint {self._folder}/{step}",
+        )
+        flat = self._manager.restore(step, args=ocp.args.StandardRestore(wanted))
+        self._last = step
+        return undotted(flat, like)
+
+    def _check_frozen(self, step: int) -> None:
+        trained_with = seal.read(self._folder / str(step))["frozen"]
+        if None not in (self._frozen, trained_with) and trained_with != self._frozen:
+            raise ValueError(
+                f"got other frozen weights (SHA-256 {self._frozen[:12]}…) than those "
+                f"that the checkpoint {self._folder}/{step} was trained with "
+                f"({trained_with[:12]}…): give the same file with "
+                "--config.backbone.weights"
+            )
+
+    def close(self) -> None:
+        """Waits until the last save is on disk.
+
+        Raises:
+          OSError: it could not be written.
+        """
+        try:
+            self.wait()
+        finally:
+            self._sealing.shutdown()
+            if self._manager is not None:
+                self._manager.close()
+
+
+def _reason(error: Exception) -> str:
+    """One line; TensorStore's own are long, with the cause at their end."""
+    if "No space left on device" in str(error):
+        return "No space left on device"
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__
+
+
+def _move_aside(folder: Path) -> None:
+    """Renames to a name that is no step."""
+    target = folder.with_name(f"damaged_{folder.name}")
+    for number in itertools.count(2):
+        if not target.exists():
+            break
+        target = folder.with_name(f"damaged_{folder.name}_{number}")
+    folder.rename(target)
+    logging.warning("%s is now %s", folder, target.name)
+
+
+def read_parameters(workdir: Path) -> tuple[int, dict[str, np.ndarray]]:
+    """The trained parameters of a run's newest checkpoint, whatever its architecture.
+
+    Returns:
+      The step, and arrays under dotted paths.
+
+    Raises:
+      ValueError: there is no checkpoint.
+    """
+    if not (workdir / "checkpoints").is_dir():
+        raise ValueError(f"got {workdir} without checkpoints, expected a run's workdir")
+    with closing(Checkpoints(workdir)) as checkpoints:
+        step = checkpoints.latest()
+    if step is None:
+        raise ValueError(f"got no checkpoint in {workdir}: train first")
+    with ocp.CheckpointManager(
+        (workdir / "checkpoints").absolute(),
+        item_handlers=ocp.PyTreeCheckpointHandler(),
+    ) as manager:
+        stored = manager.item_metadata(step)
+        on_host = ocp.RestoreArgs(restore_type=np.ndarray)
+        prefix = "params."
+        names = [path for path in stored if path.startswith(prefix)]
+        restored = manager.restore(
+            step,
+            args=ocp.args.PyTreeRestore(
+                item=dict.fromkeys(names, 0),
+                restore_args=dict.fromkeys(names, on_host),
+                partial_restore=True,
+            ),
+        )
+    return step, {name.removeprefix(prefix): restored[name] for name in names}

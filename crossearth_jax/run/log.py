@@ -1,0 +1,179 @@
+"""Curves and progress of a run: metrics.jsonl, TensorBoard events, a progress line."""
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+from absl import logging
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.proto.summary_pb2 import Summary
+
+from crossearth_jax.system.whole_file import whole_file
+
+
+class RunLog:
+    """Writes metrics of logged steps; a bar on a terminal, plain lines otherwise.
+
+    A full disk does not end a run: lines wait until they can be written, events are
+    lost, and both is said.
+    """
+
+    def __init__(
+        self, workdir: Path, start: int, steps: int, *, writes: bool = True
+    ) -> None:
+        """Opens the logs and drops lines of steps that will run again.
+
+        Args:
+          workdir: holds metrics.jsonl and the folder tensorboard.
+          start: steps already done.
+          steps: steps of the whole run.
+          writes: False on all hosts but one, which keep silent.
+        """
+        self._writes = writes
+        if not writes:
+            return
+        self._path = workdir / "metrics.jsonl"
+        _keep_lines(self._path, start)
+        # Unbuffered, so that it is known what a full disk took of a line.
+        self._file = self._path.open("ab", buffering=0)
+        self._unwritten = b""
+        self._events = _Events(workdir / "tensorboard", start + 1)
+        self._console = Console()
+        self._steps = steps
+        self._last = time.perf_counter(), start
+        self._bar = Progress(
+            "{task.description}",
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._task = self._bar.add_task("training", total=steps, completed=start)
+
+    def write(self, step: int, metrics: Mapping[str, float], rate: float) -> None:
+        """Logs one step (1-based): losses, learning rate, seconds a step."""
+        if not self._writes:
+            return
+        now, (then, before) = time.perf_counter(), self._last
+        self._last = now, step
+        values = {name: float(value) for name, value in sorted(metrics.items())}
+        # repr keeps every bit, so two runs can be compared exactly.
+        line = {"step": step, **values, "learning_rate": float(rate)}
+        self._unwritten += json.dumps(line).encode() + b"\n"
+        try:
+            self._write_lines()
+            self._events.write(step, line)
+        except OSError as error:
+            logging.error("step %d is not logged yet: %s", step, error)
+        losses = "  ".join(f"{k} {values[k]:.3f}" for k in _SHOWN if k in values)
+        pace = (now - then) / (step - before)
+        self._bar.update(self._task, description=f"loss {values['loss']:.2f}")
+        if not self._console.is_terminal:
+            with suppress(OSError):  # the output may be a file on the full disk
+                print(
+                    f"step {step}/{self._steps}  {losses}  {pace:.2f} s/step",
+                    flush=True,
+                )
+
+    def _write_lines(self) -> None:
+        while self._unwritten:
+            written = self._file.write(self._unwritten)
+            self._unwritten = self._unwritten[written:]
+
+    def advance(self) -> None:
+        """One step is on its way."""
+        if self._writes:
+            self._bar.advance(self._task)
+
+    def __enter__(self) -> "RunLog":
+        if self._writes:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if not self._writes:
+            return
+        self._bar.stop()
+        try:
+            self._write_lines()
+        except OSError as problem:
+            logging.error("the last lines of %s are lost: %s", self._path, problem)
+        self._file.close()
+        self._events.close()
+
+
+_SHOWN = ("loss", "seg", "mim", "delta")
+
+
+class _Events:
+    """TensorBoard events, written at once.
+
+    The writer that comes with the library has a thread, which a full disk ends: its
+    queue fills up and the run then waits for it for ever.
+    """
+
+    def __init__(self, folder: Path, start: int) -> None:
+        self._folder, self._start = folder, start
+        self._writer: EventsWriter | None = None
+        self._files = 0
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Writes the scalars of one step, into a new file after a failure."""
+        scalars = [Summary.Value(tag=k, simple_value=v) for k, v in values.items()]
+        try:
+            if self._writer is None:
+                self._writer = self._open()
+            summary = Summary(value=scalars)
+            event = Event(wall_time=time.time(), step=step, summary=summary)
+            self._writer.write_event(event)
+            self._writer.flush()
+        except OSError:
+            self.close()  # a record that was cut makes the rest of a file unreadable
+            self._start = step + 1
+            raise
+
+    def _open(self) -> EventsWriter:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._files += 1
+        suffix = f".{os.getpid()}.{self._files}"
+        writer = EventsWriter(str(self._folder / "events"), suffix)
+        # What a killed run wrote after its last checkpoint does not count.
+        begin = SessionLog(status=SessionLog.START)
+        writer.write_event(Event(step=self._start, session_log=begin))
+        return writer
+
+    def close(self) -> None:
+        """Closes the file."""
+        writer, self._writer = self._writer, None
+        with suppress(OSError):
+            if writer is not None:
+                writer.close()
+
+
+def _keep_lines(path: Path, start: int) -> None:
+    """Cuts what a killed run wrote after its last checkpoint."""
+    if not path.exists():
+        return
+    lines = []
+    for line in path.read_text().splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:  # the line that the kill cut
+            continue
+        if entry["step"] <= start:
+            lines.append(line + "\n")
+    with whole_file(path) as place:
+        place.write_text("".join(lines))

@@ -1,0 +1,106 @@
+"""What a run was made of, kept beside its results: `provenance.json`.
+
+`crossearth rerun` compares it with what it finds, so that a difference in results can
+be traced to a difference in data, packages or devices.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from crossearth_jax.build_data import Data
+from crossearth_jax.system.whole_file import whole_file
+
+PACKAGES = (
+    "crossearth_jax",
+    *("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy"),
+    "opencv-python-headless",
+)
+
+
+def collect(seed: int, data: Data) -> dict[str, Any]:
+    """The facts of this process; hosts must agree on those under "must_agree"."""
+    return {
+        "must_agree": {
+            "packages": {name: _version(name) for name in PACKAGES},
+            "data": data_hash(data),
+        },
+        "seed": seed,
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "git": git_commit(),
+        "devices": [d.device_kind for d in jax.devices()],
+        "hosts": jax.process_count(),
+        "command": sys.argv,
+    }
+
+
+def write(origin: dict[str, Any], workdir: Path, start: int) -> None:
+    """Adds this start to the list of starts in `provenance.json`."""
+    path = workdir / "provenance.json"
+    starts = read(workdir) if start and path.exists() else []
+    text = json.dumps([*starts, {"from_step": start, **origin}], indent=1)
+    with whole_file(path) as place:
+        place.write_text(text + "\n")
+
+
+def read(workdir: Path) -> list[dict[str, Any]]:
+    """One entry for every start of a run, oldest first.
+
+    Raises:
+      ValueError: there is none.
+    """
+    path = workdir / "provenance.json"
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"got no readable {path} ({error}), expected the workdir of a run"
+        ) from error
+
+
+def data_hash(data: Data) -> str:
+    """SHA-256 over the classes and over names and sizes of all files.
+
+    Contents are not read: it would take as long as an epoch.
+    """
+    sources = (data.train, *(domain.source for domain in data.domains))
+    facts = [repr(data.classes), *(source.fingerprint() for source in sources)]
+    return hashlib.sha256("\n".join(facts).encode()).hexdigest()
+
+
+def git_commit() -> str | None:
+    """Commit of the checkout that this package runs from, "+" if it was changed."""
+    here = Path(__file__).parent
+    try:
+        commit, changes = (
+            subprocess.run(
+                ["git", "-C", here, *arguments],
+                capture_output=True,
+                text=True,
+                timeout=10,
+                check=True,
+            ).stdout.strip()
+            for arguments in (
+                ("rev-parse", "HEAD"),
+                ("status", "--porcelain", "--untracked-files=no", "."),
+            )
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit + ("+" if changes else "")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,83 @@
+"""Seals: what a finished checkpoint folder must hold, byte for byte.
+
+Orbax publishes a step by one rename, so a killed save is never half visible. It has
+no digests, though: bits that flip later on a disk or in a copy restore silently.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from crossearth_jax.system.whole_file import whole_file
+
+NAME = "seal.json"
+UNFINISHED = "it was never finished"
+
+
+def write(folder: Path, about: Mapping[str, Any]) -> None:
+    """Seals a finished folder.
+
+    Args:
+      folder: whose files no longer change.
+      about: kept beside the digests.
+    """
+    files = _digests(folder)
+    text = json.dumps({**about, "files": files}, indent=1, sort_keys=True)
+    # The seal's own digest comes first, so that a changed seal shows too.
+    with whole_file(folder / NAME) as place:
+        place.write_text(f"{_hash(text.encode())}\n{text}")
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """The content of a seal.
+
+    Raises:
+      ValueError: it is damaged.
+      FileNotFoundError: there is none.
+    """
+    digest, _, text = (folder / NAME).read_text(errors="replace").partition("\n")
+    if digest != _hash(text.encode()):
+        raise ValueError(f"{NAME} is damaged")
+    return json.loads(text)
+
+
+def damage(folder: Path) -> str | None:
+    """What is wrong with a sealed folder, None if nothing is."""
+    try:
+        wanted = read(folder)["files"]
+    except FileNotFoundError:
+        return UNFINISHED
+    except ValueError as error:
+        return str(error)
+    found = _digests(folder)
+    for name in sorted(wanted.keys() | found.keys()):
+        if name not in found:
+            return f"{name} is missing"
+        if name not in wanted:
+            return f"{name} does not belong to it"
+        if found[name] != wanted[name]:
+            return f"{name} is damaged ({wanted[name][0]} bytes, now {found[name][0]})"
+    return None
+
+
+def _digests(folder: Path) -> dict[str, list[Any]]:
+    """Size and BLAKE2b of every file but the seal, by relative path."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {
+        path.relative_to(folder).as_posix(): [path.stat().st_size, _of_file(path)]
+        for path in files
+        if path != folder / NAME and not path.name.startswith(f".{NAME}")
+    }
+
+
+def _of_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(
+            file, lambda: hashlib.blake2b(digest_size=20)
+        ).hexdigest()
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=20).hexdigest()

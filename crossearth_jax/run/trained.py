@@ -1,0 +1,124 @@
+"""A trained run read back from its workdir."""
+
+import dataclasses
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from crossearth_jax import build
+from crossearth_jax.build import initial_state
+from crossearth_jax.build_data import build_windows
+from crossearth_jax.config import load as read_config
+from crossearth_jax.data.classes import ClassSet, load_classes
+from crossearth_jax.models.parameters import digest_of_arrays, dotted
+from crossearth_jax.run import seal
+from crossearth_jax.run.checkpoint import Checkpoints
+from crossearth_jax.system import sharding
+from crossearth_jax.train_step import TrainState
+
+PRECISIONS = {"f32": "float32", "bf16": "bfloat16"}
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedRun:
+    """A run as one of its checkpoints left it.
+
+    Attributes:
+      workdir: of the run.
+      config: as it was trained, but for the precision if another was asked for.
+      classes: names and palette.
+      network: structure and frozen weights.
+      state: with the trained parameters.
+    """
+
+    workdir: Path
+    config: Any
+    classes: ClassSet
+    network: build.Network
+    state: TrainState
+
+    @property
+    def crop(self) -> int:
+        """Window length, pixels."""
+        return self.config.data.crop
+
+    @property
+    def stride(self) -> int:
+        """Step between windows."""
+        return build_windows(self.config)["stride"]
+
+    @property
+    def patch(self) -> int:
+        """Window sides are multiples of it."""
+        return build_windows(self.config)["patch"]
+
+    def about(self) -> dict[str, Any]:
+        """Where the weights come from."""
+        return {
+            "checkpoint": str(self.workdir.resolve()),
+            "name": self.config.name,
+            "step": int(self.state.step),
+            "weights": self._digest() + self.network.digest[:4],
+            "precision": self.config.precision,
+        }
+
+    def _digest(self) -> str:
+        """Twelve hexadecimal digits that tell trained weights apart."""
+        return digest_of_arrays(dotted(jax.device_get(self.state.params)))[:12]
+
+
+def load_run(checkpoint: str | Path, precision: str | None = None) -> TrainedRun:
+    """Reads a run; arguments as `load`, which see."""
+    workdir = find_workdir(Path(checkpoint))
+    config = read_config(workdir / "config.json")
+    if precision is not None:
+        if precision not in PRECISIONS:
+            raise ValueError(f'got precision "{precision}", expected f32 or bf16')
+        config.precision = PRECISIONS[precision]
+    classes, step = load_classes(workdir / "classes.json"), _step(Path(checkpoint))
+    network = build.build_network(config, len(classes.names))
+    state = _restored(config, network, workdir, step)
+    return TrainedRun(workdir, config, classes, network, state)
+
+
+def find_workdir(checkpoint: Path) -> Path:
+    """The run that a workdir, or a folder inside its `checkpoints`, belongs to.
+
+    Raises:
+      ValueError: it is neither.
+    """
+    for folder in (checkpoint, *checkpoint.absolute().parents[:2]):
+        if (folder / "config.json").is_file() and (folder / "checkpoints").is_dir():
+            return folder
+    raise ValueError(
+        f"got checkpoint {checkpoint}, expected the workdir of a trained run (with "
+        "config.json and checkpoints/), or a folder in its checkpoints/"
+    )
+
+
+def _step(checkpoint: Path) -> int | None:
+    """The step that a checkpoint folder holds; None for a workdir.
+
+    Raises:
+      ValueError: the checkpoint is damaged.
+    """
+    if not checkpoint.name.isdigit() or checkpoint.parent.name != "checkpoints":
+        return None
+    if found := seal.damage(checkpoint):
+        raise ValueError(
+            f"got checkpoint {checkpoint}, which is damaged ({found}): give the "
+            "workdir to take its newest sound one"
+        )
+    return int(checkpoint.name)
+
+
+def _restored(
+    config: Any, network: build.Network, workdir: Path, step: int | None
+) -> TrainState:
+    """The state of a run after a step, the newest if None."""
+    optimiser = build.build_optimiser(config, network, build.build_schedule(config))
+    like = initial_state(network, optimiser, sharding.make_mesh())
+    with closing(Checkpoints(workdir, frozen=network.digest)) as checkpoints:
+        return checkpoints.restore(like, step)

@@ -1,0 +1,1 @@
+"""Devices, hosts, files and memory; knows nothing of the method."""

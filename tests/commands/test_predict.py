@@ -1,0 +1,217 @@
+"""The command with a cheap score function in place of a trained run."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rasters import predictor, squares, write
+
+from crossearth_jax.commands import predict
+from crossearth_jax.commands.options import find_scenes
+from crossearth_jax.commands.predict import main, plan_jobs
+from crossearth_jax.predict import geo
+
+rasterio = pytest.importorskip("rasterio", reason="needs the extra geo")
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path):
+    """Runs the command and gives its exit status."""
+    monkeypatch.setattr(predict, "load", lambda *_, **__: predictor(weights="1"))
+
+    def call(*arguments):
+        return main(["run", *map(str, arguments), "--out", str(tmp_path / "out")])
+
+    return call
+
+
+def test_a_folder_is_mapped_and_only_once(run, tmp_path, capsys):
+    folder = tmp_path / "scenes"
+    folder.mkdir()
+    for i in range(3):
+        write(folder / f"s{i}.tif", squares(70, 90, seed=i))
+    (folder / "notes.txt").write_text("no raster")
+    assert run(folder, "--vector", "gpkg", "--timing") == 0
+    made = {p.name for p in (tmp_path / "out").iterdir()}
+    assert {"s0.tif", "s1.gpkg", "s2.tif.aux.xml"} <= made and len(made) == 9
+    assert "MP/s" in capsys.readouterr().out
+
+    (tmp_path / "out/s1.tif").unlink()  # as if the run had been killed
+    before = (tmp_path / "out/s0.tif").stat().st_mtime_ns
+    assert run(folder, "--vector", "gpkg") == 0
+    assert capsys.readouterr().out.count("already there") == 2
+    assert (tmp_path / "out/s1.tif").exists()
+    assert (tmp_path / "out/s0.tif").stat().st_mtime_ns == before
+
+    assert run(folder, "--blend", "cosine") == 1
+    assert "--overwrite" in capsys.readouterr().err
+    assert run(folder, "--blend", "cosine", "--overwrite") == 0
+
+
+def test_a_bad_scene_is_left_out_and_named(run, tmp_path, capsys):
+    good = write(tmp_path / "good.tif", squares(70, 90))
+    (tmp_path / "bad.tif").write_text("no raster")
+    four = write(tmp_path / "four.tif", squares(70, 90, 4), photometric="minisblack")
+    assert run(tmp_path / "bad.tif", four, good) == 1
+    error = capsys.readouterr().err
+    assert "bad.tif: cannot be opened" in error and "--bands 3,2,1" in error
+    assert "2 of 3 scenes left out" in error
+    assert [p.name for p in (tmp_path / "out").glob("*.tif")] == ["good.tif"]
+
+
+def test_options_reach_the_map(run, tmp_path):
+    path = write(tmp_path / "a.tif", squares(70, 90, 4, dtype=np.uint16, top=4000))
+    status = run(
+        *(path, "--bands", "4,3,2", "--scale", "0,4000", "--blend", "cosine"),
+        *("--probabilities", "--confidence", "--quicklook", "--nodata", "0"),
+    )
+    assert status == 0
+    with rasterio.open(tmp_path / "out/a.tif") as made:
+        options = json.loads(made.tags()["CROSSEARTH_OPTIONS"])
+    assert options["bands"] == [4, 3, 2] and options["scale"] == [0, 4000]
+    assert options["nodata"] == 0 and options["blend"] == "cosine"
+    names = {p.name for p in (tmp_path / "out").iterdir()}
+    assert {"a_probabilities.tif", "a_confidence.tif", "a_quicklook.png"} <= names
+
+
+def test_without_the_extra_the_command_says_what_to_install(run, monkeypatch, capsys):
+    for module in ("rasterio", "geopandas"):
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, module, None)  # importing it fails
+            assert run(__file__, "--vector", "gpkg") == 1
+        error = capsys.readouterr().err
+        assert f"got no {module}" in error and geo.HINT in error
+
+
+def test_the_package_needs_no_geospatial_library_to_be_imported():
+    code = (
+        "import sys; import crossearth_jax.commands.predict;"
+        "names = ('rasterio', 'geopandas', 'pyogrio', 'rio_cogeo', 'shapely');"
+        "assert not [n for n in names if n in sys.modules]"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere/*.tif"], "expected a raster"),
+        (["a.tif", "sub/a.tif"], "several scenes named a"),
+        (["a.tif", "b.tif", "--vector", "x.gpkg"], "beside each map"),
+        (["a.tif", "--vector", "x.shp"], "gpkg or .geojson"),
+        (["a.tif", "--percentiles", "9,2"], "between 0 and 100"),
+        (["a.tif", "--out", "a.tif"], "the input itself"),
+        (["a.tif", "b.tif", "--out", "c.tif"], "expected a folder"),
+    ],
+)
+def test_bad_arguments_are_one_line(monkeypatch, tmp_path, capsys, arguments, message):
+    monkeypatch.setattr(predict, "load", lambda *_, **__: predictor())
+    monkeypatch.chdir(tmp_path)
+    Path("sub").mkdir()
+    for name in ("a.tif", "b.tif", "sub/a.tif"):
+        write(name, squares(40, 40))
+    assert main(["run", "--out", "out", *arguments]) == 1
+    error = capsys.readouterr().err
+    assert message in error and error.startswith("error: ") and error.count("\n") == 2
+
+
+def test_scenes_are_found_in_order_and_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("b.tif", "a.JP2", "c.txt", "d.png"):
+        Path(name).touch()
+    assert [p.name for p in find_scenes([".", "b.tif"])] == ["a.JP2", "b.tif", "d.png"]
+    assert [p.name for p in find_scenes(["*.tif"])] == ["b.tif"]
+    jobs = plan_jobs([Path("x/b.tif")], "maps", "geojson")
+    assert jobs == [(Path("x/b.tif"), Path("maps/b.tif"), Path("maps/b.geojson"))]
+
+
+def test_processes_share_the_scenes(run, monkeypatch, tmp_path):
+    for i in range(5):
+        write(tmp_path / f"s{i}.tif", squares(40, 40))
+    monkeypatch.setattr("jax.process_count", lambda: 2)
+    made = []
+    for index in (0, 1):
+        monkeypatch.setattr("jax.process_index", lambda index=index: index)
+        assert run(tmp_path / "s*.tif") == 0
+        made.append({p.stem for p in (tmp_path / "out").glob("*.tif")})
+    assert made == [{"s0", "s2", "s4"}, {"s0", "s1", "s2", "s3", "s4"}]
+
+
+# ---- ends that no one wants --------------------------------------------------------
+
+ROOT = Path(__file__).parents[2]
+SLOW = """
+import resource, signal, sys, time
+from rasters import bright_is_roof, predictor
+from crossearth_jax.commands import predict
+
+def slow(windows):
+    time.sleep(float(sys.argv[1]))
+    return bright_is_roof(windows)
+
+if limit := int(sys.argv[2]):  # a disk that is full after so many bytes of a file
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+predict.load = lambda *_, **__: predictor(slow)
+print("ready", flush=True)
+sys.exit(predict.main(["run", *sys.argv[3:]]))
+"""
+
+
+def start(seconds, limit, *arguments):
+    places = [str(ROOT), str(ROOT / "tests")]
+    return subprocess.Popen(
+        [sys.executable, "-c", SLOW, str(seconds), str(limit), *map(str, arguments)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(places)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(found, seconds=60):
+    end = time.monotonic() + seconds
+    while not found():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_a_stopped_run_leaves_whole_maps_and_the_next_one_makes_the_rest(
+    tmp_path, monkeypatch, how
+):
+    scenes, out = tmp_path / "scenes", tmp_path / "out"
+    scenes.mkdir()
+    write(scenes / "a.tif", squares(64, 64))
+    write(scenes / "b.tif", squares(640, 640))
+    process = start(0.1, 0, scenes, "--out", out)
+    wait_for(lambda: list(out.glob(".b.tif*/plain.tif")))
+    process.send_signal(how)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == (130 if how == signal.SIGINT else -how)
+    assert [p.name for p in out.glob("*.tif")] == ["a.tif"]
+    if how == signal.SIGINT:
+        assert "the same command makes the rest" in error
+        assert not list(out.glob(".b.tif*"))
+    monkeypatch.setattr(predict, "load", lambda *_, **__: predictor())
+    assert main(["run", str(scenes), "--out", str(out)]) == 0
+    assert sorted(p.name for p in out.iterdir()) == [
+        *("a.tif", "a.tif.aux.xml", "b.tif", "b.tif.aux.xml")
+    ]
+
+
+def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path):
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, (3, 600, 600)).astype(np.uint8)
+    scene = write(tmp_path / "a.tif", noise)
+    process = start(0, 2_000, scene, "--out", tmp_path / "out", "--confidence")
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "error: " in error and "the disk may be full" in error
+    assert not list((tmp_path / "out").iterdir())

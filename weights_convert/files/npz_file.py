@@ -1,0 +1,73 @@
+"""Reads NumPy's `.npz` archives array by array, never with pickle."""
+
+import math
+import tokenize
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from weights_convert.files.lazy_tensor import LazyTensor
+from weights_convert.files.zip_archive import open_zip, read_entry
+
+_READERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+_DAMAGE = (
+    *(ValueError, TypeError, SyntaxError, EOFError, OSError),
+    *(tokenize.TokenError, zipfile.BadZipFile, zlib.error),
+)
+
+
+def read_npz(path: Path) -> dict[str, LazyTensor]:
+    """Lists the arrays of an archive without reading them.
+
+    Args:
+      path: a file of `numpy.savez` or `savez_compressed`; it must stay in place while
+        its arrays are read.
+
+    Raises:
+      ValueError: damage, or arrays of Python objects, records or text.
+    """
+    try:
+        archive = open_zip(path, compressed=True)
+        return {
+            name.removesuffix(".npy"): _array(archive, name)
+            for name in archive.namelist()
+        }
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _array(archive: zipfile.ZipFile, name: str) -> LazyTensor:
+    begin, shape, fortran, dtype = _header(archive, name)
+    if dtype.kind not in "biufc":
+        raise ValueError(f"got {name!r} of type {dtype}, expected an array of numbers")
+    end = begin + math.prod(shape) * dtype.itemsize
+    if end != (size := archive.getinfo(name).file_size):
+        raise ValueError(f"got {size} bytes in {name!r}, its header declares {end}")
+    native = dtype.newbyteorder("=")
+
+    def load() -> np.ndarray:
+        numbers = read_entry(archive, name)[begin:].view(dtype)
+        array = numbers.reshape(shape, order="F" if fortran else "C")
+        return array.astype(native, order="C", copy=False)
+
+    return LazyTensor(shape, native, load)
+
+
+def _header(
+    archive: zipfile.ZipFile, name: str
+) -> tuple[int, tuple[int, ...], bool, np.dtype]:
+    """Size of the header in bytes, shape, column-major order, element type."""
+    try:
+        with archive.open(name) as stream:
+            version = np.lib.format.read_magic(stream)
+            if version not in _READERS:
+                raise ValueError(f"version {version}")
+            shape, fortran, dtype = _READERS[version](stream)
+            return stream.tell(), shape, fortran, dtype
+    except _DAMAGE as error:
+        raise ValueError(f"got a damaged header in {name!r} ({error})") from error
