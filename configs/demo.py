@@ -4,7 +4,7 @@
     python -m crossearth_jax.main --config configs/demo.py:rein     the Rein baseline
     python -m crossearth_jax.main --config configs/demo.py:quick    two minutes, for CI
 
-Nothing is downloaded: `crossearth_jax/data/synthetic.py` draws the scenes. The small
+Nothing is downloaded: `crossearth_jax/data/synthetic/` draws the scenes. The small
 backbone has no pretrained weights, so the demo trains it too, which the paper's method
 does not do; the style networks have none either, so channel statistics of drawn field
 imagery stand in for p_t. Two CPU cores need about five minutes.

@@ -236,7 +236,7 @@ def _eval() -> ConfigDict:
         {
             "stride": placeholder(int),  # of windows of data.crop; None: 2/3 of it
             "batch": 1,  # windows
-            # Images get this longest edge first, see `host_resize.fitted_size`;
+            # Images get this longest edge first, see `resample_host.fitted_size`;
             # scores are counted at the size of the label.
             "fit": placeholder(int),
             "examples": 4,  # rows of a picture

@@ -144,7 +144,7 @@ def for_our_pixels(
     With x = (pixel - m) / s and the weights' own x' = (pixel - m') / s', x' is
     x·s/s' + (m - m')/s'. No padding enters the convolution, so this is exact.
     """
-    ours = PRETRAINING["lvd1689m"]  # ImageNet's, see crossearth_jax/normalise.py
+    ours = PRETRAINING["lvd1689m"]  # ImageNet's, see pixels/normalise.py
     if theirs == ours:
         return kernel, bias
     mean, std = (np.asarray(x, np.float64) / 255 for x in (IMAGENET_MEAN, IMAGENET_STD))

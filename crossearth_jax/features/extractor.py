@@ -61,7 +61,7 @@ def make_extractor(
     """Features of a trained run.
 
     Args:
-      run: from `predictor.load_run`.
+      run: from `trained.load_run`.
       taps: which of the four, counted from 0.
       variants: False is the backbone with Rein, True adds Injector(GSE).
       batch: windows per call; None takes the run's eval.batch.

@@ -1,4 +1,4 @@
-"""Keys for the initial values of a model; a leaf module, all may use it."""
+"""Keys for the initial values of a model."""
 
 import jax
 from flax import nnx

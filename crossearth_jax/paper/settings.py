@@ -3,7 +3,7 @@
 One training run on a source serves all settings of that source: 14 runs, because
 Potsdam trains with six and with five classes. The files in `configs/` take their
 masks, crops and losses from here; the paper's figures, Table 14's masks and the scores,
-are read from `report/tables.json`.
+are read from `paper/tables.json`.
 """
 
 from dataclasses import dataclass

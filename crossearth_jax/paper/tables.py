@@ -1,6 +1,6 @@
 """The paper's numbers as data: Tables 3 to 13 and the masks of Table 14.
 
-`paper_tables.json` keeps every number as it is printed. `found_misprints` recomputes
+`tables.json` keeps every number as it is printed. `found_misprints` recomputes
 what can be recomputed (class means, gains, arrows); the file lists the same misprints
 with their reasons, and some that only a reader finds.
 """
@@ -161,7 +161,7 @@ class Misprint:
 
 @dataclass(frozen=True)
 class Paper:
-    """Everything in `paper_tables.json`; settings in the order of Table 14."""
+    """Everything in `tables.json`; settings in the order of Table 14."""
 
     settings: Mapping[str, Setting]
     captions: Mapping[int, str]

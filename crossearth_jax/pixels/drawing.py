@@ -1,4 +1,4 @@
-"""Text in pictures; a leaf module."""
+"""Text in pictures."""
 
 from functools import cache
 

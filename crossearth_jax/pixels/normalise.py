@@ -1,4 +1,4 @@
-"""The one place that knows the ImageNet constants; a leaf module.
+"""The one place that knows the ImageNet constants.
 
 Images are RGB on the 0-255 scale outside and (RGB - mean) / std inside the model.
 Files in another channel order (IR, R, G) keep it: the first channel takes red's place.

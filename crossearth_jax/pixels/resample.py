@@ -1,4 +1,4 @@
-"""Resampling exactly as PyTorch does it; a leaf module, all may use it.
+"""Resampling exactly as PyTorch does it.
 
 `jax.image.resize` has another cubic kernel (a = -0.5) and antialiases when it
 shrinks, so bicubic is written out here. Coordinates follow

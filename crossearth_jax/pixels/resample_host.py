@@ -1,4 +1,4 @@
-"""Resizing of images and scores in NumPy, so that no size compiles; a leaf module."""
+"""Resizing of images and scores in NumPy, so that no size compiles."""
 
 import cv2
 import numpy as np

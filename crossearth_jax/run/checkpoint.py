@@ -47,7 +47,7 @@ class Checkpoints:
           workdir: of the run.
           keep: newest checkpoints that stay, at least two.
           keep_every: those of every so many steps stay too; 0 for none.
-          frozen: `seal.digest_of_arrays` of the frozen weights that the checkpoints
+          frozen: `parameters.digest_of_arrays` of the frozen weights the checkpoints
             belong to; None does not compare it.
         """
         self._folder = (workdir / "checkpoints").absolute()

@@ -1,4 +1,4 @@
-"""`crossearth export`: a trained model as one StableHLO function, without this package.
+"""A trained model as one StableHLO function, without this package.
 
 Three files at most, written in this order, each under a temporary name first:
 NAME.safetensors (weights, if they are not baked in), NAME.stablehlo (the function) and

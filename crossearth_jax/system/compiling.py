@@ -1,4 +1,4 @@
-"""What XLA is asked for besides the programs themselves; a leaf module."""
+"""What XLA is asked for besides the programs themselves."""
 
 import functools
 import os

@@ -1,4 +1,4 @@
-"""Libraries that only some uses need, imported when they are; a leaf module."""
+"""Libraries that only some uses need, imported when they are."""
 
 import importlib
 from types import ModuleType

@@ -1,4 +1,4 @@
-"""What a process does with memory that it frees; a leaf module.
+"""What a process does with memory that it frees.
 
 Only glibc is told; elsewhere, and for accelerators' own memory, nothing changes.
 """

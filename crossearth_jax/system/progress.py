@@ -1,7 +1,4 @@
-"""Progress of long work: a bar on a terminal, a line now and then elsewhere.
-
-A leaf module, all may use it.
-"""
+"""Progress of long work: a bar on a terminal, a line now and then elsewhere."""
 
 import time
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Files that exist only when they are complete; a leaf module, all may use it."""
+"""Files that exist only when they are complete."""
 
 import os
 from collections.abc import Iterator
