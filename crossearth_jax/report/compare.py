@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from crossearth_jax.paper import tables
+from crossearth_jax.paper import tables as paper_tables
 from crossearth_jax.paper.tables import Row
 from crossearth_jax.report.experiments import Group
 from crossearth_jax.report.paper_view import describe, misprints
@@ -77,7 +77,7 @@ def comparison(
     """
     ours = [g for g in groups if _of_files(g) and _covers(g, targets)]
     by_setting = _by_setting(ours, targets)
-    settings = tables.load().settings
+    settings = paper_tables.load().settings
     if tables is None:
         run = {settings[key].table for key in by_setting}
         tables = [table for table in MAIN_TABLES if table in run]
@@ -130,7 +130,7 @@ def _columns(table: int) -> list[Column]:
     if table == 5:
         both = Column("mIoU of both classes", _miou, lambda row: None)
         return [Column("IoU", lambda e: _ious(e)[1], lambda row: row.miou), both]
-    classes = next(g.classes for g in tables.load().groups if g.table == table)
+    classes = next(g.classes for g in paper_tables.load().groups if g.table == table)
     columns = [_class_column(name, k) for k, name in enumerate(classes)]
     columns.append(Column("mIoU", _miou, lambda row: row.miou))
     if table == 3:
@@ -180,10 +180,10 @@ def _overview(
     """One line per setting and group: the table's own score and the differences."""
     columns = (*PAPER, "ours", "- Rein", "- CrossEarth")
     lines = []
-    for key, setting in tables.load().settings.items():
+    for key, setting in paper_tables.load().settings.items():
         if setting.table not in tables:
             continue
-        paper = [Score(miou) for miou in tables.setting_miou(key)]
+        paper = [Score(miou) for miou in paper_tables.setting_miou(key)]
         main = next(c for c in _columns(setting.table) if c.name in ("mIoU", "IoU"))
         for scored in by_setting.get(key, ()):
             our = aggregate([main.ours(entry) for entry in scored.entries])
@@ -202,7 +202,7 @@ def _table_sheet(table: int, by_setting: Mapping[str, Sequence[Scored]]) -> Shee
     columns = _columns(table)
     lines: list[Line] = []
     notes: list[str] = []
-    for key, setting in tables.load().settings.items():
+    for key, setting in paper_tables.load().settings.items():
         if setting.table != table:
             continue
         paper, found = _paper_lines(key, columns)
@@ -221,7 +221,7 @@ def _table_sheet(table: int, by_setting: Mapping[str, Sequence[Scored]]) -> Shee
         )
     named = tuple(c.name for c in columns)
     notes += _group_notes(_groups(by_setting, [table]))
-    title = f"Table {table}, IoU in %: {tables.load().captions[table]}"
+    title = f"Table {table}, IoU in %: {paper_tables.load().captions[table]}"
     return Sheet(title, named, tuple(lines), tuple(notes))
 
 
@@ -229,7 +229,7 @@ def _groups(
     by_setting: Mapping[str, Sequence[Scored]], tables: Sequence[int]
 ) -> list[Group]:
     """Those with a setting of these tables, each once."""
-    settings = tables.load().settings
+    settings = paper_tables.load().settings
     found: list[Group] = []
     for key, several in by_setting.items():
         if settings[key].table in tables:
@@ -239,9 +239,9 @@ def _groups(
 
 def _paper_lines(key: str, columns: Sequence[Column]) -> tuple[list[Line], list[str]]:
     """The paper's two lines of a setting, and notes on their misprints."""
-    group = tables.setting_group(key)
+    group = paper_tables.setting_group(key)
     lines, notes = [], []
-    pair = tables.rein(group), tables.crossearth(group)
+    pair = paper_tables.rein(group), paper_tables.crossearth(group)
     for label, row in zip(PAPER, pair, strict=True):
         values = [column.paper(row) for column in columns]
         scores = tuple(None if v is None else Score(v) for v in values)
