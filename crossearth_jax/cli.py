@@ -33,14 +33,14 @@ COMMANDS = {
     "rerun": "crossearth_jax.commands.rerun",
     "replay": "crossearth_jax.commands.replay",
     "predict": "crossearth_jax.commands.predict",
-    "export": "crossearth_jax.run.export",
-    "settings": "crossearth_jax.paper.settings",
+    "export": "crossearth_jax.commands.export",
+    "settings": "crossearth_jax.commands.settings",
     "compare": "crossearth_jax.commands.compare",
     "features": "crossearth_jax.commands.features",
     "umap": "crossearth_jax.commands.umap",
     "report": "crossearth_jax.commands.report",
     "ablate": "crossearth_jax.commands.ablate",
-    "style-statistics": "crossearth_jax.earth_style.statistics",
+    "style-statistics": "crossearth_jax.commands.style_statistics",
 }
 
 

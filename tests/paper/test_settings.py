@@ -7,9 +7,10 @@ import sys
 import pytest
 
 from crossearth_jax import cli
+from crossearth_jax.commands import settings as command
 from crossearth_jax.data.known_classes import KNOWN_CLASSES
 from crossearth_jax.data.root import PREPARED_BY
-from crossearth_jax.paper import settings, tables
+from crossearth_jax.paper import tables
 from crossearth_jax.paper.settings import RUNS, estimated_hours, run_of
 
 # Domain folders by the names of the paper's Table 1.
@@ -99,7 +100,7 @@ def test_an_unknown_run_lists_the_known_ones():
 
 
 def shown(capsys, *arguments: str) -> str:
-    settings.main(arguments)
+    command.main(arguments)
     return capsys.readouterr().out
 
 
@@ -123,7 +124,7 @@ def test_csv_has_every_setting_with_its_figures(capsys):
 
 
 def test_markdown_and_plain_text_show_the_same_cells(capsys):
-    cells = [list(row) for row in settings.rows()]
+    cells = [list(row) for row in command.rows()]
     markdown = shown(capsys, "--format", "markdown").splitlines()
     assert [line.strip("| ").split(" | ") for line in markdown[2:31]] == cells
     assert set(markdown[1]) == set("| -:")
@@ -142,7 +143,7 @@ def test_a_terminal_gets_a_drawn_table(monkeypatch):
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr(sys, "stdout", Terminal())
-    settings.main([])
+    command.main([])
     drawn = sys.stdout.getvalue()
     assert "━" in drawn and "Tem2Trf" in drawn and "0.7/128" in drawn
 

@@ -116,7 +116,6 @@ jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_disable_most_optimizations", True)
 import numpy as np
 from crossearth_jax.predict import load
-from crossearth_jax.predict.predictor import find_workdir
 predictor = load(sys.argv[1], batch=3)
 assert jax.local_device_count() == 2 and predictor.batch == 4
 image = np.random.default_rng(0).integers(0, 256, (75, 50, 3)).astype(np.uint8)

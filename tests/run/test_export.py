@@ -16,6 +16,7 @@ from jax import export as jax_export
 from PIL import Image
 
 from crossearth_jax import build
+from crossearth_jax.commands import export as command
 from crossearth_jax.data.known_classes import CASID
 from crossearth_jax.pixels.normalise import normalise
 from crossearth_jax.run import export
@@ -45,9 +46,9 @@ def exported(run, tmp_path_factory):
     out = tmp_path_factory.mktemp("exported") / "model.stablehlo"
     with pytest.MonkeyPatch.context() as patch:
         # Reading a run is tested with `crossearth predict`.
-        patch.setattr(export, "load_run", lambda *given: asked.append(given) or run)
+        patch.setattr(command, "load_run", lambda *given: asked.append(given) or run)
         asked = []
-        assert export.main(["runs/tiny", "--out", str(out)]) is None
+        assert command.main(["runs/tiny", "--out", str(out)]) is None
     assert asked == [(Path("runs/tiny"), None)]
     return out
 
@@ -195,9 +196,9 @@ def test_arguments_that_cannot_be_are_refused(
     monkeypatch, run, tmp_path, capsys, options, said
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(export, "load_run", lambda *_: run)
+    monkeypatch.setattr(command, "load_run", lambda *_: run)
     with pytest.raises(SystemExit) as stopped:
-        export.main(["somewhere", *options])
+        command.main(["somewhere", *options])
     assert stopped.value.code == 1
     assert said in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
@@ -205,7 +206,7 @@ def test_arguments_that_cannot_be_are_refused(
 
 def test_command_without_a_run_says_so(tmp_path, capsys):
     with pytest.raises(SystemExit) as stopped:
-        export.main([str(tmp_path), "--out", str(tmp_path / "m.stablehlo")])
+        command.main([str(tmp_path), "--out", str(tmp_path / "m.stablehlo")])
     assert stopped.value.code == 1
     assert "expected the workdir of a trained run" in capsys.readouterr().err
 

@@ -276,7 +276,8 @@ def test_command_imports_no_jax():
     check = (
         "import sys\n"
         "from crossearth_jax import cli\n"
-        "from crossearth_jax.data.prepare import command, write\n"
+        "from crossearth_jax.commands import prepare\n"
+        "from crossearth_jax.data.prepare import write\n"
         "sys.exit('jax' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", check]).returncode == 0
