@@ -1,1 +1,1 @@
-"""Speed and memory, measured on the machine at hand; one command each."""
+"""Speed and memory, measured on this machine; one command each."""

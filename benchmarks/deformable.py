@@ -2,7 +2,7 @@
 
 `python -m benchmarks.deformable`; the crop is an option. The sizes are those of the
 pixel decoder: three levels, eight heads of 32 channels, four points a level, a query
-for every token. Measured as `benchmarks.attention`, which see.
+for every token. Measured as in `benchmarks.attention`.
 """
 
 import argparse

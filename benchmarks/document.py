@@ -1,6 +1,6 @@
 """The figures of `benchmarks.run` as tables, in docs/performance.md between markers.
 
-Figures stand in docs/performance_cpu.json and docs/performance_gpu.json; no table is
+Figures are kept in docs/performance_cpu.json and docs/performance_gpu.json; no table is
 edited by hand.
 """
 

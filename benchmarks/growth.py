@@ -1,4 +1,4 @@
-"""What a step costs as the work grows, and what devices tell each other.
+"""What a step costs as the work grows, and what devices exchange.
 
 Each setting changes one size of a base. Time and memory are those of real steps in a
 process of their own. Devices are virtual ones of this machine: they show that the work
@@ -40,7 +40,7 @@ LINKS = {8: 450e9, 64: 50e9}
 
 
 def measure(threads: int, repeats: int) -> dict[str, dict[str, Any]]:
-    """Results by setting; "ours" is seconds a step, or what "unit" says.
+    """Results by setting; "ours" is seconds a step, or has the unit "unit".
 
     The first is the base: five classes, a hundred queries. Each other changes one size.
     """

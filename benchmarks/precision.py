@@ -38,7 +38,7 @@ JUMP = 0.1  # relative distance of a query's class logits
 
 
 class Output(NamedTuple):
-    """What a window gives.
+    """What is computed of a window.
 
     Attributes:
       logits: [1, Q, K + 1] of classes, [1, Q, h, w] of masks, [1, H, W, K] of pixels.

@@ -4,8 +4,8 @@
 
 Each raster is made on the fly and mapped in a process of its own, with a network of one
 linear layer per patch, so that the time is that of reading, blending and writing. What
-the table gives is the peak memory of the process, megapixels of scene per second, and
-the share of time that the computing thread stood still for files (the device still has
+the table shows is the peak memory of the process, megapixels of scene per second, and
+the share of time that the computing thread waited for files (the device still has
 a batch then, so it waits no longer).
 """
 

@@ -7,8 +7,8 @@ r"""Roads: trained on DeepGlobe, scored on Massachusetts (paper Table 5).
 
 DeepGlobe's public labels are those of its training images, so no part of the source is
 held out. The 49 Massachusetts test images of 1500² are slid over whole. Two classes:
-the report has their mean and the IoU of the road alone ("foreground_IoU"); which of
-them the paper prints is not said.
+the report has their mean and the IoU of the road alone ("foreground_IoU"); the
+paper does not state which of them it prints.
 
 Paper's mIoU in %, Rein → CrossEarth (Table 5), and τ/B of the masks (Table 14):
     D2M 49.7→50.5     X_S 0.3/16, X_M 0.5/16

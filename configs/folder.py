@@ -5,10 +5,10 @@ r"""Your own images: folders of images and label images, any number of domains.
         --config.data.unseen=nepal=C/images:C/labels,kenya=D/images:D/labels \
         --config.backbone.weights=dinov2_vitl16.safetensors
 
-A folder that has images/ and labels/ may stand alone: --config.data.train=A,B. Images:
+A folder that has images/ and labels/ can stand alone: --config.data.train=A,B. Images:
 PNG, JPEG, TIFF; RGB, RGBA or grey; 8 bits. Labels of the same stem: class ids
 (data.encoding=ids), 0/255 masks (mask255) or colours of a class file (colours). Names
-and colours of the classes stand in a YAML file, data.classes=classes.yaml.
+and colours of the classes are in a YAML file, data.classes=classes.yaml.
 
     configs/folder.py:small     a 1.5 M parameter ViT from scratch, for a first look
                                 without DINOv2 weights or a GPU

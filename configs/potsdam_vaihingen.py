@@ -7,7 +7,7 @@ r"""Potsdam and Vaihingen: unseen region, spectral band, or both (paper Table 3)
 
 Sources: p_irrg (Potsdam in IR-R-G, the default), p_rgb (Potsdam in RGB), vaihingen
 (IR-R-G). Each is scored on its own held-out images and on the other two domains; six
-classes, also without clutter. Channels stay as they are on disk: IR, R, G stand in the
+classes, also without clutter. Channels stay as they are on disk: IR, R, G take the
 places of R, G, B, normalised with ImageNet's mean and std as the authors do.
 
 Paper's mIoU in %, Rein → CrossEarth (Table 3), and τ/B of the masks (Table 14):

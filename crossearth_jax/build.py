@@ -1,6 +1,6 @@
 """Configuration to the network, its losses and its optimiser.
 
-Here and in `build_data.py` the configuration is read, below the entry points nowhere
+Below the entry points the configuration is read here and in `build_data.py`, nowhere
 else.
 """
 
@@ -52,7 +52,7 @@ class Network:
     """A model taken apart for pure functions.
 
     Attributes:
-      graph: structure; `nnx.merge(graph, params)` gives the module back.
+      graph: structure; `nnx.merge(graph, params)` restores the module.
       trainable: nested dict of the arrays that train.
       frozen: nested dict of the others, NumPy arrays in the compute type.
       model: the module itself, for its structure only.
@@ -173,7 +173,7 @@ def _sizes(config: ConfigDict, weights: Mapping[str, np.ndarray]) -> BackboneCon
     if unknown := changes.keys() - known:
         raise ValueError(
             f"got {', '.join(f'backbone.{name}' for name in sorted(unknown))} with "
-            f"backbone.variant={backbone.variant}, which has no such thing: leave it "
+            f"backbone.variant={backbone.variant}, which does not have it: leave it "
             "out"
         )
     if backbone.taps:
@@ -189,7 +189,7 @@ def model_config(
     num_classes: int,
     weights: Mapping[str, np.ndarray] | None = None,
 ) -> ModelConfig:
-    """Every size of the model; `weights` of the backbone tell their own."""
+    """Every size of the model; the backbone's `weights` tell its grid."""
     return ModelConfig(
         backbone=_sizes(config, weights or {}),
         num_classes=num_classes,
@@ -261,10 +261,10 @@ def build_optimiser(
 
 
 def build_patience(config: ConfigDict) -> int:
-    """Steps in a row without a finite loss that end a run.
+    """Consecutive steps without a finite loss that end a run.
 
     Raises:
-      ValueError: `train.on_nan` or `train.nan_patience` does not fit.
+      ValueError: `train.on_nan` or `train.nan_patience` is invalid.
     """
     train = config.train
     if train.on_nan not in ("stop", "skip") or train.nan_patience < 1:

@@ -126,7 +126,7 @@ def build_augment(config: ConfigDict) -> Augment:
 
 
 def build_windows(config: ConfigDict) -> dict[str, int]:
-    """Windows of prediction: crop, stride between them, what their sides divide by."""
+    """Windows of prediction: crop, stride between them, divisor of their sides."""
     crop = config.data.crop
     return {
         "crop": crop,

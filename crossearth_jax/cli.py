@@ -27,7 +27,7 @@ USAGE = """usage: crossearth COMMAND [options]
 `crossearth COMMAND --help` lists the options of a command."""
 
 
-# Modules whose `main` takes the arguments and gives the exit status.
+# Modules whose `main` takes the arguments and returns the exit status.
 COMMANDS = {
     "prepare": "crossearth_jax.commands.prepare",
     "rerun": "crossearth_jax.commands.rerun",

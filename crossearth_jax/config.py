@@ -144,7 +144,7 @@ def _mim() -> ConfigDict:
             "width": 256,
             "loss": "mse",  # "l1" for CASID
             "target": "clean",  # "self": X_M and X_S, as L_MIM is printed
-            "prompt": "replace",  # "product": Eq. 6 by the letter
+            "prompt": "replace",  # "product": Eq. 6 read literally
             "ratio": 0.7,  # share of altered area
             "block": 64,  # pixels
         }
@@ -225,7 +225,7 @@ def _train() -> ConfigDict:
             "log_every": 50,
             "checkpoint_every": 1_000,
             "keep": 2,  # newest checkpoints kept
-            "keep_every": 0,  # those of every so many steps are kept too
+            "keep_every": 0,  # those of every n-th step are kept too
         }
     )
 

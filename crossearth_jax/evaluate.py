@@ -48,7 +48,7 @@ def evaluate(
       score_fn: normalised windows [b, h, w, 3] → scores [b, h, w, K], see `sliding`.
       domains: distinct names; they become file names.
       classes: names and palette, by class id.
-      workdir: folder of the report, made if it is not there.
+      workdir: folder of the report, made if it does not exist.
       crop: window length.
       stride: step between windows.
       patch: the network's patch size.
@@ -60,8 +60,8 @@ def evaluate(
       The report as written: fractions of 1, None where a score is undefined.
 
     Raises:
-      ValueError: no domain, a name that is empty, doubled or no file name, or
-        an image or label that does not fit.
+      ValueError: no domain, a name that is empty, repeated or no file name, or
+        an image or label that is invalid.
     """
     _check_names([domain.name for domain in domains])
     results = [

@@ -74,7 +74,7 @@ def _several_hosts() -> bool:
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:
-    """Reads the command line; what does not fit ends in one line, no traceback."""
+    """Reads the command line; an error ends in one line, no traceback."""
     try:
         rest = flags.FLAGS(argv)
         if _CONFIG.value is not None:
@@ -87,7 +87,7 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
 
 
 def flag_message(error: Exception, argv: Sequence[str]) -> str:
-    """What ml_collections and absl say, without their traces."""
+    """The messages of ml_collections and absl, without their traces."""
     if isinstance(error, OSError):
         return f"--config: {str(error).splitlines()[-1].strip()}"
     if isinstance(error, flags.Error):

@@ -63,7 +63,7 @@ def set_up(config: ConfigDict) -> Run:
     """Reads the data's file lists and builds the model.
 
     Raises:
-      ValueError: something in the configuration or the data does not fit.
+      ValueError: something in the configuration or the data is invalid.
     """
     mesh = sharding.make_mesh(config.train.fsdp)
     sharding.check_batch_size(config.train.batch_size, mesh, config.train.accumulate)
@@ -77,7 +77,7 @@ def set_up(config: ConfigDict) -> Run:
 
 
 def train(config: ConfigDict, workdir: Path) -> dict[str, Any]:
-    """Trains, or goes on where the workdir stopped, then scores every domain.
+    """Trains, or resumes where the workdir stopped, then scores every domain.
 
     Args:
       config: all keys, see `config.default`.
@@ -88,9 +88,9 @@ def train(config: ConfigDict, workdir: Path) -> dict[str, Any]:
       The report.
 
     Raises:
-      ValueError: something in the configuration or the data does not fit, or the loss
+      ValueError: something in the configuration or the data is invalid, or the loss
         is not finite.
-      Stopped: the run was asked to stop; the same command goes on from there.
+      Stopped: the run was asked to stop; the same command resumes from there.
     """
     run = set_up(config)
     checkpoints = Checkpoints(

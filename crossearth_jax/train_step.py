@@ -258,7 +258,7 @@ def make_gradients(
 ) -> Callable[..., tuple[PyTree, Metrics]]:
     """`(params, frozen, batch, key) -> (gradients, losses)` of one step.
 
-    Arguments as `make_train_step`, which see; `key` is the step's own.
+    See `make_train_step` for the arguments; `key` is the step's own.
     """
 
     def loss(

@@ -80,7 +80,7 @@ def guess_rules(path: Path) -> list[Rule]:
 
 
 def run(arguments: argparse.Namespace) -> str:
-    """Does what the command line says; returns what to tell the user."""
+    """Runs the command line; returns the message to the user."""
     options = vars(arguments).copy()
     kind, source = options.pop("kind"), options.pop("source")
     if kind == "inspect":

@@ -24,14 +24,14 @@ from weights_convert.mapping import (
 )
 
 _LEVELS = 3  # of the deformable attention
-# Sizes of a backbone that leave no trace in shapes, or say nothing to a user.
+# Sizes of a backbone that leave no trace in shapes, or mean nothing to a user.
 _UNTOLD = ("heads", "taps", "mlp_ratio", "layer_scale", "theta")
 
 
 def preview_shapes(
     shapes: Mapping[str, Shape], rules: Sequence[Rule]
 ) -> dict[str, Shape]:
-    """Shapes after a mapping, of whatever can be mapped; faults are passed over.
+    """Shapes after a mapping, of whatever can be mapped; faults are skipped.
 
     From them the architecture is read, against which `plan_moves` is then strict.
     """

@@ -112,7 +112,7 @@ def read_pixels(source: Path, trained_on: str | None) -> Pixels:
     """What pixels the weights expect.
 
     Args:
-      source: the weight file; Hugging Face's preprocessor_config.json may stand beside.
+      source: the weight file; Hugging Face's preprocessor_config.json may be beside it.
       trained_on: a key of `PRETRAINING`; None reads that file.
 
     Raises:

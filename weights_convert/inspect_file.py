@@ -1,4 +1,4 @@
-"""What a weight file holds, told without reading its numbers."""
+"""What a weight file holds, listed without reading its numbers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """The mapping between two namings of the same weights: explicit, strict, both ways.
 
-A table of rules says where every tensor goes. Each key of the source belongs to
+A table of rules defines where every tensor goes. Each key of the source belongs to
 exactly one rule, each target is filled exactly once, and shapes agree; whatever does
 not is listed in one error. Every rule has an inverse, so the same table converts back.
 """
@@ -29,8 +29,8 @@ _FIELD = re.compile(r"\{(\w+)(?::([^{}]+))?\}")
 class Pattern:
     r"""A name with captures: `blocks.{i}.norm{n:1|2}.weight`.
 
-    `{i}` stands for a number; `{n:REGEX}` for what the expression matches. All other
-    characters stand for themselves, and the whole name must match.
+    `{i}` matches a number; `{n:REGEX}` what the expression matches. All other
+    characters match themselves, and the whole name must match.
     """
 
     template: str

@@ -2,7 +2,7 @@
 
 The official code loads the result; what it has no place for (the MIM decoder and
 the prompt, which only training uses) is left out, and GSE and Injectors only if the
-user says so.
+user asks.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Damaged checkpoints: reported and passed over, or restored with every bit."""
+"""Damaged checkpoints: reported and skipped, or restored with every bit."""
 
 import contextlib
 import itertools
@@ -52,7 +52,7 @@ def measure(folder: Path, samples: int, seed: int) -> None:
         counts[f"{kind}: {found}"] += 1
         print(f"{number + 1}/{samples}: {path}, {kind}: {found}", flush=True)
         if found == WRONG:
-            raise Failed(f"{kind} of {path} restored other values without a word")
+            raise Failed(f"{kind} of {path} silently restored other values")
     print(f"{samples} damaged copies, every file in turn:")
     for name, count in sorted(counts.items()):
         print(f"  {name}: {count}")
@@ -60,7 +60,7 @@ def measure(folder: Path, samples: int, seed: int) -> None:
 
 REPORTED = "reported, the checkpoint before it restored exactly"
 SAME = "restored exactly all the same"
-WRONG = "restored wrongly without a word"
+WRONG = "silently restored wrongly"
 
 
 def damaged_copies(folder: Path, samples: int, seed: int) -> Iterator[tuple[str, str]]:
@@ -119,7 +119,7 @@ def outcome(workdir: Path, damaged: str) -> str:
         return WRONG
     if newest == NEWEST:
         return SAME
-    start = f"checkpoint of step {NEWEST} passed over: {damaged} is damaged"
+    start = f"checkpoint of step {NEWEST} skipped: {damaged} is damaged"
     named = any(line.startswith(start) for line in said)
     return REPORTED if named and newest == OLDER else WRONG
 

@@ -1,7 +1,7 @@
 """`crossearth ablate`: the runs of one of the paper's ablation tables, and the table.
 
-Every run is an ordinary one in a process and workdir of its own, so it is resumed
-where it was cut off, and left alone once it is finished.
+Every run is an ordinary one in its own process and workdir, so it is resumed where it
+was interrupted, and left alone once it is finished.
 """
 
 import argparse
@@ -79,7 +79,7 @@ class Run:
 
     @property
     def command(self) -> list[str]:
-        """What starts it, or goes on with it."""
+        """What starts or resumes it."""
         start = [sys.executable, "-m", "crossearth_jax.main", "--config", self.config]
         return [*start, *self.flags, "--workdir", str(self.workdir)]
 
@@ -116,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="crossearth ablate",
         description="Trains and scores the rows of one of the paper's ablation tables, "
-        "each with several seeds, and makes the table. The same command again goes on "
+        "each with several seeds, and prints the table. The same command again resumes "
         "where it was stopped. --config.KEY=VALUE changes all runs.",
     )
     parser.add_argument("--config", required=True, metavar="FILE", help="full method")
@@ -154,7 +154,7 @@ def plan(
     """All runs of a table, seed by seed, so that a first column is there early.
 
     Raises:
-      ValueError: no seed, or a configuration or change that does not fit.
+      ValueError: no seed, or an invalid configuration or change.
     """
     if seeds < 1:
         raise ValueError(f"got --seeds {seeds}, expected 1 or more")
@@ -175,7 +175,7 @@ def wanted(run: Run) -> ConfigDict:
     """The configuration that a run will have.
 
     Raises:
-      ValueError: the file or a change does not fit.
+      ValueError: the file or a change is invalid.
     """
     values = flags.FlagValues()
     config_flags.DEFINE_config_file("config", flag_values=values)
@@ -239,11 +239,11 @@ def _shown(run: Run) -> str:
 def work(
     runs: Sequence[Run], start: Callable[[Run, Path], int] | None = None
 ) -> list[Run]:
-    """Runs one after the other and reports each in a line; gives those that failed.
+    """Runs one after the other and reports each in a line; returns those that failed.
 
     Args:
       runs: to do.
-      start: runs one, its output going to a file, and gives its exit code; None starts
+      start: runs one, with output to a file, and returns its exit code; None starts
         a process.
 
     Raises:
@@ -269,11 +269,11 @@ def work(
 
 def _last_line(log: Path) -> str:
     lines = log.read_text(errors="replace").split("\n") if log.exists() else []
-    return next((line for line in reversed(lines) if line.strip()), "it says nothing")
+    return next((line for line in reversed(lines) if line.strip()), "it is empty")
 
 
 def _process(run: Run, log: Path) -> int:
-    """A process of its own session: signals reach it through this one, once."""
+    """A process in its own session: signals reach it through this one, once."""
     with log.open("ab") as output:
         process = subprocess.Popen(
             run.command,
@@ -291,7 +291,7 @@ def _process(run: Run, log: Path) -> int:
 
 @contextmanager
 def _passed_on(process: subprocess.Popen) -> Iterator[list[int]]:
-    """Hands signals to a process; what came is in the list."""
+    """Passes signals on to a process; the list holds those received."""
     received: list[int] = []
 
     def forward(number: int, frame: FrameType | None) -> None:
@@ -310,7 +310,7 @@ def _passed_on(process: subprocess.Popen) -> Iterator[list[int]]:
 
 
 def _write_tables(table: int, runs: Sequence[Run], out: Path, form: str) -> str:
-    """Writes table_N.md and .csv of what is finished; gives it in a format too."""
+    """Writes table_N.md and .csv of what is finished; returns it in a format too."""
     rows = [
         AblationRow(
             name,

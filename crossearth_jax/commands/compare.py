@@ -14,7 +14,7 @@ from crossearth_jax.system.whole_file import whole_file
 DESCRIPTION = """\
 Shows finished runs beside the paper: per class and mean, with the paper's Rein and
 CrossEarth, ours and the differences. Runs that differ by seed only become one row,
-mean ± standard deviation; other differences stand in the row's name. Settings that
+mean ± standard deviation; other differences appear in the row's name. Settings that
 were not run are listed as such. Without a WORKDIR: the paper's own tables, class means
 recomputed and misprints flagged."""
 
@@ -62,7 +62,7 @@ def make_sheets(
       tables: numbers of the paper's tables; None chooses by the runs.
 
     Raises:
-      ValueError: a workdir or a table that does not fit.
+      ValueError: an unusable workdir or an unknown table.
     """
     if not workdirs:
         return [paper_sheet(number) for number in tables or MAIN_TABLES]

@@ -28,7 +28,7 @@ def guarded(
     Args:
       run: the command; what it returns is the exit status.
       options: its arguments.
-      stopped: what to say after Ctrl-C.
+      stopped: message after Ctrl-C.
     """
     logging.set_verbosity(logging.WARNING)
     set_up_compiler()

@@ -129,7 +129,7 @@ def _entries(
     blocks: Sequence[int],
     changes: Sequence[float],
 ) -> list[dict[str, Any]]:
-    """What `features.json` says of each map; `blocks` are those of the four taps."""
+    """What `features.json` records of each map; `blocks` are those of the four taps."""
     entries = []
     for one in maps:
         tap, injected = extract.taps[one.tap], extract.variants[one.variant]

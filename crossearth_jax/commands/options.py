@@ -10,7 +10,7 @@ from crossearth_jax.run.trained import PRECISIONS
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
-    """Adds the options that say which features of which run."""
+    """Adds the options that choose features and their run."""
     add = parser.add_argument
     add("checkpoint", help="workdir of a run, or a folder in its checkpoints/")
     add("--out", type=Path, required=True, help="folder of the results")

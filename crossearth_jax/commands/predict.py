@@ -34,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Makes the maps that this process shall make; 1 if some could not be made."""
+    """Makes this process's share of the maps; 1 if some could not be made."""
     geo.needed("rasterio")
     if options.vector:
         geo.needed("geopandas")
@@ -84,7 +84,7 @@ Job = tuple[Path, Path, Path | None]  # scene, class map, polygons
 
 
 def plan_jobs(scenes: Sequence[Path], out: str, vector: str | None) -> list[Job]:
-    """What becomes of each scene.
+    """The maps to make of each scene.
 
     Args:
       scenes: files.
@@ -92,7 +92,7 @@ def plan_jobs(scenes: Sequence[Path], out: str, vector: str | None) -> list[Job]
       vector: "gpkg" or "geojson", or for a single scene a path of that kind.
 
     Raises:
-      ValueError: two scenes would get the same map, or a name does not fit.
+      ValueError: two scenes would get the same map, or a name is invalid.
     """
     if Path(out).suffix.lower() in (".tif", ".tiff"):
         if len(scenes) != 1:
@@ -271,5 +271,5 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
         help="smaller areas get no polygon; default 8",
     )
     add("--quicklook", action="store_true", help="PNG of scene and classes")
-    add("--timing", action="store_true", help="say where the time went")
+    add("--timing", action="store_true", help="report where the time went")
     add_traceback(parser)

@@ -1,4 +1,4 @@
-"""`crossearth replay DUMP`: a step that was not finite once more, looked at closely."""
+"""`crossearth replay DUMP`: repeats a step that was not finite, and looks closely."""
 
 import argparse
 import json
@@ -28,8 +28,8 @@ def main(argv: Sequence[str]) -> int | None:
     """`crossearth replay WORKDIR/nonfinite/step_N`."""
     parser = argparse.ArgumentParser(
         prog="crossearth replay",
-        description="Computes the losses and gradients of a dumped step again and says "
-        "where the first values that are not finite are.",
+        description="Computes the losses and gradients of a dumped step again and "
+        "reports where the first values that are not finite are.",
     )
     parser.add_argument("dump", type=Path, help="WORKDIR/nonfinite/step_N")
     args = parser.parse_args(argv)

@@ -75,7 +75,7 @@ def run(given: argparse.Namespace) -> None:
 
 
 def view_of(workdir: Path) -> RunView:
-    """Collects what a page says about one run.
+    """Collects what a page shows about one run.
 
     Data or weights that are not there any more leave their part of the page out.
 

@@ -68,7 +68,7 @@ def _sampled(
     options: argparse.Namespace,
     injector: bool,
 ) -> list[Sample]:
-    """A sample of each domain; says what was found while the next is computed."""
+    """A sample of each domain; prints what was found while the next is computed."""
     extract = make_extractor(
         trained, taps=[options.tap - 1], variants=[injector], batch=options.batch
     )
@@ -171,7 +171,7 @@ def _write_points(
     domains: Sequence[ScoredDomain],
     classes: ClassSet,
 ) -> None:
-    """One line a point: which image it comes from, and where it is drawn."""
+    """One line per point: which image it comes from, and where it is drawn."""
     images = [
         domain.source.names[place]
         for domain, sample in zip(domains, samples, strict=True)

@@ -1,6 +1,6 @@
 """Classes, their colours, and how label files encode them.
 
-An encoding is always said, by the class file or by `data.encoding`, never guessed
+An encoding is always declared, by the class file or `data.encoding`, never guessed
 (`infer.py` accepts the one case that has a single reading).
 """
 
@@ -60,14 +60,14 @@ class ClassSet:
     Attributes:
       names: K names.
       palette: K RGB colours, 0-255.
-      encoding: how the label files encode them, if the class file says so.
+      encoding: how the label files encode them, if the class file states it.
       foreground: id of the one class that a binary set is about; its IoU is also
         reported by itself.
       clutter: id of a left-over class; the mean is also reported without it.
 
     Raises:
       ValueError: fewer than 2 or more than 255 classes, repeated names, or a palette
-        or an id that does not fit.
+        or an invalid id.
     """
 
     names: tuple[str, ...]
@@ -142,7 +142,7 @@ def load_classes(path: Path) -> ClassSet:
 def resolve_encoding(
     classes: ClassSet, encoding: LabelEncoding | str | None
 ) -> LabelEncoding:
-    """The encoding that holds: the given one, else the class file's.
+    """The encoding that applies: the given one, else the class file's.
 
     Raises:
       ValueError: none is known, the name is unknown, or it does not fit the classes.
@@ -152,7 +152,7 @@ def resolve_encoding(
             raise ValueError(
                 f"got data.encoding={encoding!r}, expected one of {', '.join(KINDS)}"
             )
-        # A class file that says more about the same encoding (ids, ignore) still holds.
+        # A class file that details the same encoding (ids, ignore) still applies.
         said = classes.encoding
         same = said is not None and said.kind == encoding
         encoding = said if same else ENCODINGS[encoding]
@@ -174,7 +174,7 @@ def encode_label(
     """Numbers or colours of a label file to class ids, 255 where ignored.
 
     Raises:
-      ValueError: a value means no class; says which, how often, and what to do.
+      ValueError: a value means no class; lists which, how often, and what to do.
     """
     if encoding.kind == "colours":
         if raw.ndim == 2:

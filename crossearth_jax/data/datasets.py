@@ -126,7 +126,7 @@ class FolderSource:
           encoding: "ids", "mask255", "colours", or all details; default the class
             file's.
           on_corrupt: "error" stops at the first file that cannot be used; "skip"
-            gives an ignored placeholder instead, lists the file in `skipped`, and
+            returns an ignored placeholder instead, lists the file in `skipped`, and
             stops once more than 10% of the source, at least 3 files, are listed.
           timeout_s: a file that takes longer to read cannot be used.
 

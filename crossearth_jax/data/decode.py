@@ -28,7 +28,7 @@ def read_image(
 
     Args:
       path: the file.
-      data: its content where that is at hand (from an archive); `path` then only
+      data: its content where it was read already (from an archive); `path` then only
         names it in errors.
       timeout_s: for reading the file.
 
@@ -47,7 +47,7 @@ def read_image(
     if channels > 4:
         raise ValueError(
             f"{path}: got {channels} channels, expected 1 to 4: write the three that "
-            "the model shall see, e.g. `gdal_translate -b 1 -b 2 -b 3 IN OUT`"
+            "the model should see, e.g. `gdal_translate -b 1 -b 2 -b 3 IN OUT`"
         )
     if channels <= 2:
         grey = pixels if pixels.ndim == 2 else pixels[:, :, 0]

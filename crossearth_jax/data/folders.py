@@ -30,7 +30,7 @@ class Domain:
     """A named place, sensor, season or climate: one or several folder pairs.
 
     Attributes:
-      name: as it stands in reports.
+      name: as reports show it.
       folders: (images, labels) folders, or (archive,) of packed ones.
     """
 
@@ -63,7 +63,7 @@ class Domain:
 def find_pairs(images_dir: Path | str, labels_dir: Path | str) -> tuple[Pair, ...]:
     """Pairs images and labels of the same stem, sorted by stem.
 
-    Georeferencing side files and hidden files are passed over.
+    Georeferencing side files and hidden files are skipped.
 
     Raises:
       ValueError: a folder is missing or empty, holds something that is no PNG, JPEG
@@ -96,14 +96,14 @@ def parse_domains(text: str) -> tuple[Domain, ...]:
     """Parses "NAME=IMAGES:LABELS,…": every "NAME=" starts another domain.
 
     A part without "NAME=" joins the domain before it. Without any name, the domain is
-    called after its folders. Instead of IMAGES:LABELS, one place may stand alone:
+    called after its folders. Instead of IMAGES:LABELS, one place can be given alone:
 
     - FOLDER with images/ and labels/ in it, which are read, packed or not;
     - FOLDER without images/, where FOLDER.array_record lies beside: that is read;
     - FOLDER.array_record, which is read whatever lies beside it.
 
     Raises:
-      ValueError: the text is empty, a part has not this form, or a name occurs twice.
+      ValueError: the text is empty, a part has another form, or a name occurs twice.
     """
     groups: list[tuple[str, list[tuple[Path, ...]]]] = []
     for part in text.split(","):
@@ -159,7 +159,7 @@ def _folders(part: str) -> tuple[Path, ...]:
 
 
 def _archive(root: Path) -> Path | None:
-    """The archive that a place means, if it means one."""
+    """The archive that a place refers to, if any."""
     if root.suffix == SUFFIX:
         return root
     beside = root.with_name(root.name + SUFFIX) if root.name else root
@@ -175,7 +175,7 @@ def _pairs_in(folders: tuple[Path, ...]) -> tuple[Pair, ...]:
 
 
 def _place(folders: tuple[Path, ...]) -> str:
-    """What a place shows: the archive's name, or that above a plain "images"."""
+    """A name for a place: the archive's, or the one above a plain "images"."""
     images = folders[0].absolute()
     if len(folders) == 1:
         return images.stem

@@ -112,7 +112,7 @@ def _check_inferred(ids: Sequence[int], counts: Counter[int]) -> None:
     if not 2 <= len(ids) <= MAX_CLASSES or not contiguous:
         raise ValueError(
             f"got label values {seen}, expected ids 0..K-1 without gaps (2 to "
-            f"{MAX_CLASSES} classes, 255 = ignore): say what they mean in a "
+            f"{MAX_CLASSES} classes, 255 = ignore): declare their meaning in a "
             "class file (data.classes=FILE)"
         )
 

@@ -1,7 +1,7 @@
 """Class sets of the paper's eight data sets: names, and colours of predictions.
 
-Ids are those of the prepared labels, 0..K-1 in this order (docs/data.md); names stand
-in reports in the order of the paper's columns.
+Ids are those of the prepared labels, 0..K-1 in this order (docs/data.md); reports
+list names in the order of the paper's columns.
 """
 
 from crossearth_jax.data.classes import ClassSet

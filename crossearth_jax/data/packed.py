@@ -61,7 +61,7 @@ def packed_files(archive: Path) -> tuple[tuple[Packed, Packed], ...]:
     """(image, label) of every pair in an archive, in its order; reads the index only.
 
     Raises:
-      ValueError: it is missing, cut off, or no archive of ours.
+      ValueError: it is missing, cut off, or not an archive of ours.
     """
     index = _index(archive)
     files = [

@@ -146,7 +146,7 @@ def train_batches(
       NumPy batches; `close()` them to stop threads and workers.
 
     Raises:
-      ValueError: a size does not fit.
+      ValueError: a size is invalid.
     """
     if start_step < 0:
         raise ValueError(f"got start_step={start_step}, expected 0 or more")
@@ -179,7 +179,7 @@ def train_batches(
 
 
 class Batches(Iterator[Batch]):
-    """Batches that count what they had to leave out.
+    """Batches that count the records that could not be used.
 
     Attributes:
       skipped: records in the batches so far that were placeholders of files that could

@@ -37,7 +37,7 @@ def fill_root(text: str, root: str | None) -> str:
 
 
 def check_prepared(texts: Sequence[str], root: str | None) -> None:
-    """Names the commands that make what is not below the root yet.
+    """Names the commands that make what is missing below the root.
 
     Args:
       texts: folders as a configuration has them, e.g. "tem={root}/tem/test".

@@ -1,4 +1,4 @@
-"""Calls that end in time: a read from a dead network disk would wait for ever."""
+"""Calls with a time limit: a read from a dead network disk would wait for ever."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -34,7 +34,7 @@ def read_in_time(file: Path | Packed, timeout_s: float = TIMEOUT_S) -> bytes:
 
 
 def within(timeout_s: float, function: Callable[[], T]) -> T:
-    """Calls a function in a thread of its own, 0.05 ms more than a plain call.
+    """Calls a function in its own thread, 0.05 ms more than a plain call.
 
     Raises:
       TimeoutError: it took longer. Nothing can end a read that hangs: its thread stays,

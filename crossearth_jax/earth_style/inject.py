@@ -39,7 +39,7 @@ def styled_image(
       ratio: τ, the share of altered area.
       block: B, pixels.
       polarity: "altered" puts the style on the altered blocks (a share of τ);
-        "equation5" follows Eq. 5 by the letter and puts it on the others (1 − τ).
+        "equation5" follows Eq. 5 literally and puts it on the others (1 − τ).
 
     Raises:
       ValueError: for another polarity, or a ratio or block that `altered_mask` refuses.
@@ -75,7 +75,7 @@ def masked_image(
       ratio: τ, the share of hidden area.
       block: B, pixels.
       prompt_mode: "replace" shows v on the hidden blocks; "product" is X·M·v, Eq. 6
-        by the letter, which is zero everywhere while v is.
+        read literally, which is zero everywhere while v is.
 
     Raises:
       ValueError: for a prompt of another size, another mode, or a ratio or block that

@@ -13,7 +13,7 @@ from crossearth_jax.system import sharding
 
 @dataclasses.dataclass(frozen=True)
 class Extractor:
-    """Gives features of images; made by `make_extractor`, or from any function.
+    """Computes features of images; made by `make_extractor`, or from any function.
 
     Attributes:
       feature_fn: normalised windows → features [b, V, T, h, w, C].
@@ -47,7 +47,7 @@ class Extractor:
 
 
 def has_injector(run: TrainedRun) -> bool:
-    """Whether a run has GSE and Injectors; the Rein baseline has not."""
+    """Whether a run has GSE and Injectors; the Rein baseline has neither."""
     return bool(run.network.model.config.gse)
 
 

@@ -38,7 +38,7 @@ def needed(name: str) -> ModuleType:
     """Imports a module of the extra `report`.
 
     Raises:
-      ImportError: the library is not installed; says how to get it.
+      ImportError: the library is not installed; tells how to get it.
     """
     return extras.needed(name, "UMAP and domain gaps", HINT)
 

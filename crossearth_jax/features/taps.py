@@ -70,7 +70,7 @@ def make_feature_fn(
     """
     if True in variants and not network.model.config.gse:
         raise ValueError(
-            "got a model without GSE and Injector, expected one that has them: say "
+            "got a model without GSE and Injector, expected one that has them: pass "
             "--no-injector"
         )
     if not taps or not all(0 <= tap < 4 for tap in taps):

@@ -185,7 +185,7 @@ def softmax_attention(
     value: Float[Array, "*h B S e"],
     mask: Bool[Array, "B Q S"] | None = None,
 ) -> Float[Array, "*h B Q e"]:
-    """Softmax with the division after the product: a pass less over [B, Q, S]."""
+    """Softmax with the division after the product: one pass fewer over [B, Q, S]."""
     logits = jnp.matmul(
         query * query.shape[-1] ** -0.5,
         key.swapaxes(-1, -2),

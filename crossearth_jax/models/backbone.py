@@ -208,7 +208,7 @@ def _recomputed(
     """All blocks' outputs; the backward pass computes each block again.
 
     Blocks of one structure that follow each other run in a loop over stacked weights,
-    because XLA on a CPU undoes `jax.checkpoint` where they stand one after the other.
+    because XLA on a CPU undoes `jax.checkpoint` where they follow one another.
     """
     weights = [nnx.to_pure_dict(nnx.state(block)) for block in blocks]
     outputs: list[Array] = []

@@ -129,7 +129,7 @@ def start_from(
     Args:
       params: the whole model's parameters.
       weights: arrays under dotted paths; `backbone.*` and what the converter carries
-        along for PyTorch (`torch.*`) are passed over.
+        along for PyTorch (`torch.*`) are skipped.
 
     Returns:
       The parameters, and the paths of GSE, Injectors and MIM that the weights lack
@@ -141,7 +141,7 @@ def start_from(
     given = {path.split(".")[0] for path in weights} - {"backbone", "torch"}
     if unknown := given - params.keys():
         raise ValueError(
-            f"got weights for {sorted(unknown)}, which this configuration has not: "
+            f"got weights for {sorted(unknown)}, which this configuration lacks: "
             "turn these parts on or convert other weights"
         )
     initial = [part for part in _UNRELEASED if part in params and part not in given]

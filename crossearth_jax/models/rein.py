@@ -111,7 +111,7 @@ class Rein(nnx.Module):
     def queries(self) -> Float[Array, "m D"]:
         """Object queries, the same for every image.
 
-        Per channel the maximum, mean and last value over the layers stand next to
+        Per channel the maximum, mean and last value over the layers are next to
         each other (index = channel·3 + {max, mean, last}).
         """
         tokens = self.transform(self.all_tokens())  # [L, m, D]

@@ -86,7 +86,7 @@ def seen_along_axes(
     rows: Float[Array, "y_span d"],
     columns: Float[Array, "x_span d"],
 ) -> tuple[Float[Array, "B y x n y"], Float[Array, "B y x n x"]]:
-    """What a query says to each row and to each column of its map, by distance."""
+    """Score of a query for each row and each column of its map, by distance."""
     rows, columns = (by_distance(t).astype(query.dtype) for t in (rows, columns))
     return (
         jnp.einsum("byxnd,ykd->byxnk", query, rows),

@@ -51,7 +51,7 @@ class Run:
 
     @property
     def argument(self) -> str:
-        """What stands behind the colon of `config`; empty if nothing does."""
+        """The part of `config` after its colon; empty without one."""
         return self.config.partition(":")[2]
 
     @property

@@ -10,7 +10,7 @@ TEXT = 15  # pixels
 
 @cache
 def font_of(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Pillow's own font, which is there everywhere."""
+    """Pillow's own font, which is available everywhere."""
     return ImageFont.load_default(size=size)
 
 

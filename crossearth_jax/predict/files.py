@@ -1,7 +1,7 @@
-"""One scene file to the files of its map: whole or not there, and made only once.
+"""One scene file to the files of its map: all or nothing, and made only once.
 
 Everything is written into a hidden folder beside the result and renamed at the end,
-the class map last: where it stands, the map is complete.
+the class map last: if it exists, the map is complete.
 """
 
 import hashlib
@@ -130,7 +130,7 @@ def is_done(
         return False
     raise Existing(
         f"got {target}, made with other weights or options or from another version of "
-        f"{source.name}: choose another --out, or say --overwrite"
+        f"{source.name}: choose another --out, or pass --overwrite"
     )
 
 

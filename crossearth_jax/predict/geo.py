@@ -17,7 +17,7 @@ def needed(name: str) -> ModuleType:
       name: dotted name, such as "rasterio.vrt".
 
     Raises:
-      ImportError: the library is not installed; says how to get it.
+      ImportError: the library is not installed; tells how to get it.
     """
     return extras.needed(name, "maps", HINT)
 

@@ -13,12 +13,12 @@ from typing import TypeVar
 
 T = TypeVar("T")
 _END = object()
-POLL = 0.1  # seconds after which a waiting thread looks whether it shall stop
+POLL = 0.1  # seconds after which a waiting thread checks whether to stop
 
 
 @dataclass
 class Waiting:
-    """Seconds that the computing thread stood still for files.
+    """Seconds that the computing thread waited for files.
 
     One batch is still on the device meanwhile, so the device waits no longer.
     """
@@ -65,7 +65,7 @@ def read_ahead(items: Iterable[T], waiting: Waiting, depth: int = 2) -> Iterator
 def write_behind(
     write: Callable[[T], None], waiting: Waiting, depth: int = 2
 ) -> Iterator[Callable[[T], None]]:
-    """Gives a function that hands items to a writing thread, at most `depth` waiting.
+    """Yields a function that hands items to a writing thread, at most `depth` waiting.
 
     Everything is written when the block ends; an error of `write` is raised at the next
     item or at the end. If the block itself fails, what waits is dropped.

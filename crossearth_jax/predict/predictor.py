@@ -121,7 +121,7 @@ def load(
       tta: of "flips" and "scales", see `tta.augmented`.
 
     Raises:
-      ValueError: there is no such run, its files do not fit, or an argument does not.
+      ValueError: there is no such run, or its files or an argument are invalid.
     """
     run = load_run(checkpoint, precision)
     batch = run.config.eval.batch if batch is None else batch

@@ -152,7 +152,7 @@ def _read(
       bands: three numbers, perhaps equal.
       area: first column and row, columns and rows.
       nodata: a value that means no data too.
-      size: rows and columns of the result if it shall be smaller.
+      size: rows and columns of the result if it should be smaller.
     """
     window = geo.needed("rasterio.windows").Window(*area)
     different = sorted(set(bands))  # a grey band is read once, not three times
@@ -231,7 +231,7 @@ def choose_bands(
         return colours[0], colours[1], colours[2]
     raise ValueError(
         f"{dataset.name}: got {count} bands ({', '.join(meaning)}), expected 1 or 3, "
-        "or bands marked red, green and blue: say which three the model shall see, "
+        "or bands marked red, green and blue: name the three the model should see, "
         "such as --bands 3,2,1"
     )
 

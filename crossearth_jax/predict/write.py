@@ -19,7 +19,7 @@ from crossearth_jax.pixels.labels import IGNORE
 from crossearth_jax.predict import geo
 from crossearth_jax.predict.strip import Block
 
-UNIT = 250  # of an 8-bit probability that stands for 1; 255 is nodata
+UNIT = 250  # of an 8-bit probability that means 1; 255 is nodata
 ROWS = 16  # of a strip in the plain file
 BLOCK = 512  # tile of a COG, pixels
 UNWRITTEN = "cannot be written, the disk may be full: free some space, run again"
@@ -37,7 +37,7 @@ class Layer:
       overview: GDAL's name of the resampling.
       encode: block → [bands, r, W].
       half: floating-point numbers of 16 bits.
-      unit: value that stands for 1.
+      unit: value that means 1.
     """
 
     suffix: str
@@ -104,7 +104,7 @@ def _in_units(probabilities: np.ndarray) -> np.ndarray:
 def row_writer(
     layers: Mapping[Path, Layer], grid: Any
 ) -> Iterator[Callable[[Block], None]]:
-    """Gives a function that writes finished rows into plain GeoTIFFs, one a layer.
+    """Yields a function that writes finished rows into plain GeoTIFFs, one per layer.
 
     Args:
       layers: what to write, by file.

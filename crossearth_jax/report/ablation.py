@@ -44,7 +44,7 @@ def ablation_sheet(
       rows: the first is the one that others are compared with.
       cumulative: each row adds something to the one above, so that difference is
         shown too.
-      targets: settings of the paper by the domain that stands for them, {} for none.
+      targets: settings of the paper by the domain that matches them, {} for none.
       comparable: the runs are of the paper's data and sizes.
 
     Raises:
@@ -109,7 +109,7 @@ def _difference_line(
 
 
 def _sentence(row: AblationRow, base: AblationRow, columns: Sequence[str]) -> str:
-    """What the seeds say, and what so few of them cannot."""
+    """What the seeds show, and what so few of them cannot."""
     values = _differences(row, base, columns[-1])
     known = aggregate(values)
     if known is None or known.std is None:
@@ -127,7 +127,7 @@ def _sentence(row: AblationRow, base: AblationRow, columns: Sequence[str]) -> st
 def _paper_lines(
     table: int, names: Sequence[str], targets: Mapping[str, str], columns: Sequence[str]
 ) -> Iterator[Line]:
-    """The paper's rows, in the columns of the domains that stand for its settings."""
+    """The paper's rows, in the columns of the domains that match its settings."""
     printed = _printed(table)
     for name in names:
         scores = [printed.get((targets.get(column, ""), name)) for column in columns]

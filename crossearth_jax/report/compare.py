@@ -217,7 +217,7 @@ def _table_sheet(table: int, by_setting: Mapping[str, Sequence[Scored]]) -> Shee
     if table == 5:
         notes.append(
             "IoU: of building or road alone, as Table 5's low values suggest; the "
-            "paper calls it mIoU and does not say."
+            "paper only calls it mIoU."
         )
     named = tuple(c.name for c in columns)
     notes += _group_notes(_groups(by_setting, [table]))
@@ -294,7 +294,7 @@ def _group_notes(groups: Sequence[Group]) -> tuple[str, ...]:
         if _of_files(group) and step != PAPER_STEPS:
             notes.append(f"{name}: {step} training steps; the paper has {PAPER_STEPS}.")
         if group.repeated_seeds:
-            notes.append(f"{name}: a seed stands twice, ± is not over seeds alone.")
+            notes.append(f"{name}: a seed appears twice, ± is not over seeds alone.")
         for run in group.runs:
             notes += [
                 f"{run.place}: {len(entry['skipped'])} images of {domain} skipped."

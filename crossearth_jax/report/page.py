@@ -42,7 +42,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class RunView:
-    """All that a page says about one run.
+    """All that a page shows about one run.
 
     Attributes:
       experiment: configuration and scores.
@@ -228,8 +228,8 @@ def _calibration(run: RunView) -> str:
     return (
         "<section><h2>Does it know when it is wrong?</h2><p>Below the dashed line, the "
         "model is surer than it is right. The calibration error is the mean distance "
-        "from that line over all pixels. The second chart of each domain says how many "
-        "of its pixels have which confidence."
+        "from that line over all pixels. The second chart of each domain shows how "
+        "many of its pixels have which confidence."
         f'</p><div class="charts">{"".join(drawn)}</div></section>'
     )
 

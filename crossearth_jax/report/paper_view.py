@@ -63,7 +63,7 @@ def _line(group: Group, row: Row) -> Line:
     mean = [] if row.class_mean is None else [row.class_mean]
     scores = *row.scores, row.miou, *mean
     gain = None if row.gain is None else Score(row.gain, signed=True)
-    # CrossEarth stands among the adapted methods without being one.
+    # CrossEarth is listed among the adapted methods without being one.
     ours = row.method.startswith("CrossEarth")
     adapted = group.protocol == "adaptation" and not ours
     found = misprints(group.table, group.protocol, group.setting, row.method)

@@ -29,7 +29,7 @@ class Line:
       setting: what was scored.
       row: whose scores these are.
       scores: by column; None where there is none.
-      note: what else there is to say, such as "not run".
+      note: a remark, such as "not run".
     """
 
     setting: str

@@ -1,4 +1,4 @@
-"""What a run says about itself before the first step."""
+"""What a run prints about itself before the first step."""
 
 from pathlib import Path
 

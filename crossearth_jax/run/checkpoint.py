@@ -2,7 +2,7 @@
 
 A checkpoint holds the trainable parameters, the optimiser state and the step, each
 array under its dotted path. The step is also the position in the data, so nothing
-else is needed to go on.
+else is needed to resume.
 """
 
 import itertools
@@ -27,7 +27,7 @@ class Checkpoints:
     """The checkpoints of one run, newest last.
 
     A step is a folder of Orbax and beside its arrays `seal.json`, written last: size
-    and digest of every file. Orbax alone restores flipped bits without a word and
+    and digest of every file. Orbax alone restores flipped bits silently and
     takes an empty folder for a finished step.
     """
 
@@ -46,7 +46,7 @@ class Checkpoints:
         Args:
           workdir: of the run.
           keep: newest checkpoints that stay, at least two.
-          keep_every: those of every so many steps stay too; 0 for none.
+          keep_every: those of every n-th step stay too; 0 for none.
           frozen: `parameters.digest_of_arrays` of the frozen weights the checkpoints
             belong to; None does not compare it.
         """
@@ -56,7 +56,7 @@ class Checkpoints:
         self._frozen = frozen
         self._manager = self._open() if self._folder.is_dir() else None
         self._last: int | None = None  # step saved or restored last
-        self._unsealed: int | None = None  # step that may still be on its way
+        self._unsealed: int | None = None  # step that may still be in the making
         self._sealing = ThreadPoolExecutor(1)
         self._sealed: Future[None] | None = None
 
@@ -77,11 +77,11 @@ class Checkpoints:
         )
 
     def latest(self) -> int | None:
-        """Step of the newest sound checkpoint; says which newer ones are damaged.
+        """Step of the newest sound checkpoint; warns of damaged newer ones.
 
         Raises:
           ValueError: there are checkpoints, but all are damaged.
-          OSError: a save was on its way and failed.
+          OSError: a pending save failed.
         """
         self.wait()
         return hosts.from_first(self._newest_sound() if hosts.is_first() else None)
@@ -93,7 +93,7 @@ class Checkpoints:
             if found is None:
                 return step
             damage[step] = found
-            logging.warning("checkpoint of step %d passed over: %s", step, found)
+            logging.warning("checkpoint of step %d skipped: %s", step, found)
         # A kill leaves one step without a seal, and no second save begins before it.
         if len(damage) > 1 or any(x != seal.UNFINISHED for x in damage.values()):
             raise ValueError(
@@ -137,7 +137,7 @@ class Checkpoints:
 
         Returns:
           False if this save or the one before failed, on a full disk for example: the
-          error is logged, older checkpoints stay as they are, training can go on.
+          error is logged, older checkpoints stay as they are, training can continue.
         """
         step = int(state.step)
         if step == self._last:

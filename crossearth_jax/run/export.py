@@ -2,7 +2,7 @@
 
 Three files at most, written in this order, each under a temporary name first:
 NAME.safetensors (weights, if they are not baked in), NAME.stablehlo (the function) and
-NAME.json (what it takes and gives, and the SHA-256 of the others: `jax.export` does not
+NAME.json (its inputs and outputs, and the SHA-256 of the others: `jax.export` does not
 notice a changed byte).
 """
 
@@ -44,15 +44,15 @@ def export(
 ) -> list[Path]:
     """Writes a trained model as a function of windows.
 
-    The function takes uint8 RGB windows [b, crop, crop, 3] and gives float32 class
+    The function takes uint8 RGB windows [b, crop, crop, 3], returns float32 class
     scores [b, crop, crop, K]. With weights in a file it takes them, a dict of arrays
     by name, as its first argument.
 
     Args:
       run: see `load_run`.
-      out: NAME.stablehlo; NAME.json and NAME.safetensors stand beside it.
+      out: NAME.stablehlo; NAME.json and NAME.safetensors are written beside it.
       batch: windows per call; None exports for any number.
-      platforms: that it shall run on.
+      platforms: that it can run on.
       weights: in a "file", or "baked" into the function. Then the compiler folds
         constants, which changes scores by 1e-5 of their size, and 2 GB is the most.
 
@@ -60,7 +60,7 @@ def export(
       The files.
 
     Raises:
-      ValueError: an argument does not fit.
+      ValueError: an argument is invalid.
     """
     _check(out, batch, platforms, weights)
     arrays = inference_weights(run)

@@ -22,7 +22,7 @@ class RunLog:
     """Writes metrics of logged steps; a bar on a terminal, plain lines otherwise.
 
     A full disk does not end a run: lines wait until they can be written, events are
-    lost, and both is said.
+    lost, and both are reported.
     """
 
     def __init__(

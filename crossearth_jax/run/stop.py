@@ -52,7 +52,9 @@ class StopRequest:
         self._received = number
         if self._at_once:
             raise Stopped
-        logging.warning("asked to stop: saving after this step; again ends at once")
+        logging.warning(
+            "asked to stop: saving after this step; a second signal ends now"
+        )
         if self._several:
             os.kill(os.getpid(), signal.SIGTERM)  # for JAX's runtime, which tells all
 

@@ -70,7 +70,7 @@ class TrainedRun:
 
 
 def load_run(checkpoint: str | Path, precision: str | None = None) -> TrainedRun:
-    """Reads a run; arguments as `load`, which see."""
+    """Reads a run; see `load` for the arguments."""
     workdir = find_workdir(Path(checkpoint))
     config = read_config(workdir / "config.json")
     if precision is not None:

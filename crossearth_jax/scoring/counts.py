@@ -1,4 +1,4 @@
-"""What a scoring leaves of every image: `counts/DOMAIN.npz`, small enough to keep.
+"""What scoring keeps of every image: `counts/DOMAIN.npz`, small enough to keep.
 
 A confusion matrix per image, of which only the cells that are not zero are kept, and
 the pixels of the domain by the model's confidence. A report finds the images worth

@@ -76,7 +76,7 @@ def evaluate_domain(
     batch: int,
     examples: int = 4,
 ) -> DomainResult:
-    """Counts one domain's pixels; arguments as `evaluate`, which see.
+    """Counts one domain's pixels; see `evaluate` for the arguments.
 
     Raises:
       ValueError: the source is empty, the scores have another number of classes, or
@@ -120,7 +120,7 @@ def _score_share(
     examples: int,
     windows: Mapping[str, int],
 ) -> _Share:
-    """Scores every so many-th image: this host's."""
+    """Scores every n-th image: this host's share."""
     places = range(jax.process_index(), len(domain.source), jax.process_count())
     last = len(domain.source) - 1
     chosen = set(np.linspace(0, last, examples).round().astype(int).tolist())

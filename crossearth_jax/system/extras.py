@@ -13,7 +13,7 @@ def needed(name: str, purpose: str, hint: str) -> ModuleType:
       hint: how to install it.
 
     Raises:
-      ImportError: the library is not installed; says how to get it.
+      ImportError: the library is not installed; tells how to get it.
     """
     try:
         return importlib.import_module(name)

@@ -1,6 +1,6 @@
 """Several hosts (processes) as one run, on JAX's distributed runtime.
 
-One process alone needs nothing here: every function then answers at once.
+With one process alone every function returns at once.
 """
 
 import logging as python_logging
@@ -22,7 +22,7 @@ FAILED = 17  # exit status of a host that ended because of an error
 
 
 def expected() -> bool:
-    """Whether the environment says that this process is one of several.
+    """Whether the environment shows that this process is one of several.
 
     Slurm (`srun`), Open MPI, TPU slices on GKE and `JAX_COORDINATOR_ADDRESS` are
     known; `--distributed` asks JAX to look further, for a TPU VM's metadata server.

@@ -15,8 +15,8 @@ UNLIMITED = -1
 def keep_freed_memory() -> None:
     """Freed memory stays with the process, for the next step of the same sizes.
 
-    A step on a CPU computes in one block of memory (3.8 GB for ViT-L). glibc gives such
-    a block back when the step ends, and the kernel then hands the next step's out anew,
+    A step on a CPU computes in one block of memory (3.8 GB for ViT-L). glibc frees such
+    a block when the step ends, and the kernel then maps the next step's anew,
     page by page: a tenth to a fifth of its time. Only the main thread's memory can hold
     such a block, so programs on a CPU run in the thread that calls them. To be called
     before JAX is used.
@@ -28,7 +28,7 @@ def keep_freed_memory() -> None:
 
 
 def give_back_freed_memory() -> None:
-    """Once, whatever is kept otherwise."""
+    """Returns freed memory to the OS once, even where it is kept otherwise."""
     if library := _glibc():
         library.malloc_trim(0)
 

@@ -14,7 +14,7 @@ SECONDS_BETWEEN_LINES = 10.0
 def progress(
     what: str, total: int, unit: str, *, quiet: bool = False
 ) -> Iterator[Callable[[], None]]:
-    """Gives a function to call after every unit.
+    """Yields a function to call after every unit.
 
     Args:
       what: is done.

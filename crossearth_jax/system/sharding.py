@@ -104,7 +104,7 @@ def shard_batch(batch: PyTree, batch_size: int, mesh: Mesh) -> PyTree:
 
 
 def whole_batch(batch: int) -> int:
-    """A batch raised until every device of this host gets as many images."""
+    """A batch size rounded up to a multiple of this host's devices."""
     devices = jax.local_device_count()
     return -(-batch // devices) * devices
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
-    """Gives a temporary place beside `path` that takes its name at the end.
+    """Yields a temporary path beside `path`, which is renamed to it at the end.
 
     If the writing fails, an older file stays as it was and nothing is left behind.
     """

@@ -174,7 +174,7 @@ def test_what_differs_but_the_seed_stands_in_the_name(tmp_path):
         "ours: CrossEarth (style.ratio=0.3), n = 3",
         "ours: CrossEarth without MIM",
     }
-    assert any("a seed stands twice" in note for note in sheets[1].notes)
+    assert any("a seed appears twice" in note for note in sheets[1].notes)
     with pytest.raises(ValueError, match=r"got the workdir .* twice"):
         make_sheets([tmp_path / "a", tmp_path / "a"])
 

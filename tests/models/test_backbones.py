@@ -157,7 +157,7 @@ def test_weights_of_another_family_are_refused(saved, tiny_config):
         build.build_network(config, len(CASID.names))
 
 
-def test_sizes_that_a_family_has_not_are_refused(tiny_config):
+def test_sizes_that_a_family_lacks_are_refused(tiny_config):
     config = tiny_config(**{"backbone.variant": "rvsa_tiny", "backbone.registers": 4})
     with pytest.raises(ValueError, match=r"got backbone\.registers with backbone\.var"):
         build.build_network(config, 5)

@@ -67,7 +67,7 @@ def test_a_bad_step_changes_nothing_but_the_counts(stepper):
 
 def test_after_too_many_nothing_changes_any_more(stepper):
     states, _ = stepper.steps("gbbg")
-    assert int(states[2].step) == 2  # one bad step is passed over
+    assert int(states[2].step) == 2  # one bad step is skipped
     # The second one ends it: the step before it stays, even for a good batch.
     for state in states[3:]:
         assert int(state.step) == 2

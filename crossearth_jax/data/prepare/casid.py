@@ -1,6 +1,6 @@
 """CASID: scenes of 5000 x 5000 pixels from four climates, cut into tiles of 1024.
 
-Copies with different folders and encodings are around; CrossEarth's own is cut
+Copies with different folders and encodings exist; CrossEarth's own is cut
 already (one tile an image) and counts ids from 0 or from 1.
 """
 
@@ -49,7 +49,7 @@ class Key(NamedTuple):
 def find(raw: RawFiles) -> list[Item]:
     """Pairs `NAME.png` with `NAME-label.png`, or equal names in a label folder.
 
-    Climate and split stand in the names of folders or archives; a split may stand in
+    Climate and split come from the names of folders or archives; a split also from
     text files of names instead (`…train….txt`, `…test….txt`).
 
     Raises:
@@ -70,7 +70,7 @@ def find(raw: RawFiles) -> list[Item]:
 
 
 def label_code(items: Sequence[Item]) -> LabelCode:
-    """Finds out how all labels are encoded, from the first that tells.
+    """Infers how all labels are encoded, from the first that tells.
 
     Colours are the palette; a 0 among numbers means ids 0 to 4, a 5 means 1 to 5. A
     later label that contradicts is an error when it is encoded.

@@ -1,6 +1,6 @@
 """DeepGlobe road extraction: 1024 x 1024 JPEG scenes with grey masks, road from 128 on.
 
-Only `train` has masks; `valid` and `test` are passed over.
+Only `train` has masks; `valid` and `test` are skipped.
 """
 
 from crossearth_jax.data.known_classes import ROAD

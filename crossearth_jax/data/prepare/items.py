@@ -1,4 +1,4 @@
-"""What a data set says about itself: its raw pairs, label encoding and numbers."""
+"""What a data set declares about itself: its raw pairs, label encoding and numbers."""
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ class Palette:
 
     Attributes:
       colours: {(r, g, b): class id or 255}.
-      others: what becomes of any other colour: "refuse" is an error; "round" takes
+      others: what happens to any other colour: "refuse" is an error; "round" takes
         every channel as 0 or 255, whichever is nearer, before looking it up (for label
         files known to be lossy); "ignore" makes it 255.
     """
@@ -90,7 +90,7 @@ class Mask:
     Attributes:
       threshold: values from here on are 1, smaller ones 0; None allows 0 and `white`
         only.
-      white: what stands for 1: 255, or 1 where a data set is known to store ids.
+      white: the value for 1: 255, or 1 where a data set is known to store ids.
     """
 
     threshold: int | None = None
@@ -157,9 +157,9 @@ class DataSet:
       find: pairs all raw files; a missing partner is an error that names it.
       code: the encoding of all labels, or a function that finds it out from the items.
       tile: side of the squares that images are cut into; None keeps them whole.
-      expected: images written per (domain, split); a difference is only said.
+      expected: images written per (domain, split); a difference is only reported.
       hint: which files to download from where.
-      options: settings that change the output, as they stand in the manifest.
+      options: settings that change the output, as the manifest records them.
     """
 
     name: str

@@ -1,6 +1,6 @@
 """LoveDA: urban and rural scenes of 1024 x 1024 pixels; the official Val is the test.
 
-Labels are stored as 0 (no data) and 1 to 7. Test.zip has no labels and is passed over.
+Labels are stored as 0 (no data) and 1 to 7. Test.zip has no labels and is skipped.
 """
 
 from crossearth_jax.data.known_classes import LOVEDA

@@ -84,8 +84,8 @@ class Member:
 class RawFiles:
     """All files below a folder, those inside zip archives included.
 
-    Georeferencing, statistics, hidden files and what macOS and Windows add are passed
-    over.
+    Georeferencing, statistics, hidden files and what macOS and Windows add are
+    skipped.
 
     Attributes:
       folder: as given.

@@ -35,7 +35,7 @@ def prepare(
     workers: int = 0,
     pack: bool = False,
 ) -> dict[str, dict[str, Any]]:
-    """Prepares every domain whose raw files are there; says what it finds and does.
+    """Prepares every domain whose raw files are there; prints what it finds and does.
 
     A run that was interrupted continues with the pairs that are missing; a complete
     one checks that all files are there and writes nothing.
@@ -169,7 +169,7 @@ def _finish(
     written: Sequence[Written],
     sources: list[dict[str, Any]],
 ) -> dict[str, Any]:
-    """Contact sheet, then the manifest: it says that the domain is complete."""
+    """Contact sheet, then the manifest, which marks the domain as complete."""
     _refuse_strangers(folder, written)
     manifest = build_manifest(data_set, folder.name, code, items, written, sources)
     total = sum((Counter(split) for split in manifest["pixels"].values()), Counter())

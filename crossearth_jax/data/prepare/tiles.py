@@ -25,7 +25,7 @@ def tile_corners(height: int, width: int, tile: int) -> list[tuple[int, int]]:
 
 
 def tile_count(height: int, width: int, tile: int) -> int:
-    """How many tiles an image gives."""
+    """How many tiles an image is cut into."""
     return math.prod(len(origins(side, tile)) for side in (height, width))
 
 

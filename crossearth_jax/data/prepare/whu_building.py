@@ -17,7 +17,7 @@ from crossearth_jax.data.prepare.raw import Member, RawFiles
 
 Key = tuple[str, str, str]  # domain, split, name
 
-# What a folder's or archive's name says of its tiles; the innermost that matches.
+# What a folder's or archive's name tells of its tiles; the innermost that matches.
 DOMAINS = {
     "whu_aerial": re.compile("aerial|cropped image tiles"),
     "whu_satellite": re.compile("satellite|east asia|cropped image data"),

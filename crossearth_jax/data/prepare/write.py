@@ -44,7 +44,7 @@ class Job:
 
 
 def write_item(job: Job) -> Written:
-    """Decodes one pair, encodes its label and writes the files, one by one whole.
+    """Decodes one pair, encodes its label and writes the files, each in one step.
 
     Raises:
       ValueError: a file cannot be read, the sizes differ, or a label value is unknown;
