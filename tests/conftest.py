@@ -1,7 +1,7 @@
 """What the tests of the training core share."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 # Before JAX starts: two workers share a GPU.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
@@ -10,12 +10,28 @@ import jax
 import pytest
 from absl import flags
 from ml_collections import ConfigDict
+from outside import HOW_TO_RUN_PARITY
 from tiny import get_config
 
 
 def pytest_configure() -> None:
     """Grain reads absl flags."""
     flags.FLAGS.mark_as_parsed()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter,
+) -> Generator[None, None, None]:
+    """Without the authors' files a run looks complete: its last words say otherwise."""
+    yield
+    skipped = terminalreporter.getreports("skipped")
+    count = sum(HOW_TO_RUN_PARITY in str(report.longrepr) for report in skipped)
+    if count:
+        terminalreporter.write_line(
+            f"{count} tests of parity with the authors' code were skipped, their "
+            f"recorded files are not part of the project: {HOW_TO_RUN_PARITY}."
+        )
 
 
 @pytest.fixture(scope="session", autouse=True)

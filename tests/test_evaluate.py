@@ -1,12 +1,12 @@
 import dataclasses
 import json
 from dataclasses import dataclass
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from outside import FIXTURES, needs_fixtures
 from PIL import Image
 
 from crossearth_jax.data.classes import ClassSet
@@ -22,7 +22,6 @@ CLASSES = ClassSet(
 )
 COLOURS = np.asarray(normalise(np.uint8(CLASSES.palette)[None]))[0]  # [K, 3]
 WINDOWS = {"crop": 32, "stride": 21, "patch": 16, "batch": 4}
-SLIDE = Path(__file__).parents[2] / "shared/fixtures/slide.npz"
 
 
 @jax.jit
@@ -136,9 +135,9 @@ def test_the_longest_edge_fits_and_the_ratio_is_kept(size, fitted):
     assert fitted_size(*size, 512) == fitted
 
 
-@pytest.mark.skipif(not SLIDE.exists(), reason="shared/fixtures is not here")
+@needs_fixtures("slide.npz")
 def test_resize_to_the_label_as_the_authors():
-    recorded = np.load(SLIDE)
+    recorded = np.load(FIXTURES / "slide.npz")
     logits = recorded["S64/logits"][0].transpose(1, 2, 0)
     got = label_scores(logits, (225, 165), 5).argmax(2)
     theirs = recorded["S64/predict_argmax"][0]

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from outside import REALDATA, needs_realdata
 from PIL import Image
 
 from crossearth_jax.data.classes import ClassSet
@@ -9,7 +10,6 @@ from crossearth_jax.data.datasets import FolderSource, Record, Source
 from crossearth_jax.data.folders import find_pairs, parse_domain, parse_domains
 from crossearth_jax.data.infer import infer_classes
 
-REAL = Path(__file__).parents[3] / "shared" / "realdata" / "building"
 TWO = ClassSet(("ground", "building"), ((0, 0, 0), (255, 0, 0)))
 
 
@@ -186,7 +186,7 @@ def test_source_is_a_source(folders):
         source_in(folders, on_corrupt="ignore")
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason="needs ../shared/realdata")
+@needs_realdata("building")
 @pytest.mark.parametrize(
     ("place", "count", "share"),
     [
@@ -196,7 +196,7 @@ def test_source_is_a_source(folders):
     ],
 )
 def test_real_images(place, count, share):
-    pairs = parse_domain(str(REAL / place)).find_pairs()
+    pairs = parse_domain(str(REALDATA / "building" / place)).find_pairs()
     source = FolderSource(pairs, infer_classes([p.label for p in pairs]))
     records = [source[i] for i in range(len(source))]
     assert len(records) == count and source.classes.names == ("class_0", "class_1")

@@ -1,14 +1,13 @@
 """The paper's tables against themselves, and against the paper's text where it is."""
 
 import re
-from pathlib import Path
 
 import pytest
+from outside import PAPER, needs_paper
 
 from crossearth_jax.paper import tables
 from crossearth_jax.paper.tables import found_misprints, load, setting_miou
 
-PAPER = Path(__file__).parents[3] / "shared/paper.md"
 ARITHMETIC = ("mean", "gain", "arrow")
 
 
@@ -103,7 +102,7 @@ def test_the_29_settings():
         tables.setting_group("D2M").row("x")
 
 
-@pytest.mark.skipif(not PAPER.exists(), reason="the paper's text is not here")
+@needs_paper
 def test_numbers_are_those_of_the_papers_text():
     """Every row stands in its table of the text with the same numbers in order."""
     parts = re.split(r"(?m)^TABLE (\d+):", PAPER.read_text())
@@ -121,7 +120,7 @@ def test_numbers_are_those_of_the_papers_text():
             assert found, (group.table, group.setting, row)
 
 
-@pytest.mark.skipif(not PAPER.exists(), reason="the paper's text is not here")
+@needs_paper
 def test_masks_are_those_of_table_14():
     rows = PAPER.read_text().split("TABLE 14:")[1].splitlines()
     cells = {row.split("\t")[0]: row.split("\t")[1:] for row in rows}

@@ -1,19 +1,17 @@
 """The authors' recorded numbers, and our model with their weights.
 
-`CROSSEARTH_FIXTURES` names the folder; the architecture comes from its
-`tiny_config.json` and the weights, through weights_convert, from its `.pth`.
+The architecture comes from their `tiny_config.json` and the weights, through
+weights_convert, from their `.pth`.
 """
 
 import json
-import os
 from functools import cache
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 from flax import nnx
+from outside import FIXTURES
 
 from crossearth_jax.models.crossearth import CrossEarth, ModelConfig
 from crossearth_jax.models.dinov2 import ViTConfig
@@ -23,28 +21,18 @@ from weights_convert.files.lazy_tensor import LazyTensor
 from weights_convert.files.open import open_weights
 from weights_convert.mapping import apply_rules, invert
 
-DEFAULT = Path(__file__).resolve().parents[2] / ".." / "shared" / "fixtures"
-FOLDER = Path(os.environ.get("CROSSEARTH_FIXTURES", DEFAULT))
-
 # Compiling takes longer than running: less optimisation halves the tests' time.
 QUICK = {"xla_backend_optimization_level": "0"}
 
 
-def needs(*names):
-    """Skips a test file where the recorded files are not here."""
-    missing = [name for name in names if not (FOLDER / name).exists()]
-    reason = f"no {', '.join(missing)} in {FOLDER}: set CROSSEARTH_FIXTURES"
-    return pytest.mark.skipif(bool(missing), reason=reason)
-
-
 @cache
 def recorded(name):
-    return dict(np.load(FOLDER / name))
+    return dict(np.load(FIXTURES / name))
 
 
 @cache
 def settings():
-    return json.loads((FOLDER / "tiny_config.json").read_text())["model"]
+    return json.loads((FIXTURES / "tiny_config.json").read_text())["model"]
 
 
 def model_config():
@@ -83,7 +71,7 @@ def model_config():
 @cache
 def converted():
     """Their weights under our names."""
-    tensors = convert_mmseg(open_weights(FOLDER / "tiny_segmentor.pth"), None).tensors
+    tensors = convert_mmseg(open_weights(FIXTURES / "tiny_segmentor.pth"), None).tensors
     return {key: tensor.read() for key, tensor in tensors.items()}
 
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from parity_fixtures import needs, nhwc, recorded, relative
+from outside import needs_fixtures
+from parity_fixtures import nhwc, recorded, relative
 from parity_losses import (
     adamw_errors,
     assignments_differ,
@@ -17,7 +18,7 @@ from parity_losses import (
 from crossearth_jax.data.transforms import pad_to_crop
 from crossearth_jax.pixels.normalise import IMAGENET_MEAN, normalise
 
-pytestmark = needs(
+pytestmark = needs_fixtures(
     "tiny_losses.npz", "tiny_adamw.npz", "tiny_segmentor.pth", "tiny_config.json"
 )
 LIMIT = 1e-4

@@ -1,19 +1,16 @@
-"""Scores against mmsegmentation's IoUMetric, recorded in ../shared/fixtures."""
+"""Scores against mmsegmentation's IoUMetric, as recorded."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
+from outside import FIXTURES, needs_fixtures
 
 from crossearth_jax.scoring.metrics import confusion_matrix, scores
 
-FIXTURES = Path(__file__).parents[3] / "shared/fixtures"
 PAIRS = {"A": (0, 1, 2, 3), "B": (0, 1, 2, 3), "D": (0,)}
 
-pytestmark = pytest.mark.skipif(
-    not (FIXTURES / "metrics.npz").exists(), reason="shared/fixtures is not here"
-)
+pytestmark = needs_fixtures("metrics.npz", "metrics.json")
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,9 @@
 """The shared ASPP decoder of the authors' deleted training state."""
 
-from parity_fixtures import needs
+from outside import needs_fixtures
 from parity_mim import measured
 
-pytestmark = needs("mim_history.npz")
+pytestmark = needs_fixtures("mim_history.npz")
 
 
 def test_reconstruction_losses_and_gradients():

@@ -1,9 +1,9 @@
 """Bicubic resizing of weights and positions against the authors' PyTorch."""
 
-from parity_fixtures import needs
+from outside import needs_fixtures
 from parity_resampling import conversion_errors, runtime_errors
 
-pytestmark = needs("interp.npz")
+pytestmark = needs_fixtures("interp.npz")
 
 
 def test_conversion():

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 from flax import nnx
-from parity_fixtures import FOLDER, needs
+from outside import FIXTURES, needs_fixtures
 
 from crossearth_jax.models.crossearth import CrossEarth, ModelConfig
 from crossearth_jax.models.parameters import dotted
@@ -16,7 +16,7 @@ from crossearth_jax.optim import decay_mask, learning_rate
 from weights_convert.crossearth import mmseg_rules
 from weights_convert.mapping import find_moves, plan_moves
 
-pytestmark = needs("schedule.json")
+pytestmark = needs_fixtures("schedule.json")
 SCHEDULES = {
     "config_512": {"lr": 1e-4},
     "config_1024": {"lr": 6e-5, "warmup_steps": 10_000},
@@ -25,7 +25,7 @@ SCHEDULES = {
 
 @cache
 def schedule_file():
-    return json.loads((FOLDER / "schedule.json").read_text())
+    return json.loads((FIXTURES / "schedule.json").read_text())
 
 
 @cache

@@ -4,12 +4,13 @@ from functools import cache
 
 import numpy as np
 import pytest
-from parity_fixtures import needs, nhwc, recorded, relative, same_argmax
+from outside import needs_fixtures
+from parity_fixtures import nhwc, recorded, relative, same_argmax
 from parity_segmentor import compute_stages, resized_case, slide_errors, stage_errors
 
 from crossearth_jax.pixels.normalise import normalise
 
-pytestmark = needs(
+pytestmark = needs_fixtures(
     "tiny_segmentor.npz", "tiny_segmentor.pth", "tiny_config.json", "slide.npz"
 )
 LIMIT = 1e-4

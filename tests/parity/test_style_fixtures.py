@@ -1,15 +1,9 @@
-"""p_s, p_t, sampling and masks against the authors' PyTorch (random weights).
-
-`style.npz` and `style.pth` are not part of the project; CROSSEARTH_FIXTURES names
-their folder.
-"""
-
-import os
-from pathlib import Path
+"""p_s, p_t, sampling and masks against the authors' PyTorch (random weights)."""
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from outside import FIXTURES, needs_fixtures
 
 from crossearth_jax.earth_style.masks import block_mask
 from crossearth_jax.earth_style.predictor import scale_input
@@ -18,12 +12,7 @@ from crossearth_jax.earth_style.statistics import EarthStatistics, embed_noise
 from crossearth_jax.earth_style.weights import load_style_networks, save_style_arrays
 from weights_convert.style import convert_embedding_statistics, convert_style
 
-DEFAULT = Path(__file__).parents[2] / ".." / "shared" / "fixtures"
-FIXTURES = Path(os.environ.get("CROSSEARTH_FIXTURES", DEFAULT))
-pytestmark = pytest.mark.skipif(
-    not (FIXTURES / "style.pth").exists(),
-    reason=f"no style fixtures in {FIXTURES}: set CROSSEARTH_FIXTURES",
-)
+pytestmark = needs_fixtures("style.npz", "style.pth", "mim_history.npz")
 # Measured: 3e-6 at most; PyTorch's own float32 is 1.4e-6 from its float64.
 TOLERANCE = 2e-5
 

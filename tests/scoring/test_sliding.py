@@ -1,14 +1,11 @@
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from outside import FIXTURES, needs_fixtures
 
 from crossearth_jax.scoring.sliding import sliding_scores, stream_scores
 from crossearth_jax.scoring.windows import window_length, window_origins
-
-SLIDE = Path(__file__).parents[3] / "shared/fixtures/slide.npz"
 
 
 def image(height, width, seed=0):
@@ -167,10 +164,10 @@ def test_bad_arguments_are_refused():
         )
 
 
-@pytest.mark.skipif(not SLIDE.exists(), reason="shared/fixtures is not here")
+@needs_fixtures("slide.npz")
 @pytest.mark.parametrize("case", ["S64", "S128", "S128small"])
 def test_the_authors_windows_and_average(case):
-    recorded = np.load(SLIDE)
+    recorded = np.load(FIXTURES / "slide.npz")
     crop, _, stride, _ = recorded[f"{case}/crop_size_stride"].tolist()
     picture = recorded[f"{case}/input"][0].transpose(1, 2, 0)  # [H, W, 3]
     corners = recorded[f"{case}/windows_y1y2x1x2"]

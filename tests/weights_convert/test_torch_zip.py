@@ -1,7 +1,6 @@
 """Good PyTorch files: the same objects and numbers as torch.load gives."""
 
 import argparse
-import os
 import pathlib
 import sys
 import tracemalloc
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from outside import FIXTURES, needs_fixtures
 
 from weights_convert.files.lazy_tensor import LazyTensor
 from weights_convert.files.open import open_weights
@@ -20,8 +20,6 @@ from weights_convert.mapping import apply_rules, rule
 from weights_convert.transforms import LINEAR
 
 torch = pytest.importorskip("torch")
-
-FIXTURES = Path(os.environ.get("CROSSEARTH_FIXTURES", "../shared/fixtures"))
 
 
 def to_numpy(tensor):
@@ -189,13 +187,13 @@ def test_a_part_is_read_without_its_storage(tmp_path):
     assert peak < 2**24  # of 2**24 bytes, in chunks
 
 
-@pytest.mark.parametrize(
-    "name", ["tiny_segmentor", "tiny_segmentor_official_state_dict", "style"]
-)
+AUTHORS = "tiny_segmentor.pth", "tiny_segmentor_official_state_dict.pth", "style.pth"
+
+
+@needs_fixtures(*AUTHORS)
+@pytest.mark.parametrize("name", AUTHORS)
 def test_authors_checkpoints(name):
-    path = FIXTURES / f"{name}.pth"
-    if not path.is_file():
-        pytest.skip(f"{path} is absent: set CROSSEARTH_FIXTURES")
+    path = FIXTURES / name
     assert_same(read_torch_zip(path), torch.load(path, weights_only=True))
 
 

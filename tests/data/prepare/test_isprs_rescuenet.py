@@ -1,5 +1,4 @@
 import dataclasses
-from pathlib import Path
 
 import mini_potsdam
 import mini_rescuenet
@@ -7,6 +6,7 @@ import mini_vaihingen
 import numpy as np
 import pytest
 from mini_files import counts, read, truncate
+from outside import REALDATA, needs_realdata
 
 from crossearth_jax.data.known_classes import ISPRS
 from crossearth_jax.data.prepare import potsdam, rescuenet, vaihingen
@@ -15,7 +15,7 @@ from crossearth_jax.data.prepare.raw import RawFiles
 from crossearth_jax.data.prepare.run import prepare
 from crossearth_jax.pixels.labels import IGNORE
 
-SAMPLES = Path(__file__).parents[4] / "shared/realdata/samples"
+SAMPLES = REALDATA / "samples"
 
 
 def find(data_set, folder):
@@ -177,6 +177,7 @@ def test_rescuenet_refuses(tmp_path):
 # Real tiles, in mmsegmentation's encoding: 0 boundary, then the classes from 1 on
 
 
+@needs_realdata("samples")
 @pytest.mark.parametrize(
     ("name", "bands", "bright", "dark"),
     [  # roofs are red; plants reflect infrared
@@ -185,8 +186,6 @@ def test_rescuenet_refuses(tmp_path):
     ],
 )
 def test_real_tiles_have_documented_classes(name, bands, bright, dark):
-    if not SAMPLES.is_dir():
-        pytest.skip("shared/realdata is not here")
     code = IdMap({0: IGNORE} | {k + 1: k for k in range(6)})
     (path,) = (SAMPLES / name / "ann").glob("*.png")
     image = read(SAMPLES / name / "img" / path.name).astype(float)

@@ -1,17 +1,17 @@
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
 from mini_files import counts, files_in, read, truncate
 from mini_loveda import mask, write_raw
+from outside import REALDATA, needs_realdata
 from PIL import Image
 
 from crossearth_jax.data.prepare.loveda import DATA_SET
 from crossearth_jax.data.prepare.raw import RawFiles
 from crossearth_jax.data.prepare.run import prepare
 
-SAMPLES = Path(__file__).parents[4] / "shared/realdata/samples/loveda/ann"
+SAMPLES = "samples/loveda/ann"
 ALL = {
     ("loveda_rural", "train"): 3,
     ("loveda_urban", "train"): 2,
@@ -71,11 +71,10 @@ def test_truncated_archive_is_named(tmp_path):
         RawFiles(tmp_path)
 
 
+@needs_realdata(SAMPLES)
 def test_real_masks_hold_known_values():
-    if not SAMPLES.is_dir():
-        pytest.skip("shared/realdata is not here")
     seen = Counter()
-    for path in sorted(SAMPLES.glob("*.png")):
+    for path in sorted((REALDATA / SAMPLES).glob("*.png")):
         raw = np.asarray(Image.open(path))
         ids = DATA_SET.code.encode(raw)
         np.testing.assert_array_equal(ids, np.where(raw == 0, 255, raw - 1))
