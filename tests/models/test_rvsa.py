@@ -52,7 +52,7 @@ def normalised(name):
     return jnp.asarray((GOLDEN[name].astype(np.float32) - 128) / 64)
 
 
-def close(actual, expected, tolerance=1e-5):
+def assert_close(actual, expected, tolerance=1e-5):
     """To a share of the largest number."""
     difference = np.abs(np.asarray(actual) - expected).max()
     assert difference < tolerance * np.abs(expected).max()
@@ -93,16 +93,16 @@ def differentiated(small, quick_compile):
 def test_taps_are_mtps(differentiated):
     """9×9 tokens: windows of 7 reach over the edge."""
     for i, tap in enumerate(differentiated[0]):
-        close(tap.reshape(2, 81, 24), GOLDEN[f"tap{i}"])
+        assert_close(tap.reshape(2, 81, 24), GOLDEN[f"tap{i}"])
 
 
 def test_gradients_are_mtps(differentiated):
     _, by_params, by_image = differentiated
-    close(by_image, GOLDEN["grad/image"], 1e-4)
+    assert_close(by_image, GOLDEN["grad/image"], 1e-4)
     expected = renamed({k: v for k, v in under("grad/").items() if k != "image"})
     assert len(expected) == 6
     for key, array in expected.items():
-        close(by_params[key.removeprefix("backbone.")], array, 1e-4)
+        assert_close(by_params[key.removeprefix("backbone.")], array, 1e-4)
 
 
 def test_positions_of_another_grid_are_resized_as_mtp_loads_them(small):
@@ -111,7 +111,7 @@ def test_positions_of_another_grid_are_resized_as_mtp_loads_them(small):
     taps = jax.jit(lambda p, x: nnx.merge(graph, p)(x))(
         params, normalised("larger/image")
     )
-    close(taps[3].reshape(1, 144, 24), GOLDEN["larger/tap3"])
+    assert_close(taps[3].reshape(1, 144, 24), GOLDEN["larger/tap3"])
 
 
 def test_windows_on_a_grid_that_is_not_square():
@@ -126,7 +126,7 @@ def test_windows_on_a_grid_that_is_not_square():
     out = jax.jit(lambda p, x: nnx.merge(nnx.graphdef(layer), p)(x, (10, 15)))(
         params, x
     )
-    close(out, GOLDEN["window/out"])
+    assert_close(out, GOLDEN["window/out"])
 
 
 @pytest.mark.parametrize("grid", [(8, 12), (5, 9), (2, 3)])

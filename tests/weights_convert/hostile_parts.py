@@ -66,7 +66,7 @@ def read_all(path):
     return {key: value.read() for key, value in open_weights(path).tensors.items()}
 
 
-def refused(path, message):
+def assert_refused(path, message):
     """Checks that `path` is refused in time, by name, with these words."""
     start = time.process_time()
     with pytest.raises(ValueError, match=message) as caught:

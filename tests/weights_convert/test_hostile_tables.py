@@ -8,7 +8,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from hostile_parts import archive, checkpoint, read_all, refused, tensor
+from hostile_parts import archive, assert_refused, checkpoint, read_all, tensor
 
 from weights_convert.files.open import open_weights
 
@@ -94,21 +94,21 @@ BAD_NPZ = {
 def test_safetensors_is_refused(tmp_path, case):
     table, options, message = BAD_TABLES[case]
     safetensors(tmp_path / "a.safetensors", table, **options)
-    refused(tmp_path / "a.safetensors", message)
+    assert_refused(tmp_path / "a.safetensors", message)
 
 
 @pytest.mark.parametrize("case", BAD_NPZ)
 def test_npz_is_refused(tmp_path, case):
     write, message = BAD_NPZ[case]
     write(tmp_path / "a.npz")
-    refused(tmp_path / "a.npz", message)
+    assert_refused(tmp_path / "a.npz", message)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_non_finite_weights_are_refused_unless_allowed(tmp_path, value):
     path = tmp_path / "a.npz"
     path.write_bytes(saved(good=np.ones(3), bad=np.array([1.0, value])))
-    refused(path, "1 NaN or infinite numbers in 'bad'")
+    assert_refused(path, "1 NaN or infinite numbers in 'bad'")
     allowed = open_weights(path, allow_nonfinite=True).tensors
     np.testing.assert_array_equal(allowed["bad"].read(), [1.0, value])
 

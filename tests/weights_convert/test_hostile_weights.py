@@ -8,12 +8,12 @@ import zipfile
 import pytest
 from hostile_parts import (
     archive,
+    assert_refused,
     call,
     checkpoint,
     group,
     name,
     number,
-    refused,
     tensor,
     text,
 )
@@ -256,7 +256,7 @@ def test_pickle_is_refused_and_not_executed(tmp_path, case):
     canary = tmp_path / "canary"
     pickled, message = pickles(canary)[case]
     archive(tmp_path / "a.pth", pickled)
-    refused(tmp_path / "a.pth", message)
+    assert_refused(tmp_path / "a.pth", message)
     assert not canary.exists()
 
 
@@ -271,7 +271,7 @@ def test_canary_shows_execution(tmp_path):
 def test_geometry_is_refused(tmp_path, case):
     pickled, message = TENSORS[case]
     archive(tmp_path / "a.pth", checkpoint(pickled))
-    refused(tmp_path / "a.pth", message)
+    assert_refused(tmp_path / "a.pth", message)
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
@@ -279,12 +279,12 @@ def test_geometry_is_refused(tmp_path, case):
 def test_archive_is_refused(tmp_path, case):
     write, message = ARCHIVES[case]
     write(tmp_path / "a.pth")
-    refused(tmp_path / "a.pth", message)
+    assert_refused(tmp_path / "a.pth", message)
 
 
 def test_legacy_pickle_is_refused_and_not_executed(tmp_path):
     pytest.importorskip("torch")
     canary, path = tmp_path / "canary", tmp_path / "a.pth"
     path.write_bytes(pickles(canary)["os_system"][0])
-    refused(path, "PyTorch")
+    assert_refused(path, "PyTorch")
     assert not canary.exists()
