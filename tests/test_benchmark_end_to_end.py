@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from tiny import get_config
 
+from crossearth_jax.commands import report as report_command
 from crossearth_jax.commands.compare import make_sheets
 from crossearth_jax.commands.prepare import DATA_SETS
 from crossearth_jax.config import default
@@ -119,8 +120,9 @@ def test_from_raw_archives_to_the_paper_s_table(name, tmp_path, monkeypatch):
     if name in SCORED_AGAIN:
         (workdir / "report.json").unlink()
         assert evaluate_run(config, workdir) == report
-        assert report.main([str(workdir), "--out", str(tmp_path / "page.html")]) == 0
-        text = (tmp_path / "page.html").read_text()
+        page = tmp_path / "page.html"
+        assert report_command.main([str(workdir), "--out", str(page)]) == 0
+        text = page.read_text()
         assert (
             "Not shown" not in text and "reconstruction of" not in text
         )  # Rein baseline
