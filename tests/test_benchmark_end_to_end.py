@@ -20,6 +20,7 @@ from crossearth_jax.commands.prepare import DATA_SETS
 from crossearth_jax.config import default
 from crossearth_jax.data.prepare import potsdam
 from crossearth_jax.data.prepare.run import prepare
+from crossearth_jax.paper import tables
 from crossearth_jax.paper.settings import RUNS
 from crossearth_jax.train import evaluate_run, train
 
@@ -131,9 +132,9 @@ def test_from_raw_archives_to_the_paper_s_table(name, tmp_path, monkeypatch):
     assert report == json.loads((workdir / "report.json").read_text())
     assert {k: v["images"] for k, v in report["domains"].items()} == images
 
-    overview, *tables = make_sheets([workdir])
+    overview, *sheets = make_sheets([workdir])
     numbers = {tables.setting(key).table for key in run.targets}
-    assert len(tables) == len(numbers) == 1
+    assert len(sheets) == len(numbers) == 1
     for key, domain in run.targets.items():
         (line,) = [x for x in overview.lines if x.setting == key]
         assert line.row == "ours: Rein baseline"
