@@ -28,7 +28,7 @@ class Target(NamedTuple):
       suite: of the figure.
       case: of the figure.
       cpu: least ratio, or with `most` the largest figure of ours.
-      most: the unit of `cpu`, where it is no ratio.
+      most: the unit of `cpu`, where it is not a ratio.
       gpu: in words, not measured yet.
     """
 
@@ -80,7 +80,7 @@ def write() -> None:
 
 
 def filled(text: str, cpu: dict[str, Suite], gpu: dict[str, Suite]) -> str:
-    """The page with every marked part made anew."""
+    """The page with every marked part rewritten."""
 
     def part(match: re.Match) -> str:
         return f"{match[1]}\n{section(match[2], cpu, gpu)}\n\n{match[3]}"

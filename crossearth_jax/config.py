@@ -42,7 +42,7 @@ def load(path: Path) -> ConfigDict:
     """The configuration that a run kept in its config.json.
 
     Raises:
-      ValueError: there is none, or it has keys that this version does not know.
+      ValueError: it is missing, or has keys that this version does not know.
     """
     try:
         stored = json.loads(path.read_text())

@@ -132,7 +132,7 @@ def domain_entry(result: DomainResult, classes: ClassSet) -> dict[str, Any]:
 
 
 def _unseen_mean(entries: Mapping[str, Mapping[str, Any]]) -> float | None:
-    """Mean mIoU of the unseen domains; None if there is none or one is undefined."""
+    """Mean mIoU of the unseen domains; None without any or if one is undefined."""
     mious = [e["mIoU"] for e in entries.values() if e["role"] == "unseen"]
     return mean_fraction(mious)
 

@@ -215,7 +215,7 @@ def fit_backbone(
     """Resizes patch kernel and position grid for images of crop×crop.
 
     Raises:
-      ValueError: the crop is no multiple of the patch.
+      ValueError: the crop is not a multiple of the patch.
     """
     if patch < 1 or crop < patch or crop % patch:
         raise ValueError(
@@ -277,7 +277,7 @@ def dinov2(
       allow_unused: globs of source tensors that may stay unused.
 
     Raises:
-      ValueError: see `open_weights`, `detect`, `plan_moves`; or sizes do not fit.
+      ValueError: see `open_weights`, `detect`, `plan_moves`; or sizes do not match.
     """
     file = open_weights(source)
     converted = convert_dinov2(file, crop=crop, patch=patch, allow_unused=allow_unused)

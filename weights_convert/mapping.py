@@ -172,7 +172,7 @@ def run_shapes(rule: Rule, shapes: Sequence[Shape]) -> list[Shape]:
     """What `Rule.run` makes of arrays of these shapes.
 
     Raises:
-      ValueError: the rule does not fit them.
+      ValueError: the rule does not apply to them.
     """
     # Arrays of one repeated byte: shapes without memory.
     byte = np.zeros((), np.uint8)
@@ -328,7 +328,7 @@ class _Problems:
             + self.unmatched[_LISTED:],
             "match several rules": self.several,
             "are missing from the file": self.incomplete,
-            "are no part of the target": self.unknown,
+            "are not part of the target": self.unknown,
             "would be filled twice": self.twice,
             "have another shape": self.shapes,
             "are not filled": self.unfilled,

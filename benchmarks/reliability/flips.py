@@ -59,7 +59,7 @@ def measure(folder: Path, samples: int, seed: int) -> None:
 
 
 REPORTED = "reported, the checkpoint before it restored exactly"
-SAME = "restored exactly all the same"
+SAME = "restored exactly anyway"
 WRONG = "silently restored wrongly"
 
 

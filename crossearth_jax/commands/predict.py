@@ -205,7 +205,7 @@ def _parser() -> argparse.ArgumentParser:
     add("checkpoint", help="workdir of a run, or its newest checkpoint folder")
     add("inputs", nargs="+", metavar="INPUT", help="raster, folder or pattern")
     add("--out", required=True, help="folder, or for one input a .tif")
-    add("--overwrite", action="store_true", help="replace maps made otherwise")
+    add("--overwrite", action="store_true", help="replace maps made differently")
     _add_reading(parser)
     _add_scoring(parser)
     _add_results(parser)

@@ -80,7 +80,7 @@ def view_of(workdir: Path) -> RunView:
     Data or weights that are not there any more leave their part of the page out.
 
     Raises:
-      ValueError: it is no workdir of a scored run.
+      ValueError: it is not the workdir of a scored run.
     """
     experiment = read_experiment(workdir)
     counts = {

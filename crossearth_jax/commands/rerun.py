@@ -44,7 +44,7 @@ def rerun(workdir: Path, again: Path) -> list[str]:
       again: of the new run, which is resumed if it was begun before.
 
     Returns:
-      What differs, in words.
+      What differs, as text.
 
     Raises:
       ValueError: there is no run, it ran on other data, or both workdirs are one.
@@ -57,7 +57,7 @@ def rerun(workdir: Path, again: Path) -> list[str]:
     if now["must_agree"]["data"] != before["must_agree"]["data"]:
         raise ValueError(
             f"got other data than {workdir} was trained on (names or sizes of files "
-            "differ), expected the same: restore it, or train anew"
+            "differ), expected the same: restore it, or train again"
         )
     changes = _changes(before, now)
     train.train(settings, again)

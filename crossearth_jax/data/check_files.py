@@ -84,8 +84,8 @@ def _size(path: Path) -> tuple[int, int]:
     """Width and height as the header has them."""
     try:
         found = path.stat()
-        if not stat.S_ISREG(found.st_mode):  # opening a pipe would wait for ever
-            raise ValueError("it is no regular file")
+        if not stat.S_ISREG(found.st_mode):  # opening a pipe would wait forever
+            raise ValueError("it is not a regular file")
         if found.st_size == 0:
             raise ValueError("it is empty, 0 bytes")
         return _header(path)

@@ -31,7 +31,7 @@ class LabelEncoding:
       kind: "ids" (numbers), "mask255" (0 and 255 are classes 0 and 1) or "colours"
         (the palette of the classes).
       ignore: the number ("ids", "mask255") or colour ("colours") of pixels that count
-        nowhere; None if there is none.
+        nowhere; None without one.
       ids: pairs (number on disk, class id) for "ids"; None means number = class id.
     """
 

@@ -235,7 +235,7 @@ class ScoredDomain:
       role: "source" for a held-out part of a training domain, else "unseen".
       source: its records.
       fit: pixels; images are resized to this longest edge first, see `resample_host`.
-        Scores are counted at the label's own size all the same.
+        Scores are counted at the label's own size anyway.
     """
 
     name: str

@@ -123,7 +123,7 @@ def _check_single_page(path: Path | Packed, image: Image.Image) -> None:
     pages = 0
     for frame in range(image.n_frames):
         image.seek(frame)
-        # Overviews and masks, as cloud-optimised GeoTIFFs have them, are no pages.
+        # Overviews and masks, as in cloud-optimised GeoTIFFs, are not pages.
         pages += image.tag_v2.get(SUBFILE_TYPE, 0) & 5 == 0
     image.seek(0)
     if pages > 1:

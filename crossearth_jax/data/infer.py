@@ -75,7 +75,7 @@ def _refuse_lossy(path: Path | Packed, data: bytes) -> None:
 def _refuse_shuffled_palette(
     path: Path | Packed, data: bytes, values: np.ndarray, palette: dict[int, Colour]
 ) -> None:
-    """Refuses indexed PNGs whose colour tables disagree: their indices are no ids."""
+    """Refuses indexed PNGs whose colour tables disagree: their indices are not ids."""
     with Image.open(BytesIO(data)) as image:
         if image.mode != "P":
             return

@@ -279,7 +279,7 @@ def eval_records(
 
 
 def _order(source: Source, seed: int) -> grain.MapDataset[int]:
-    """Endless record indices, shuffled anew in every epoch."""
+    """Endless record indices, reshuffled in every epoch."""
     if len(source) == 0:
         raise ValueError("got a source without records, expected at least one")
     return grain.MapDataset.range(len(source)).seed(seed).shuffle().repeat(None)

@@ -1,4 +1,4 @@
-"""Calls with a time limit: a read from a dead network disk would wait for ever."""
+"""Calls with a time limit: a read from a dead network disk would wait forever."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -102,7 +102,7 @@ def _read_tiff(path: str | Path) -> UInt8[np.ndarray, "h w 3"]:
         pixels = tifffile.imread(path)
     except Exception as error:  # tifffile and its codecs raise many kinds
         raise ValueError(
-            f"got a file that is no image: {path} ({error}), expected PNG, JPEG or "
+            f"got a file that is not an image: {path} ({error}), expected PNG, JPEG or "
             "TIFF: replace or remove it"
         ) from error
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] < 3:

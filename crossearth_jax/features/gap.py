@@ -69,7 +69,7 @@ def _gap(first: Sample, second: Sample, total: float, seed: int) -> Gap:
 
 
 def matched(first: Sample, second: Sample) -> tuple[Sample, Sample]:
-    """As many tokens of each class from both, so that class shares are no gap."""
+    """As many tokens of each class from both, so that class shares are not a gap."""
     places: tuple[list, list] = [], []
     for k in np.intersect1d(first.classes, second.classes):
         both = [np.flatnonzero(s.classes == k) for s in (first, second)]

@@ -2,7 +2,7 @@
 
 A family is a frozen dataclass of sizes (`BackboneConfig`) and a module (`Backbone`),
 made as `Family(config, rngs=…, dtype=…)`; `families.py` names them all. The
-adapters are no part of it: they are Rein's, called as `refine` after every block.
+adapters are not part of it: they are Rein's, called as `refine` after every block.
 
 Tokens are float32 between the layers, whatever type these compute in: roundings of the
 sum of all blocks' outputs would add up.
@@ -68,7 +68,7 @@ def token_grid(image: Float[Array, "B H W 3"], patch: int) -> tuple[int, int]:
     """(h, w) of an image.
 
     Raises:
-      ValueError: its sides are no multiples of the patch.
+      ValueError: its sides are not multiples of the patch.
     """
     height, width = image.shape[1:3]
     if height % patch or width % patch:
@@ -156,7 +156,7 @@ class Block(nnx.Module):
 
         Args:
           x: tokens.
-          *positions: what the attention takes besides.
+          *positions: further inputs of the attention.
         """
         x = x + self.ls1.astype(x.dtype) * self.attn(self.norm1(x), *positions)
         return x + self.ls2.astype(x.dtype) * self.mlp(self.norm2(x))

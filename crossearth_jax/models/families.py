@@ -38,7 +38,7 @@ def published(variant: str) -> BackboneConfig:
     """The sizes of a variant.
 
     Raises:
-      ValueError: there is none of that name.
+      ValueError: no variant has that name.
     """
     if variant not in VARIANTS:
         raise ValueError(

@@ -87,7 +87,7 @@ class Rein(nnx.Module):
 
         Args:
           layer: the block.
-          features: F, and tokens that are no patches.
+          features: F, and tokens that are not patches.
           is_patch: the others stay as they are; None: all are patches.
         """
         if self.rank:

@@ -101,7 +101,7 @@ class Group:
         """The one row of a method.
 
         Raises:
-          ValueError: there is none.
+          ValueError: it has no row here.
         """
         for row in self.rows:
             if row.method == method:

@@ -114,7 +114,7 @@ def is_done(
     """Whether the map is there, made with the same weights, options and input.
 
     Raises:
-      ValueError: the map is there, but made otherwise, and may not be overwritten; or
+      ValueError: the map is there, but made differently, and may not be overwritten; or
         it would overwrite the scene.
     """
     if target.exists() and source.exists() and target.samefile(source):

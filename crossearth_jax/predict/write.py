@@ -281,7 +281,7 @@ def class_names_xml(classes: ClassSet) -> str:
 
 
 def tags_of(about: Mapping[str, Any], classes: ClassSet) -> dict[str, str]:
-    """Provenance as GeoTIFF tags, values that are no text in JSON."""
+    """Provenance as GeoTIFF tags, other values than text in JSON."""
     named = {**about, "classes": dict(enumerate(classes.names))}
     return {
         f"CROSSEARTH_{key.upper()}": v if isinstance(v, str) else json.dumps(v)

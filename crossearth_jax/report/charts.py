@@ -15,7 +15,7 @@ LEFT, RIGHT, TOP, BOTTOM = 46, 10, 12, 30
 def line_chart(
     title: str, x: Sequence[float], lines: Mapping[str, Sequence[float]], unit: str
 ) -> str:
-    """Curves over the training steps; values that are no number leave a gap.
+    """Curves over the training steps; values that are not numbers leave gaps.
 
     Args:
       title: read out to those who cannot see the chart.

@@ -17,7 +17,7 @@ Targets = Mapping[str, Mapping[str, str]]  # config name → setting → domain
 CLIMATES = ("sub", "tem", "tms", "trf")
 MAIN_TABLES = (3, 4, 5, 6, 7)
 PAPER_STEPS = 30_000
-SUMMARIES = ("mIoU", "w/o clutter")  # columns that are no class
+SUMMARIES = ("mIoU", "w/o clutter")  # columns that are not classes
 STD = "±: standard deviation over the n runs of a row (n - 1 in the denominator)."
 PAPER = ("Rein, paper", "CrossEarth, paper")
 
@@ -167,7 +167,7 @@ def _check_classes(scored: Scored, table: int, columns: Sequence[Column]) -> Non
             raise ValueError(
                 f"got {len(entry['IoU'])} classes in the report of {run.place}, "
                 f"expected the {expected} of Table {table}: give the run another "
-                "config.name if it is no run of the benchmark"
+                "config.name if it is not a benchmark run"
             )
 
 

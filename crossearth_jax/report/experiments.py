@@ -71,7 +71,7 @@ class Group:
 
     @property
     def repeated_seeds(self) -> bool:
-        """Whether two runs have one seed, so that they are no independent runs."""
+        """Whether two runs have one seed, so that they are not independent."""
         seeds = [run.config["train.seed"] for run in self.runs]
         return len(set(seeds)) < len(seeds)
 

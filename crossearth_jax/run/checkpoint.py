@@ -194,7 +194,7 @@ class Checkpoints:
             raise self._failed(error) from error
 
     def _failed(self, error: Exception) -> OSError:
-        """Starts afresh with what is on disk; returns the error in words."""
+        """Starts over with what is on disk; returns the error as text."""
         if jax.process_count() > 1:  # the others wait for this host in the save
             raise error
         step, self._last = self._last, None
@@ -221,7 +221,7 @@ class Checkpoints:
           step: of a sound checkpoint; None takes the newest.
 
         Raises:
-          ValueError: there is none, or it belongs to another architecture or to
+          ValueError: it does not exist, or belongs to another architecture or to
             other frozen weights.
         """
         step = self.latest() if step is None else step
@@ -278,7 +278,7 @@ def _reason(error: Exception) -> str:
 
 
 def _move_aside(folder: Path) -> None:
-    """Renames to a name that is no step."""
+    """Renames to a name that is not a step."""
     target = folder.with_name(f"damaged_{folder.name}")
     for number in itertools.count(2):
         if not target.exists():

@@ -122,7 +122,7 @@ class _Events:
     """TensorBoard events, written at once.
 
     The writer that comes with the library has a thread, which a full disk ends: its
-    queue fills up and the run then waits for it for ever.
+    queue fills up and the run then waits for it forever.
     """
 
     def __init__(self, folder: Path, start: int) -> None:

@@ -56,7 +56,7 @@ def read(workdir: Path) -> list[dict[str, Any]]:
     """One entry for every start of a run, oldest first.
 
     Raises:
-      ValueError: there is none.
+      ValueError: the file is missing or unreadable.
     """
     path = workdir / "provenance.json"
     try:

@@ -35,7 +35,7 @@ def read(folder: Path) -> dict[str, Any]:
 
     Raises:
       ValueError: it is damaged.
-      FileNotFoundError: there is none.
+      FileNotFoundError: the folder has no seal.
     """
     digest, _, text = (folder / NAME).read_text(errors="replace").partition("\n")
     if digest != _hash(text.encode()):

@@ -80,7 +80,7 @@ def evaluate_domain(
 
     Raises:
       ValueError: the source is empty, the scores have another number of classes, or
-        a label value is no class.
+        a label value is not a class.
     """
     if len(domain.source) == 0:
         raise ValueError(f"got no images in domain {domain.name!r}: check it")

@@ -53,8 +53,8 @@ class Scores:
       accuracy: per class, the share of its true pixels that was found (recall).
       precision: per class, the share of its predicted pixels that is right.
       f1: per class, equal to Dice; defined wherever `iou` is.
-      miou: mean of the defined `iou`; nan if there is none.
-      mf1: mean of the defined `f1`; nan if there is none.
+      miou: mean of the defined `iou`; nan without any.
+      mf1: mean of the defined `f1`; nan without any.
       overall_accuracy: share of all counted pixels that is right.
     """
 

@@ -54,7 +54,7 @@ def stream_scores(
       batch: windows per call; the last call repeats a window to fill it.
 
     Raises:
-      ValueError: the crop is no multiple of the patch, the batch is not positive,
+      ValueError: the crop is not a multiple of the patch, the batch is not positive,
         or `score_fn` returns another height and width than it was given.
     """
     if crop % patch or batch < 1:

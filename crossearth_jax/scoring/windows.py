@@ -101,8 +101,8 @@ def make_plan(
       blend: "flat", the method's average, or "cosine", without seams.
 
     Raises:
-      ValueError: the crop is no multiple of the patch, the stride leaves gaps, or the
-        blending is unknown.
+      ValueError: the crop is not a multiple of the patch, the stride leaves gaps, or
+        the blending is unknown.
     """
     if crop % patch or not 0 < stride <= crop or blend not in ("flat", "cosine"):
         raise ValueError(

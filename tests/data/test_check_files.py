@@ -76,7 +76,7 @@ def test_a_pipe_is_no_image_and_never_waited_for(pairs):
     pairs[5].image.unlink()
     os.mkfifo(pairs[5].image)
     begin = time.monotonic()
-    assert "it is no regular file" in refused(pairs)
+    assert "it is not a regular file" in refused(pairs)
     assert time.monotonic() - begin < 5
 
 

@@ -70,7 +70,7 @@ def test_what_the_model_does_not_have_is_refused(run, tiny_config):
         make_extractor(run, taps=(3,), variants=(True,), batch=0)
     rein = abstract_model(tiny_config(**{"gse.enabled": False}))
     network = dataclasses.replace(run.network, model=rein)
-    with pytest.raises(ValueError, match="say --no-injector"):
+    with pytest.raises(ValueError, match="pass --no-injector"):
         make_feature_fn(network, run.state, taps=[3], variants=[True])
     assert has_injector(run)
     assert not has_injector(dataclasses.replace(run, network=network))

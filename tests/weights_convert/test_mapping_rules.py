@@ -127,7 +127,7 @@ def test_unknown_module_is_reported_and_only_spelled_out_ignored():
 def test_allowed_keys_are_used_where_they_have_a_place():
     part = {name: shape for name, shape in wanted().items() if "layer.11" not in name}
     message = failure(arrays(), part)
-    assert "5 are no part of the target:" in message
+    assert "5 are not part of the target:" in message
     made = apply_rules(lazy(arrays()), RULES, part, ["blocks.*"])
     assert set(made) == set(part)
 

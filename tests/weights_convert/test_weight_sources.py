@@ -59,10 +59,10 @@ def test_two_usual_tables_need_a_choice(tmp_path):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ({"state_dict": {"a": TABLE["b"], "b": 3}}, r"no named tensors: \['b'\]"),
+        ({"state_dict": {"a": TABLE["b"], "b": 3}}, r"not named tensors: \['b'\]"),
         ({"state_dict": {}}, "no table"),
         ({"w": TABLE["b"], "epoch": 3}, "expected tensors"),
-        ({1: TABLE["b"]}, "no named tensors"),
+        ({1: TABLE["b"]}, "not named tensors"),
         ([TABLE["b"]], "got a list"),
         ({"x": {"y.z": TABLE["b"]}, "x.y": {"z": TABLE["b"]}}, "expected tensors"),
     ],

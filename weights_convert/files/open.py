@@ -157,7 +157,7 @@ def _check_table(name: str, table: object) -> None:
     others = [k for k, v in table.items() if not isinstance(v, LazyTensor)]
     if others or not all(isinstance(k, str) for k in table):
         raise ValueError(
-            f"got entries of {name} that are no named tensors: {others[:10]}"
+            f"got entries of {name} that are not named tensors: {others[:10]}"
         )
 
 

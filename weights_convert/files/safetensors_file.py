@@ -58,7 +58,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, LazyTensor], dict[str, str]]
         header, begin = _header(path)
         metadata = header.pop("__metadata__", {})
         if not isinstance(metadata, dict):
-            raise ValueError("got metadata that is no table")
+            raise ValueError("got metadata that is not a table")
         entries = {name: _entry(name, fields) for name, fields in header.items()}
         end = 0
         for start, stop, _, _ in sorted(entries.values(), key=lambda entry: entry[:2]):
@@ -83,7 +83,7 @@ def _header(path: Path) -> tuple[dict, int]:
             raise ValueError(f"got a header of {length} bytes, at most {_MAX_HEADER}")
         header = json.loads(file.read(length), object_pairs_hook=_unique)
     if not isinstance(header, dict):
-        raise ValueError("got a header that is no table")
+        raise ValueError("got a header that is not a table")
     return header, 8 + length
 
 
@@ -103,7 +103,7 @@ def _entry(name: str, fields: object) -> tuple[int, int, np.dtype, tuple[int, ..
     if kind not in _NAMES:
         raise ValueError(f"got the element type {kind[:20]!r} for {name[:100]!r}")
     if not all(type(n) is int and 0 <= n < 2**48 for n in counts):
-        raise ValueError(f"got sizes of {name[:100]!r} that are no counts")
+        raise ValueError(f"got sizes of {name[:100]!r} that are not counts")
     dtype = DTYPES[_NAMES[kind]]
     if stop - start != math.prod(sizes) * dtype.itemsize:
         raise ValueError(f"got {stop - start} bytes for {name[:100]!r}, not its shape")

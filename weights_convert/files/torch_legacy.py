@@ -28,7 +28,7 @@ def read_torch_legacy(path: Path) -> object:
         import torch
     except ImportError as error:
         raise ValueError(
-            f"{path}: got a file that is no zip archive; reading checkpoints of "
+            f"{path}: got a file that is not a zip archive; reading checkpoints of "
             f"PyTorch before 1.6 needs PyTorch: {_INSTALL}"
         ) from error
     if tuple(map(int, torch.__version__.split(".")[:2])) < _SAFE_SINCE:

@@ -79,7 +79,7 @@ def _tensor(tensor: LazyTensor, stored: list[LazyTensor]) -> bytes:
     """Calls PyTorch's own rebuilding function on a storage of its own."""
     if tensor.dtype not in _STORAGES:
         raise ValueError(
-            f"got a tensor of {tensor.dtype}, which PyTorch stores otherwise"
+            f"got a tensor of {tensor.dtype}, which PyTorch stores differently"
         )
     strides = np.cumprod([1, *tensor.shape[:0:-1]])[::-1] if tensor.shape else ()
     storage = _tuple(

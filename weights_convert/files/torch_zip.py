@@ -286,7 +286,7 @@ def _counts(offset: object, shape: object, strides: object) -> tuple:
     """Passes an offset and two tuples of equally many counts, refuses the rest."""
     numbers = (offset, *expect(shape, tuple), *expect(strides, tuple))
     if not all(type(n) is int and 0 <= n < 2**48 for n in numbers):
-        raise ValueError("got a tensor whose shape, strides or offset are no counts")
+        raise ValueError("got a tensor whose shape, strides or offset are not counts")
     if len(shape) != len(strides) or len(shape) > _MAX_AXES:
         raise ValueError(f"got {len(strides)} strides for a shape of {len(shape)} axes")
     return offset, shape, strides

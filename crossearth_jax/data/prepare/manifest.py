@@ -66,7 +66,7 @@ class Journal:
         return settings, done
 
     def begin(self, settings: Mapping[str, Any], done: Iterable[Written]) -> None:
-        """Writes it anew with what is known to be complete."""
+        """Rewrites it with what is known to be complete."""
         with whole_file(self.path) as place, place.open("w") as file:
             for entry in (settings, *map(asdict, done)):
                 file.write(json.dumps(entry) + "\n")

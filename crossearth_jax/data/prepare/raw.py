@@ -168,6 +168,6 @@ def _open_version(path: Path, changed: int, size: int) -> zipfile.ZipFile:
         return zipfile.ZipFile(path)
     except (zipfile.BadZipFile, EOFError, OSError) as error:
         raise ValueError(
-            f"{path}: got {size:,} bytes that are no whole zip archive ({error}): the "
-            "download was probably cut off, download it again"
+            f"{path}: got {size:,} bytes that are not a whole zip archive ({error}): "
+            "the download was probably cut off, download it again"
         ) from error

@@ -152,7 +152,7 @@ def test_missing_label_is_named(tmp_path):
 def test_truncated_archive_is_named(tmp_path):
     write_raw(tmp_path, size=8)
     truncate(tmp_path / "TroRf.zip")
-    with pytest.raises(ValueError, match=r"TroRf\.zip.*no whole zip"):
+    with pytest.raises(ValueError, match=r"TroRf\.zip.*not a whole zip"):
         RawFiles(tmp_path)
 
 

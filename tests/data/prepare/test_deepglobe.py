@@ -51,7 +51,7 @@ def test_missing_mask_is_named(tmp_path):
 def test_truncated_archive_is_named(tmp_path):
     write_raw(tmp_path, size=16)
     truncate(tmp_path / "archive.zip")
-    with pytest.raises(ValueError, match=r"archive\.zip.*no whole zip"):
+    with pytest.raises(ValueError, match=r"archive\.zip.*not a whole zip"):
         RawFiles(tmp_path)
 
 

@@ -67,7 +67,7 @@ def test_unknown_value_is_counted(tmp_path, value):
 def test_truncated_archive_is_named(tmp_path):
     write_raw(tmp_path, size=16)
     truncate(tmp_path / "Val.zip")
-    with pytest.raises(ValueError, match=r"Val\.zip.*no whole zip"):
+    with pytest.raises(ValueError, match=r"Val\.zip.*not a whole zip"):
         RawFiles(tmp_path)
 
 

@@ -185,7 +185,7 @@ def test_broken_archives_are_named(tmp_path):
     write_zip(place, {"a.png": encoded(np.zeros((8, 8)), "png")})
     whole = place.read_bytes()
     truncate(place)
-    with pytest.raises(ValueError, match=r"Train\.zip.*no whole zip.*again"):
+    with pytest.raises(ValueError, match=r"Train\.zip.*not a whole zip.*again"):
         RawFiles(tmp_path)
     other = tmp_path / "sub"
     other.mkdir()

@@ -80,7 +80,7 @@ def test_missing_label_is_named(tmp_path):
 def test_truncated_archive_is_named(tmp_path, archive):
     write_raw(tmp_path, size=16)
     truncate(tmp_path / archive)
-    with pytest.raises(ValueError, match="no whole zip") as error:
+    with pytest.raises(ValueError, match="not a whole zip") as error:
         RawFiles(tmp_path)
     assert archive in str(error.value)
 
