@@ -15,7 +15,7 @@ from PIL import Image
 
 
 def load(sidecar: str | Path) -> tuple[Callable, dict]:
-    """The function from windows to scores, and what the sidecar says of it."""
+    """The function from windows to scores, and its description in the sidecar."""
     about, folder = json.loads(Path(sidecar).read_text()), Path(sidecar).parent
     for part in filter(None, (about, about["weights"])):
         content = (folder / part["file"]).read_bytes()

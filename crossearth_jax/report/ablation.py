@@ -75,7 +75,7 @@ def ablation_sheet(
 def _warning(table: int) -> str:
     return (
         f"The paper's Table {table} is of CASID, ViT-L and more steps: its figures "
-        "stand beside ours for their pattern and cannot be compared."
+        "are shown for their pattern and cannot be compared with ours."
     )
 
 
