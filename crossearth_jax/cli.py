@@ -1,4 +1,4 @@
-"""`crossearth COMMAND …`: the friendly face of the package's entry points.
+"""`crossearth COMMAND …`: the front door.
 
 Commands are imported when they run: the worker processes of `prepare` import this
 module again and must not load JAX.
@@ -6,56 +6,113 @@ module again and must not load JAX.
 
 import importlib
 import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
 
-USAGE = """usage: crossearth COMMAND [options]
+from crossearth_jax import __version__
 
-  prepare           a data set's raw archives to folders that train and score
-  train             train and score:  crossearth train --config configs/demo.py
-  eval              score the newest checkpoint of a --workdir
-  rerun             repeat a run and compare every logged metric
-  replay            look at a step whose loss was not finite
-  predict           class maps of GeoTIFFs:  crossearth predict WORKDIR a.tif --out maps
-  export            a trained model as a StableHLO file that needs JAX alone
-  settings          the benchmark's 29 settings beside the paper's scores
-  compare           finished runs beside the paper's tables
-  features          what a run sees:  crossearth features WORKDIR a.png --out seen
-  umap              its features by class and domain, and how far domains lie apart
-  report            finished runs as one HTML file to look at and to mail
-  ablate            the runs of an ablation table of the paper, and the table
-  style-statistics  Earth statistics of a folder of field imagery
-
-`crossearth COMMAND --help` lists the options of a command."""
-
-
-# Modules whose `main` takes the arguments and returns the exit status.
+# What takes a command's arguments and gives the exit status, and what it does.
 COMMANDS = {
-    "prepare": "crossearth_jax.commands.prepare",
-    "rerun": "crossearth_jax.commands.rerun",
-    "replay": "crossearth_jax.commands.replay",
-    "predict": "crossearth_jax.commands.predict",
-    "export": "crossearth_jax.commands.export",
-    "settings": "crossearth_jax.commands.settings",
-    "compare": "crossearth_jax.commands.compare",
-    "features": "crossearth_jax.commands.features",
-    "umap": "crossearth_jax.commands.umap",
-    "report": "crossearth_jax.commands.report",
-    "ablate": "crossearth_jax.commands.ablate",
-    "style-statistics": "crossearth_jax.commands.style_statistics",
+    "prepare": (
+        "crossearth_jax.commands.prepare:main",
+        "a data set's raw archives to folders that train and score",
+    ),
+    "configs": (
+        "crossearth_jax.commands.configs:main",
+        "the packaged configurations, and a copy of one to edit",
+    ),
+    "convert": (
+        "weights_convert.__main__:main",
+        "released weights of PyTorch to the ones that train here, and back",
+    ),
+    "train": (
+        "crossearth_jax.main:train",
+        "train and score:  crossearth train --config configs/demo.py",
+    ),
+    "eval": (
+        "crossearth_jax.main:evaluate",
+        "score the newest checkpoint of a --workdir",
+    ),
+    "rerun": (
+        "crossearth_jax.commands.rerun:main",
+        "repeat a run and compare every logged metric",
+    ),
+    "replay": (
+        "crossearth_jax.commands.replay:main",
+        "look at a step whose loss was not finite",
+    ),
+    "predict": (
+        "crossearth_jax.commands.predict:main",
+        "class maps of GeoTIFFs:  crossearth predict WORKDIR a.tif --out maps",
+    ),
+    "export": (
+        "crossearth_jax.commands.export:main",
+        "a trained model as a StableHLO file that needs JAX alone",
+    ),
+    "settings": (
+        "crossearth_jax.commands.settings:main",
+        "the benchmark's 29 settings beside the paper's scores",
+    ),
+    "compare": (
+        "crossearth_jax.commands.compare:main",
+        "finished runs beside the paper's tables",
+    ),
+    "features": (
+        "crossearth_jax.commands.features:main",
+        "what a run sees:  crossearth features WORKDIR a.png --out seen",
+    ),
+    "umap": (
+        "crossearth_jax.commands.umap:main",
+        "its features by class and domain, and how far domains lie apart",
+    ),
+    "report": (
+        "crossearth_jax.commands.report:main",
+        "finished runs as one HTML file to look at and to mail",
+    ),
+    "ablate": (
+        "crossearth_jax.commands.ablate:main",
+        "the runs of an ablation table of the paper, and the table",
+    ),
+    "style-statistics": (
+        "crossearth_jax.commands.style_statistics:main",
+        "Earth statistics of a folder of field imagery",
+    ),
 }
 
+USAGE = "\n".join(
+    [
+        "usage: crossearth COMMAND [options]",
+        "       crossearth --version",
+        "",
+        *(f"  {name:<18}{about}" for name, (_, about) in COMMANDS.items()),
+        "",
+        "`crossearth COMMAND --help` lists the options of a command.",
+        "",
+        "Exit status: 0 done, also where a run was asked to stop and saved; 1 wrong",
+        "input, in one line (--traceback shows where); 2 wrong usage; 130 Ctrl-C.",
+    ]
+)
 
-def main() -> None:
-    """Passes the rest of the command line on to one command."""
-    command = sys.argv[1] if len(sys.argv) > 1 else "--help"
-    rest = sys.argv[2:]
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Passes the rest of the command line on to one command; gives the exit status."""
+    command, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
     if command in COMMANDS:
-        sys.exit(importlib.import_module(COMMANDS[command]).main(rest))
-    elif command in ("train", "eval"):
-        from crossearth_jax import main as training
-
-        sys.argv = [f"crossearth {command}", f"--mode={command}", *rest]
-        training.start()
-    elif command in ("-h", "--help", "help"):
+        module, _, function = COMMANDS[command][0].partition(":")
+        return getattr(importlib.import_module(module), function)(rest)
+    if command in ("-h", "--help", "help"):
         print(USAGE)
-    else:
-        sys.exit(f"error: got command {command!r}\n\n{USAGE}")
+        return 0
+    if command == "--version":
+        print(f"crossearth {__version__}")
+        return 0
+    near = "".join(f", such as {c}" for c in get_close_matches(command, COMMANDS, 1))
+    print(
+        f"error: got command {command!r}, expected one of those below{near}\n\n{USAGE}",
+        file=sys.stderr,
+    )
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -2,9 +2,14 @@
 
 Files in `configs/` call `default()` and override. Values are the paper's 512 setting
 (method.md sections 1 to 9). Sections named below are method.md's.
+
+What a key means stands in the comment above or beside it, and nowhere else:
+`config_keys` reads it from here for `crossearth train --help`. None leaves a choice to
+what the comment says.
 """
 
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +20,18 @@ from ml_collections.config_dict import placeholder
 def default() -> ConfigDict:
     """All keys, locked: an unknown key is an error that names the nearest one."""
     config = ConfigDict()
-    config.name = "crossearth"
-    # Logs, checkpoints, report and pictures; a run found here is resumed.
-    config.workdir = placeholder(str)  # default runs/<name>
+    config.name = "crossearth"  # of the run, in its folder and reports
+    # Folder of logs, checkpoints, report and pictures; a run found there is resumed.
+    config.workdir = placeholder(str)  # None: runs/<name>
     # "bfloat16" is for GPU and TPU: layers before the decoder compute in it. Sums
     # between them, the decoder and losses stay float32.
     config.precision = "float32"
 
     config.data = _data()
     config.backbone = _backbone()
-    config.rein = ConfigDict({"num_tokens": 100, "rank": 16, "scale": 1e-3})
-    config.gse = ConfigDict({"enabled": True})
-    config.injector = ConfigDict({"gamma_init": 0.0, "residual": True})
+    config.rein = _rein()
+    config.gse = _gse()
+    config.injector = _injector()
     config.decoder = _decoder()
     config.mim = _mim()
     config.style = _style()
@@ -60,6 +65,15 @@ def load(path: Path) -> ConfigDict:
     return config
 
 
+def flattened(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Keys of a nested configuration as "train.seed", and their values."""
+    for key, value in config.items():
+        if isinstance(value, dict):
+            yield from flattened(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
 def _tuples(value: Any) -> Any:
     """JSON has lists where a configuration has tuples."""
     if isinstance(value, dict):
@@ -68,177 +82,208 @@ def _tuples(value: Any) -> Any:
 
 
 def _data() -> ConfigDict:
-    """Images and labels; section 8 for the augmentation."""
+    """Images, labels and how they are varied; section 8."""
     return ConfigDict(
         {
-            "root": placeholder(str),  # folder of the prepared data set
+            "root": placeholder(str),  # folder of the prepared data sets
             # "folder": images on disk; "synthetic": the embedded demo scenes.
             "kind": "folder",
             # IMAGES:LABELS folder pairs, several joined by commas; {root} is data.root.
             "train": placeholder(str),
-            # Domains that are scored: NAME=IMAGES:LABELS, several joined by commas.
-            "source": placeholder(str),  # held-out part of the training domain
-            "unseen": placeholder(str),
+            # The training domain's held-out part, which is scored:
+            # NAME=IMAGES:LABELS, several joined by commas.
+            "source": placeholder(str),
+            "unseen": placeholder(str),  # the other domains that are scored, likewise
             "classes": placeholder(str),  # YAML or JSON file, or a known set's name
             "encoding": placeholder(str),  # "ids", "mask255" or "colours"
             "on_corrupt": "error",  # or "skip": leave out, count and list
             "check_headers": True,  # open every file before the first step
             "timeout_s": 300.0,  # a file that takes longer to read is unusable
-            "crop": 512,
+            "crop": 512,  # pixels of a training crop and of a scored window
             "scales": tuple(i / 10 for i in range(5, 21)),  # shortest edge / crop
             "cat_max_ratio": 0.75,  # largest share of one class in a crop
-            "flip": True,
-            "photometric": True,
+            "flip": True,  # mirror half of the crops, left to right
+            "photometric": True,  # vary brightness, contrast, saturation and hue
             "threads": 2,  # reader threads
-            "workers": 0,  # reader processes
-            # Synthetic scenes only.
-            "climate": "sub",
-            "train_scenes": 400,
-            "eval_scenes": 24,
+            "workers": 0,  # reader processes; 0: threads alone
+            "climate": "sub",  # synthetic only: the one that trains; all four score
+            "train_scenes": 400,  # synthetic only
+            "eval_scenes": 24,  # synthetic only: of each climate
         }
     )
 
 
 def _backbone() -> ConfigDict:
-    """Section 1. None leaves a size as the variant has it; see docs/backbones.md."""
+    """A frozen ViT; None leaves a size as its variant has it; section 1."""
     return ConfigDict(
         {
-            "variant": "vit_large",  # or another of models/families.py
-            "patch_size": 16,
-            "weights": placeholder(str),  # made by `python -m weights_convert`
+            "variant": "vit_large",  # or another of docs/backbones.md
+            "patch_size": 16,  # pixels
+            "weights": placeholder(str),  # made by `crossearth convert`
             "trainable": False,  # True only where no pretrained weights exist
-            "width": placeholder(int),
-            "depth": placeholder(int),
-            "heads": placeholder(int),
-            "taps": (),  # four 0-based blocks; () keeps the variant's
-            "registers": placeholder(int),  # DINOv2 and DINOv3 only
-            "layer_scale": placeholder(float),  # at the start; DINOv2 and DINOv3 only
+            "width": placeholder(int),  # channels of a token
+            "depth": placeholder(int),  # blocks
+            "heads": placeholder(int),  # of attention
+            "taps": (),  # four 0-based blocks that are read; () keeps the variant's
+            "registers": placeholder(int),  # extra tokens; DINOv2 and DINOv3 only
+            "layer_scale": placeholder(float),  # its start; DINOv2 and DINOv3 only
             # Recompute blocks in the backward pass: less memory, a third more time.
             "remat": False,
         }
     )
 
 
-def _decoder() -> ConfigDict:
-    """Section 4."""
+def _rein() -> ConfigDict:
+    """Adapters in every block of the frozen backbone; section 2."""
     return ConfigDict(
         {
-            "width": 256,
-            "encoder_layers": 6,
-            "decoder_layers": 9,
-            "heads": 8,
-            "points": 4,
-            "encoder_ffn": 1024,
-            "decoder_ffn": 2048,
-            "groups": 32,
+            "num_tokens": 100,  # learnt tokens of a block
+            "rank": 16,  # of their two factors; 0: not factored
+            "scale": 1e-3,  # of what is added, at the start; learnt
+        }
+    )
+
+
+def _gse() -> ConfigDict:
+    """Geospatial semantic extractor; section 3."""
+    return ConfigDict(
+        {
+            "enabled": True,  # GSE and Injectors; False for the Rein baseline
+        }
+    )
+
+
+def _injector() -> ConfigDict:
+    """What GSE finds, added to the four taps; section 3."""
+    return ConfigDict(
+        {
+            "gamma_init": 0.0,  # weight of what is injected, at the start; learnt
+            "residual": True,  # False: replace the tap instead of adding to it
+        }
+    )
+
+
+def _decoder() -> ConfigDict:
+    """Mask2Former; section 4."""
+    return ConfigDict(
+        {
+            "width": 256,  # channels
+            "encoder_layers": 6,  # of deformable attention in the pixel decoder
+            "decoder_layers": 9,  # of the transformer decoder
+            "heads": 8,  # of attention
+            "points": 4,  # sampled by a head on each level
+            "encoder_ffn": 1024,  # hidden channels of the pixel decoder's layers
+            "decoder_ffn": 2048,  # hidden channels of the transformer decoder's
+            "groups": 32,  # of GroupNorm
         }
     )
 
 
 def _mim() -> ConfigDict:
-    """Section 7; mask of X_M per benchmark from Table 14."""
+    """Masked image modelling; section 7, mask of X_M per benchmark from Table 14."""
     return ConfigDict(
         {
-            "enabled": True,
-            "decoder": "aspp",  # "aspp_shared", "linear"
-            "width": 256,
-            "loss": "mse",  # "l1" for CASID
-            "target": "clean",  # "self": X_M and X_S, as L_MIM is printed
-            "prompt": "replace",  # "product": Eq. 6 read literally
+            "enabled": True,  # False leaves the masked pass and both its losses out
+            "decoder": "aspp",  # or "aspp_shared", "linear"
+            "width": 256,  # channels of its decoder
+            "loss": "mse",  # or "l1", as for CASID
+            "target": "clean",  # or "self": X_M and X_S, as L_MIM is printed
+            "prompt": "replace",  # or "product": Eq. 6 read literally
             "ratio": 0.7,  # share of altered area
-            "block": 64,  # pixels
+            "block": 64,  # pixels of a block that is altered or not
         }
     )
 
 
 def _style() -> ConfigDict:
-    """Section 6; mask of X_S per benchmark from Table 14."""
+    """Earth-style injection; section 6, mask of X_S per benchmark from Table 14."""
     return ConfigDict(
         {
             "probability": 0.1,  # of a styled step; 0 turns Earth-style injection off
             "per_image": False,  # draw for each image instead of the whole batch
             # "ghiasi" is p_t; "fourier" and "statistics" stand in without weights.
             "transfer": "ghiasi",
-            "weights": placeholder(str),  # `python -m weights_convert style`
-            "statistics": placeholder(str),  # `crossearth style-statistics`
-            "pool": placeholder(str),  # folder of field imagery for the stand-ins;
-            # None draws synthetic scenes
+            "weights": placeholder(str),  # made by `crossearth convert style`
+            "statistics": placeholder(str),  # by `crossearth style-statistics`
+            # Folder of field imagery for the stand-ins; None draws synthetic scenes.
+            "pool": placeholder(str),
             "alpha": 0.1,  # share of the sampled Earth style
-            "polarity": "altered",  # "equation5": style the other part
-            "ratio": 0.7,
-            "block": 64,
+            "polarity": "altered",  # or "equation5": style the other part
+            "ratio": 0.7,  # share of altered area
+            "block": 64,  # pixels of a block that is altered or not
         }
     )
 
 
 def _loss() -> ConfigDict:
-    """Section 5, and the weights of section 8's sum."""
+    """L_Seg, and the weights of the sum of losses; sections 5 and 8."""
     return ConfigDict(
         {
-            "class_weight": 2.0,
-            "mask_weight": 5.0,
-            "dice_weight": 5.0,
-            "no_object": 0.1,
-            "num_points": 12544,
-            "oversample": 3.0,
-            "importance": 0.75,
-            "exclude_ignored": False,
-            "seg": 1.0,
-            "mim": 1.0,
-            "delta": 1.0,
+            "class_weight": 2.0,  # of the class cost and loss in L_Seg
+            "mask_weight": 5.0,  # of the mask cost and loss in L_Seg
+            "dice_weight": 5.0,  # of the Dice cost and loss in L_Seg
+            "no_object": 0.1,  # class weight of unmatched queries
+            "num_points": 12544,  # of a mask, at which its losses are taken
+            "oversample": 3.0,  # candidates for uncertain points, times num_points
+            "importance": 0.75,  # share of points chosen by uncertainty
+            "exclude_ignored": False,  # leave out points on ignored pixels
+            "seg": 1.0,  # weight of L_Seg
+            "mim": 1.0,  # weight of L_MIM
+            "delta": 1.0,  # weight of L_Δ
         }
     )
 
 
 def _optim() -> ConfigDict:
-    """Section 8."""
+    """AdamW and its schedule; section 8."""
     return ConfigDict(
         {
-            "lr": 1e-4,
-            "betas": (0.9, 0.999),
-            "eps": 1e-8,
-            "weight_decay": 0.05,
-            "power": 0.9,
+            "lr": 1e-4,  # learning rate at its highest
+            "betas": (0.9, 0.999),  # decay of the first and second moments
+            "eps": 1e-8,  # in the denominator
+            "weight_decay": 0.05,  # decoupled
+            "power": 0.9,  # of the polynomial that the rate falls with
             "decay_steps": 40_000,  # where the polynomial reaches 0
             "warmup_steps": 0,  # linear from warmup_factor * lr
-            "warmup_factor": 1e-6,
-            "clip_norm": 0.0,  # 0: no clipping
+            "warmup_factor": 1e-6,  # share of lr that the warm-up starts from
+            "clip_norm": 0.0,  # of all gradients together; 0: no clipping
         }
     )
 
 
 def _train() -> ConfigDict:
+    """The run: its length, its batch, what it keeps."""
     return ConfigDict(
         {
-            "steps": 30_000,
-            "batch_size": 1,  # over all devices and hosts
+            "steps": 30_000,  # of the optimiser
+            "batch_size": 1,  # images of a step, over all devices and hosts
             "accumulate": 1,  # parts that a batch is computed in, to save memory
             "fsdp": 1,  # devices that share one copy of the frozen weights
-            "seed": 42,
+            "seed": 42,  # of initial values, order of images, crops, masks and styles
             # A loss that is not finite: "stop" with a dump for `crossearth replay`, or
-            # "skip" the step, and give up after nan_patience steps in a row.
+            # "skip" the step.
             "on_nan": "stop",
-            "nan_patience": 10,
-            # Converted CrossEarth or Rein weights to start from, or to score with
-            # --mode eval where the workdir has no checkpoint.
+            "nan_patience": 10,  # skipped steps in a row after which the run ends
+            # Converted CrossEarth or Rein weights to start from, or for `crossearth
+            # eval` to score where the workdir has no checkpoint.
             "init": placeholder(str),
-            "log_every": 50,
-            "checkpoint_every": 1_000,
+            "log_every": 50,  # steps between lines of metrics.jsonl
+            "checkpoint_every": 1_000,  # steps
             "keep": 2,  # newest checkpoints kept
-            "keep_every": 0,  # those of every n-th step are kept too
+            "keep_every": 0,  # those of every n-th step are kept too; 0: none
         }
     )
 
 
 def _eval() -> ConfigDict:
-    """Section 9."""
+    """Scoring by sliding windows; section 9."""
     return ConfigDict(
         {
             "stride": placeholder(int),  # of windows of data.crop; None: 2/3 of it
             "batch": 1,  # windows
-            # Images get this longest edge first, see `resample_host.fitted_size`;
-            # scores are counted at the size of the label.
+            # Images get this longest edge first, None: as they are; scores are counted
+            # at the size of the label.
             "fit": placeholder(int),
-            "examples": 4,  # rows of a picture
+            "examples": 4,  # rows of a domain's picture
         }
     )

@@ -1,110 +1,133 @@
-"""`python -m crossearth_jax.main --config configs/X.py`: flags → train or eval."""
+"""`python -m crossearth_jax.main --config configs/X.py`: one run, trained or scored.
 
+`crossearth train` and `crossearth eval` are the same with the mode in their names.
+"""
+
+import argparse
+import faulthandler
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from absl import app, flags, logging
-from ml_collections import config_flags
+from absl import logging
 
+from crossearth_jax import config_file, config_keys
+from crossearth_jax.commands.errors import guarded, report_stop
+from crossearth_jax.commands.parser import add_config, make_parser, split_changes
 from crossearth_jax.run.stop import Stopped
 from crossearth_jax.system import hosts
 from crossearth_jax.system.compiling import set_up_compiler
 from crossearth_jax.system.memory import keep_freed_memory
 
-_CONFIG = config_flags.DEFINE_config_file(
-    "config", help_string="Configuration, e.g. configs/demo.py or configs/casid.py:sub."
-)
-_WORKDIR = flags.DEFINE_string(
-    "workdir", None, "Results of the run; a run found there is resumed."
-)
-_MODE = flags.DEFINE_enum("mode", "train", ["train", "eval"], "What to do.")
-_DISTRIBUTED = flags.DEFINE_bool(
-    "distributed",
-    None,
-    "Several hosts; None looks for Slurm, Open MPI and TPU slices, see docs/launch.",
-)
-_COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of host 0.")
-_HOSTS = flags.DEFINE_integer("hosts", None, "Number of hosts.")
-_HOST = flags.DEFINE_integer("host", None, "Index of this host, 0 first.")
-_TRACEBACK = flags.DEFINE_bool("traceback", False, "Show where an error came from.")
+MODULE = "python -m crossearth_jax.main"
+ABOUT = {
+    "train": "Trains a configuration, or goes on with the run that its workdir holds, "
+    "and scores it.",
+    "eval": "Scores the newest checkpoint of a workdir, or train.init.",
+}
 
 
-def run(argv: Sequence[str]) -> None:
-    """Runs one mode with parsed flags."""
-    if len(argv) > 1:
-        raise ValueError(f"got {argv[1:]}, expected flags only, such as --config FILE")
-    if _CONFIG.value is None:
-        raise ValueError("got no --config, expected e.g. --config configs/demo.py")
-    from crossearth_jax.train import evaluate_run, train
+def main(argv: Sequence[str], mode: str | None = None) -> int:
+    """Runs a command line; returns the exit status.
 
-    config = _CONFIG.value
-    workdir = Path(_WORKDIR.value or config.workdir or f"runs/{config.name}")
-    try:
-        {"train": train, "eval": evaluate_run}[_MODE.value](config, workdir)
-    except Stopped:
-        if hosts.is_first():
-            print(f"stopped; the same command goes on from here:\n  {_command()}")
+    Args:
+      argv: without the command.
+      mode: "train" or "eval"; None takes it from --mode.
+    """
+    command = MODULE if mode is None else f"crossearth {mode}"
+    changes, rest = split_changes(argv)
+    options = _parser(command, mode).parse_args(rest)
+    options.changes = changes
+    options.again = f"{command} {shlex.join(argv)}"
+    return guarded(run, options)
 
 
-def _command() -> str:
-    return f"python -m crossearth_jax.main {shlex.join(sys.argv[1:])}"
+def train(argv: Sequence[str]) -> int:
+    """`crossearth train`."""
+    return main(argv, "train")
 
 
-def main(argv: Sequence[str]) -> None:
-    """Turns errors of the user's input into one line and exit code 1."""
-    logging.set_verbosity(logging.WARNING)
+def evaluate(argv: Sequence[str]) -> int:
+    """`crossearth eval`."""
+    return main(argv, "eval")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Trains or scores, on all hosts together."""
+    config = config_file.parse(options.config, options.changes)
+    workdir = options.workdir or Path(config.workdir or f"runs/{config.name}")
+    _set_up_process()
+    if options.distributed or (options.distributed is None and _several(options)):
+        hosts.join(options.coordinator, options.hosts, options.host)
+    with hosts.leave_together():
+        from crossearth_jax import train as training
+
+        modes = {"train": training.train, "eval": training.evaluate_run}
+        try:
+            modes[options.mode](config, workdir)
+        except Stopped:
+            if hosts.is_first():
+                report_stop(options.again)
+
+
+def _set_up_process() -> None:
+    """What must stand before JAX is used, and who speaks when something goes wrong."""
+    logging.use_absl_handler()  # warnings with their time
+    if not faulthandler.is_enabled():
+        faulthandler.enable(sys.__stderr__)
     keep_freed_memory()
     set_up_compiler()
-    try:
-        if _DISTRIBUTED.value or (_DISTRIBUTED.value is None and _several_hosts()):
-            hosts.join(_COORDINATOR.value, _HOSTS.value, _HOST.value)
-        with hosts.leave_together():
-            run(argv)
-    except (ValueError, OSError) as error:
-        if _TRACEBACK.value:
-            raise
-        sys.exit(f"error: {error}\n(--traceback shows where)")
 
 
-def _several_hosts() -> bool:
-    given = (_COORDINATOR.value, _HOSTS.value, _HOST.value)
+def _several(options: argparse.Namespace) -> bool:
+    given = (options.coordinator, options.hosts, options.host)
     return hosts.expected() or any(value is not None for value in given)
 
 
-def parse_flags(argv: Sequence[str]) -> list[str]:
-    """Reads the command line; an error ends in one line, no traceback."""
-    try:
-        rest = flags.FLAGS(argv)
-        if _CONFIG.value is not None:
-            _ = _CONFIG.value.name  # a configuration that was not found raises here
-        return rest
-    except (flags.Error, KeyError, AttributeError, TypeError, OSError) as error:
-        if "--traceback" in argv:
-            raise
-        sys.exit(f"error: {flag_message(error, argv)}")
+def _parser(command: str, mode: str | None) -> argparse.ArgumentParser:
+    about = ABOUT[mode] if mode else "Trains or scores a configuration."
+    parser = make_parser(command, about, config_keys.listing())
+    add_config(parser)
+    add = parser.add_argument
+    add(
+        "--workdir",
+        type=Path,
+        metavar="DIR",
+        help="results of the run; a run found there is resumed (default: runs/NAME)",
+    )
+    if mode:
+        parser.set_defaults(mode=mode)
+    else:
+        add("--mode", choices=tuple(ABOUT), default="train", help="default: train")
+    _add_hosts(parser)
+    return parser
 
 
-def flag_message(error: Exception, argv: Sequence[str]) -> str:
-    """The messages of ml_collections and absl, without their traces."""
-    if isinstance(error, OSError):
-        return f"--config: {str(error).splitlines()[-1].strip()}"
-    if isinstance(error, flags.Error):
-        # The message of an error in a configuration file is a whole traceback.
-        return [line for line in str(error).splitlines() if line.strip()][-1].strip()
-    if isinstance(error, TypeError):
-        return f"got --config.KEY.MORE where KEY holds a plain value ({error})"
-    while error.args and isinstance(error.args[0], Exception):
-        error = error.args[0]
-    name, *hint = str(error.args[0]).splitlines()
-    given = next((a for a in argv if name.strip("'") in a), "--config")
-    return " ".join([f"{given}: got an unknown configuration key {name}.", *hint])
+def _add_hosts(parser: argparse.ArgumentParser) -> None:
+    several = parser.add_argument_group("several hosts, see docs/launch")
+    add = several.add_argument
+    add(
+        "--distributed",
+        action="store_true",
+        default=None,
+        help="look for other hosts; Slurm, Open MPI and TPU slices are found without",
+    )
+    add(
+        "--nodistributed",
+        dest="distributed",
+        action="store_false",
+        default=None,
+        help="keep this process to itself",
+    )
+    add("--coordinator", metavar="HOST:PORT", help="of host 0")
+    add("--hosts", type=int, metavar="N", help="number of hosts")
+    add("--host", type=int, metavar="I", help="index of this host, 0 first")
 
 
 def start() -> None:
-    """Entry of the module and of `crossearth train` and `crossearth eval`."""
-    app.run(main, flags_parser=parse_flags)
+    """Entry of the module."""
+    sys.exit(main(sys.argv[1:]))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""`python -m weights_convert KIND SRC DST [options]`: weights in and out.
+"""`crossearth convert KIND SRC DST [options]`: weights in and out.
 
-Errors are one message on standard error and exit code 1.
+`python -m weights_convert` is the same.
 """
 
 import argparse
@@ -9,6 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from crossearth_jax.commands.errors import guarded
+from crossearth_jax.commands.parser import add_traceback, make_parser
 from weights_convert.crossearth import crossearth, mmseg_rules, rein
 from weights_convert.dinov2 import detect, dinov2
 from weights_convert.dinov3 import PRETRAINING, dinov3, dinov3_rules
@@ -34,10 +36,15 @@ _HELP = {
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    whole = argparse.ArgumentParser(prog="weights_convert", description=__doc__)
+    whole = make_parser(
+        "crossearth convert",
+        "Converts weights of PyTorch to the ones that train here, and back. PyTorch is "
+        "needed\nfor files older than its version 1.6 alone.",
+    )
     kinds = whole.add_subparsers(dest="kind", metavar="KIND", required=True)
     for kind, text in _HELP.items():
-        one = kinds.add_parser(kind, help=text, description=text)
+        one = kinds.add_parser(kind, help=text, description=text, allow_abbrev=False)
+        add_traceback(one, default=argparse.SUPPRESS)  # as it stands before KIND
         one.add_argument("source", metavar="SRC", type=Path)
         if kind == "inspect":
             continue
@@ -79,12 +86,14 @@ def guess_rules(path: Path) -> list[Rule]:
     return []
 
 
-def run(arguments: argparse.Namespace) -> str:
-    """Runs the command line; returns the message to the user."""
+def run(arguments: argparse.Namespace) -> None:
+    """Does what the command line asks for, and reports it."""
     options = vars(arguments).copy()
     kind, source = options.pop("kind"), options.pop("source")
+    del options["traceback"]
     if kind == "inspect":
-        return table(inspect(source, guess_rules(source)))
+        print(table(inspect(source, guess_rules(source))))
+        return
     functions = {
         "dinov2": dinov2,
         "dinov3": dinov3,
@@ -95,7 +104,7 @@ def run(arguments: argparse.Namespace) -> str:
         "to-torch": to_torch,
     }
     target = options.pop("target")
-    return summary(functions[kind](source, target, **options), target)
+    print(summary(functions[kind](source, target, **options), target))
 
 
 def summary(converted: Converted, target: Path) -> str:
@@ -107,14 +116,10 @@ def summary(converted: Converted, target: Path) -> str:
     )
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point."""
-    arguments = parser().parse_args(argv)
-    try:
-        print(run(arguments))
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+def main(argv: Sequence[str]) -> int:
+    """Runs a command line; returns the exit status."""
+    return guarded(run, parser().parse_args(argv))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

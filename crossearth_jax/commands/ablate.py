@@ -19,15 +19,16 @@ from functools import cache
 from pathlib import Path
 from types import FrameType
 
-from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
-from crossearth_jax.config import load
-from crossearth_jax.main import flag_message
+from crossearth_jax import config_file
+from crossearth_jax.commands.errors import guarded, report_stop
+from crossearth_jax.commands.parser import add_config, make_parser, split_changes
+from crossearth_jax.config import flattened, load
 from crossearth_jax.paper import tables
 from crossearth_jax.paper.settings import run_of
 from crossearth_jax.report.ablation import AblationRow, ablation_sheet
-from crossearth_jax.report.experiments import flattened, read_experiment
+from crossearth_jax.report.experiments import read_experiment
 from crossearth_jax.report.sheet import FORMATS
 from crossearth_jax.run.stop import SIGNALS, Stopped
 from crossearth_jax.system.whole_file import whole_file
@@ -84,42 +85,46 @@ class Run:
         return [*start, *self.flags, "--workdir", str(self.workdir)]
 
 
-def main(argv: Sequence[str]) -> int | None:
+def main(argv: Sequence[str]) -> int:
     """`crossearth ablate --config FILE --table N [--seeds N] [--out DIR] …`."""
-    parser = _parser()
-    given, rest = parser.parse_known_args(argv)
-    if strange := [flag for flag in rest if not flag.startswith("--config.")]:
-        parser.error(f"got {' '.join(strange)}, expected --config.KEY=VALUE")
+    changes, rest = split_changes(argv)
+    given = _parser().parse_args(rest)
+    given.changes = changes
+    given.again = f"crossearth ablate {shlex.join(argv)}"
+    return guarded(run, given)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Does what is left to do and makes the table; 1 if a run failed."""
+    out = given.out or Path("runs") / f"ablate_{_slug(given.config)}_{given.table}"
+    runs = plan(given.config, given.table, given.seeds, out, given.changes)
+    part = _part(given.part, runs)
+    finished = {run for run in runs if is_finished(run)}
+    if given.list:
+        for run in part:
+            print("finished:" if run in finished else "to do:   ", _shown(run))
+        return 0
     try:
-        out = given.out or Path("runs") / f"ablate_{_slug(given.config)}_{given.table}"
-        runs = plan(given.config, given.table, given.seeds, out, rest)
-        part = _part(given.part, runs)
-        finished = {run for run in runs if is_finished(run)}
-        if given.list:
-            for run in part:
-                print("finished:" if run in finished else "to do:   ", _shown(run))
-            return 0
         failed = work([run for run in part if run not in finished])
-        if any(is_finished(run) for run in runs if run.row == runs[0].row):
-            print(_write_tables(given.table, runs, out, given.format), end="")
-        else:  # another share has it, or it failed
-            print(f"no table yet: no run of {runs[0].row} is finished")
     except Stopped:
-        print("stopped; the same command goes on from here")
-        return 1
-    except (ValueError, OSError) as error:
-        parser.exit(1, f"error: {error}\n")
+        report_stop(given.again)
+        return 0
+    if any(is_finished(run) for run in runs if run.row == runs[0].row):
+        print(_write_tables(given.table, runs, out, given.format), end="")
+    else:  # another share has it, or it failed
+        print(f"no table yet: no run of {runs[0].row} is finished")
     return 1 if failed else 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="crossearth ablate",
-        description="Trains and scores the rows of one of the paper's ablation tables, "
-        "each with several seeds, and prints the table. The same command again resumes "
-        "where it was stopped. --config.KEY=VALUE changes all runs.",
+    parser = make_parser(
+        "crossearth ablate",
+        "Trains and scores the rows of one of the paper's ablation tables, each with "
+        "several\nseeds, and prints the table. The same command again resumes where it "
+        "was stopped.\n--config, the full method, and its changes hold for all runs; "
+        "`crossearth train --help`\nlists the keys.",
     )
-    parser.add_argument("--config", required=True, metavar="FILE", help="full method")
+    add_config(parser)
     parser.add_argument("--table", type=int, required=True, choices=TABLES)
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="1 to N")
     parser.add_argument("--out", type=Path, metavar="DIR")
@@ -177,17 +182,7 @@ def wanted(run: Run) -> ConfigDict:
     Raises:
       ValueError: the file or a change is invalid.
     """
-    values = flags.FlagValues()
-    config_flags.DEFINE_config_file("config", flag_values=values)
-    arguments = ["ablate", f"--config={run.config}", *run.flags]
-    own, sys.argv = sys.argv, arguments  # where config_flags looks for changes
-    try:
-        values(arguments)
-        return values["config"].value
-    except (flags.Error, KeyError, AttributeError, TypeError, OSError) as error:
-        raise ValueError(flag_message(error, arguments)) from error
-    finally:
-        sys.argv = own
+    return config_file.parse(run.config, run.flags)
 
 
 def is_finished(run: Run) -> bool:

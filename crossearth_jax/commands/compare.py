@@ -4,6 +4,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from crossearth_jax.commands.errors import guarded
+from crossearth_jax.commands.parser import make_parser
 from crossearth_jax.paper.settings import RUNS
 from crossearth_jax.report.compare import MAIN_TABLES, comparison
 from crossearth_jax.report.experiments import group_experiments, read_experiment
@@ -19,13 +21,9 @@ were not run are listed as such. Without a WORKDIR: the paper's own tables, clas
 recomputed and misprints flagged."""
 
 
-def main(argv: Sequence[str]) -> int | None:
+def main(argv: Sequence[str]) -> int:
     """`crossearth compare [WORKDIR …] [--table N] [--format FORMAT] [--out FILE]`."""
-    parser = argparse.ArgumentParser(
-        prog="crossearth compare",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser("crossearth compare", DESCRIPTION)
     parser.add_argument("workdirs", nargs="*", metavar="WORKDIR", help="of scored runs")
     parser.add_argument("--format", choices=list(FORMATS), default="terminal")
     parser.add_argument("--out", type=Path, metavar="FILE", help="default: print it")
@@ -37,11 +35,12 @@ def main(argv: Sequence[str]) -> int | None:
         help="table of the paper, 3 to 7, without WORKDIR 3 to 13; may be repeated "
         "(default: those with a setting that was run, without WORKDIR 3 to 7)",
     )
-    given = parser.parse_args(argv)
-    try:
-        sheets = make_sheets(given.workdirs, given.table)
-    except ValueError as error:
-        parser.exit(1, f"error: {error}\n")
+    return guarded(run, parser.parse_args(argv))
+
+
+def run(given: argparse.Namespace) -> None:
+    """Prints or writes the tables."""
+    sheets = make_sheets(given.workdirs, given.table)
     text = FORMATS[given.format](sheets)
     if given.out is None:
         print(text, end="")

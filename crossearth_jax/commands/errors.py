@@ -1,4 +1,4 @@
-"""What the commands that load a trained run have in common."""
+"""How every command ends: one error line, one exit status for each kind of end."""
 
 import argparse
 import sys
@@ -6,39 +6,43 @@ from collections.abc import Callable
 
 from absl import logging
 
-from crossearth_jax.system.compiling import set_up_compiler
+# argparse itself ends with 2 where a command is typed wrongly.
+DONE, WRONG_INPUT, INTERRUPTED = 0, 1, 130
 
-STOPPED = 130  # exit status after Ctrl-C, as shells have it
 
+def report_stop(again: str) -> None:
+    """Prints how a run goes on that was asked to stop and saved.
 
-def add_traceback(parser: argparse.ArgumentParser) -> None:
-    """Adds the option that `guarded` reads."""
-    parser.add_argument(
-        "--traceback", action="store_true", help="show where an error came from"
-    )
+    Args:
+      again: the command.
+    """
+    print(f"stopped; the same command goes on from here:\n  {again}")
 
 
 def guarded(
     run: Callable[[argparse.Namespace], int | None],
     options: argparse.Namespace,
-    stopped: str = "stopped",
+    interrupted: str = "stopped",
 ) -> int:
     """Runs a command; an error of the user's input becomes one line.
 
     Args:
-      run: the command; what it returns is the exit status.
-      options: its arguments.
-      stopped: message after Ctrl-C.
+      run: the command; what it returns is the exit status, None that it is done.
+      options: its arguments, with `traceback`.
+      interrupted: what to print after Ctrl-C.
+
+    Returns:
+      The exit status: 0 done, also where a run was asked to stop and saved; 1 the
+      input is wrong; 130 Ctrl-C, as shells have it.
     """
     logging.set_verbosity(logging.WARNING)
-    set_up_compiler()
     try:
-        return run(options) or 0
+        return run(options) or DONE
     except KeyboardInterrupt:
-        print(stopped, file=sys.stderr)
-        return STOPPED
+        print(interrupted, file=sys.stderr)
+        return INTERRUPTED
     except (ValueError, OSError, ImportError) as error:
         if options.traceback:
             raise
         print(f"error: {error}\n(--traceback shows where)", file=sys.stderr)
-        return 1
+        return WRONG_INPUT

@@ -12,6 +12,7 @@ from PIL import Image
 
 from crossearth_jax.commands.errors import guarded
 from crossearth_jax.commands.options import add_model, find_scenes
+from crossearth_jax.commands.parser import make_parser
 from crossearth_jax.data.decode import read_image
 from crossearth_jax.features.contact_sheet import contact_sheet, shown_rows
 from crossearth_jax.features.extractor import Extractor, has_injector, make_extractor
@@ -22,6 +23,7 @@ from crossearth_jax.features.maps import (
     injector_change,
 )
 from crossearth_jax.run.trained import load_run
+from crossearth_jax.system.compiling import set_up_compiler
 from crossearth_jax.system.whole_file import whole_file
 
 MOST_BYTES = 4 << 30  # of features, which stay in memory until the basis is known
@@ -36,6 +38,7 @@ def main(argv: Sequence[str]) -> int:
 
 def run(options: argparse.Namespace) -> None:
     """Makes the maps, the sheet and the numbers."""
+    set_up_compiler()
     paths = find_scenes(options.images)
     names = _names(paths)
     images = [read_image(path) for path in paths]
@@ -169,9 +172,9 @@ def _taps(text: str) -> tuple[int, ...]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="crossearth features",
-        description="Principal components of a trained model's features as RGB maps.",
+    parser = make_parser(
+        "crossearth features",
+        "Principal components of a trained model's features as RGB maps.",
     )
     add_model(parser)
     add = parser.add_argument

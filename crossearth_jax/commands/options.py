@@ -5,7 +5,6 @@ import glob
 from collections.abc import Sequence
 from pathlib import Path
 
-from crossearth_jax.commands.errors import add_traceback
 from crossearth_jax.run.trained import PRECISIONS
 
 
@@ -21,7 +20,6 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     )
     add("--batch", type=int, help="windows per call; default the run's eval.batch")
     add("--precision", choices=sorted(PRECISIONS), help="default the run's")
-    add_traceback(parser)
 
 
 SCENES = (".tif", ".tiff", ".vrt", ".jp2", ".png", ".jpg", ".jpeg", ".img")

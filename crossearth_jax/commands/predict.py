@@ -11,8 +11,9 @@ import jax
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TimeRemainingColumn
 
-from crossearth_jax.commands.errors import add_traceback, guarded
+from crossearth_jax.commands.errors import guarded
 from crossearth_jax.commands.options import find_scenes
+from crossearth_jax.commands.parser import make_parser
 from crossearth_jax.predict import geo, tta
 from crossearth_jax.predict.files import (
     Done,
@@ -25,6 +26,7 @@ from crossearth_jax.predict.scene import Reading
 from crossearth_jax.predict.vector import DRIVERS
 from crossearth_jax.run.trained import PRECISIONS
 from crossearth_jax.system import hosts
+from crossearth_jax.system.compiling import set_up_compiler
 
 
 def main(argv: Sequence[str]) -> int:
@@ -35,6 +37,7 @@ def main(argv: Sequence[str]) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Makes this process's share of the maps; 1 if some could not be made."""
+    set_up_compiler()
     geo.needed("rasterio")
     if options.vector:
         geo.needed("geopandas")
@@ -197,9 +200,9 @@ def _low_high(text: str) -> tuple[float, float]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="crossearth predict",
-        description="Class maps of rasters of any size, on the grid of each raster.",
+    parser = make_parser(
+        "crossearth predict",
+        "Class maps of rasters of any size, on the grid of each raster.",
     )
     add = parser.add_argument
     add("checkpoint", help="workdir of a run, or its newest checkpoint folder")
@@ -272,4 +275,3 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
     )
     add("--quicklook", action="store_true", help="PNG of scene and classes")
     add("--timing", action="store_true", help="report where the time went")
-    add_traceback(parser)

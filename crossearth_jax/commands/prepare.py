@@ -1,10 +1,11 @@
 """`crossearth prepare NAME --raw DIR --out DIR`."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from crossearth_jax.commands.errors import guarded
+from crossearth_jax.commands.parser import add_traceback, make_parser
 from crossearth_jax.data.prepare import (
     casid,
     deepglobe,
@@ -32,19 +33,19 @@ DATA_SETS = {
 
 def main(argv: Sequence[str]) -> int:
     """Prepares one data set; returns the exit status."""
-    options = _parser().parse_args(argv)
-    try:
-        prepare(
-            _data_set(options),
-            options.raw,
-            options.out,
-            workers=options.workers,
-            pack=options.pack,
-        )
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    stopped = "stopped; the same command goes on from here"
+    return guarded(run, _parser().parse_args(argv), stopped)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Prepares one data set."""
+    prepare(
+        _data_set(options),
+        options.raw,
+        options.out,
+        workers=options.workers,
+        pack=options.pack,
+    )
 
 
 def _data_set(options: argparse.Namespace) -> DataSet:
@@ -56,15 +57,18 @@ def _data_set(options: argparse.Namespace) -> DataSet:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = make_parser(
         "crossearth prepare",
-        description="From raw archives to OUT/DOMAIN/SPLIT/{images,labels}; see "
-        "docs/data.md for what to download.",
+        "From raw archives to OUT/DOMAIN/SPLIT/{images,labels}; see docs/data.md for "
+        "what to\ndownload.",
     )
     sets = parser.add_subparsers(dest="name", required=True, metavar="NAME")
     for name, data_set in DATA_SETS.items():
         about = f"{data_set.title}: {data_set.hint}"
-        one = sets.add_parser(name, help=data_set.title, description=about)
+        one = sets.add_parser(
+            name, help=data_set.title, description=about, allow_abbrev=False
+        )
+        add_traceback(one, default=argparse.SUPPRESS)  # as it stands before NAME
         one.add_argument(
             "--raw",
             type=Path,

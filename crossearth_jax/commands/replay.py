@@ -8,7 +8,6 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import flags
 from flax import nnx
 from jaxtyping import PyTree
 from rich.console import Console
@@ -17,6 +16,8 @@ from safetensors.numpy import load_file
 
 from crossearth_jax import build, config
 from crossearth_jax.build_data import build_restyle
+from crossearth_jax.commands.errors import guarded
+from crossearth_jax.commands.parser import make_parser
 from crossearth_jax.data.classes import load_classes
 from crossearth_jax.data.pipeline import Batch
 from crossearth_jax.models.parameters import dotted, undotted
@@ -24,21 +25,21 @@ from crossearth_jax.system.compiling import set_up_compiler
 from crossearth_jax.train_step import Metrics, make_gradients, step_key
 
 
-def main(argv: Sequence[str]) -> int | None:
+def main(argv: Sequence[str]) -> int:
     """`crossearth replay WORKDIR/nonfinite/step_N`."""
-    parser = argparse.ArgumentParser(
-        prog="crossearth replay",
-        description="Computes the losses and gradients of a dumped step again and "
-        "reports where the first values that are not finite are.",
+    parser = make_parser(
+        "crossearth replay",
+        "Computes the losses and gradients of a dumped step again and reports where "
+        "the first\nvalues that are not finite are.",
     )
     parser.add_argument("dump", type=Path, help="WORKDIR/nonfinite/step_N")
-    args = parser.parse_args(argv)
-    flags.FLAGS.mark_as_parsed()
+    return guarded(run, parser.parse_args(argv))
+
+
+def run(options: argparse.Namespace) -> None:
+    """Prints what a dumped step holds."""
     set_up_compiler()
-    try:
-        replay(args.dump, Console(highlight=False))
-    except (ValueError, OSError) as error:
-        parser.exit(1, f"error: {error}\n")
+    replay(options.dump, Console(highlight=False))
 
 
 def replay(dump: Path, console: Console) -> Metrics:

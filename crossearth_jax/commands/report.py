@@ -25,7 +25,8 @@ from crossearth_jax.build_data import (
     build_windows,
 )
 from crossearth_jax.commands.compare import make_sheets
-from crossearth_jax.commands.errors import add_traceback, guarded
+from crossearth_jax.commands.errors import guarded
+from crossearth_jax.commands.parser import make_parser
 from crossearth_jax.data.classes import load_classes
 from crossearth_jax.data.datasets import ScoredDomain
 from crossearth_jax.data.pipeline import train_batches
@@ -40,6 +41,7 @@ from crossearth_jax.scoring.domain import Example, scored_records
 from crossearth_jax.scoring.score_fn import make_score_fn
 from crossearth_jax.scoring.windows import ScoreFn
 from crossearth_jax.system import sharding
+from crossearth_jax.system.compiling import set_up_compiler
 from crossearth_jax.system.whole_file import whole_file
 
 DESCRIPTION = """\
@@ -51,19 +53,15 @@ COSTLY = 10  # images that cost most mIoU, over all domains
 
 def main(argv: Sequence[str]) -> int:
     """`crossearth report WORKDIR [WORKDIR …] [--out report.html]`."""
-    parser = argparse.ArgumentParser(
-        prog="crossearth report",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser("crossearth report", DESCRIPTION)
     parser.add_argument("workdirs", nargs="+", type=Path, metavar="WORKDIR")
     parser.add_argument("--out", type=Path, default=Path("report.html"), metavar="FILE")
-    add_traceback(parser)
     return guarded(run, parser.parse_args(argv))
 
 
 def run(given: argparse.Namespace) -> None:
     """Writes the page."""
+    set_up_compiler()
     runs = [view_of(workdir) for workdir in given.workdirs]
     sheets = make_sheets(given.workdirs)
     given.out.parent.mkdir(parents=True, exist_ok=True)

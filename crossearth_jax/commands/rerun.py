@@ -2,38 +2,48 @@
 
 import argparse
 import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from absl import flags
-
 from crossearth_jax import config, train
 from crossearth_jax.build_data import build_data
+from crossearth_jax.commands.errors import guarded, report_stop
+from crossearth_jax.commands.parser import make_parser
 from crossearth_jax.run import provenance
+from crossearth_jax.run.stop import Stopped
 from crossearth_jax.system.compiling import set_up_compiler
 from crossearth_jax.system.memory import keep_freed_memory
 
 
-def main(argv: Sequence[str]) -> int | None:
+def main(argv: Sequence[str]) -> int:
     """`crossearth rerun WORKDIR [--out DIR]`."""
-    parser = argparse.ArgumentParser(
-        prog="crossearth rerun",
-        description="Repeats a run from the configuration in its workdir and compares "
-        "every logged metric. The same packages and machine give the same bits.",
+    parser = make_parser(
+        "crossearth rerun",
+        "Repeats a run from the configuration in its workdir and compares every logged "
+        "metric.\nThe same packages and machine give the same bits.",
     )
     parser.add_argument("workdir", type=Path, help="of a finished run")
     parser.add_argument("--out", type=Path, help="default: WORKDIR-rerun")
-    args = parser.parse_args(argv)
-    again = args.out or args.workdir.with_name(f"{args.workdir.name}-rerun")
-    flags.FLAGS.mark_as_parsed()  # Grain reads them
+    options = parser.parse_args(argv)
+    options.again = f"crossearth rerun {shlex.join(argv)}"
+    return guarded(run, options)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Repeats the run and prints what differs."""
+    workdir = options.workdir
+    again = options.out or workdir.with_name(f"{workdir.name}-rerun")
     keep_freed_memory()
     set_up_compiler()
     try:
-        for line in rerun(args.workdir, again):
-            print(line)
-    except (ValueError, OSError) as error:
-        parser.exit(1, f"error: {error}\n")
+        lines = rerun(workdir, again)
+    except Stopped:
+        report_stop(options.again)
+        return
+    for line in lines:
+        print(line)
 
 
 def rerun(workdir: Path, again: Path) -> list[str]:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from crossearth_jax.commands.errors import guarded
+from crossearth_jax.commands.parser import make_parser
 from crossearth_jax.paper import tables
 from crossearth_jax.paper.settings import RUNS, estimated_hours
 
@@ -41,15 +43,20 @@ def rows() -> list[tuple[str, ...]]:
     ]
 
 
-def main(argv: Sequence[str]) -> None:
+def main(argv: Sequence[str]) -> int:
     """`crossearth settings [--format FORMAT]`."""
-    parser = argparse.ArgumentParser(
-        prog="crossearth settings",
-        description="Lists the benchmark's 29 settings beside the paper's scores.",
+    parser = make_parser(
+        "crossearth settings",
+        "Lists the benchmark's 29 settings beside the paper's scores.",
     )
     formats = ("terminal", "markdown", "csv")
     parser.add_argument("--format", choices=formats, default=formats[0])
-    chosen = parser.parse_args(argv).format
+    return guarded(run, parser.parse_args(argv))
+
+
+def run(options: argparse.Namespace) -> None:
+    """Prints the table."""
+    chosen = options.format
     console = Console()
     if chosen == "terminal" and console.is_terminal:
         console.print(_drawn())

@@ -7,18 +7,20 @@ from pathlib import Path
 
 from rich.progress import track
 
+from crossearth_jax.commands.errors import guarded
+from crossearth_jax.commands.parser import make_parser
 from crossearth_jax.earth_style.pool import image_files, read_rgb, spread
 from crossearth_jax.earth_style.predictor import EMBEDDING
 from crossearth_jax.earth_style.statistics import Image, earth_statistics
 from crossearth_jax.earth_style.weights import load_style_networks
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Command `crossearth style-statistics`: a folder of images to one .npz file."""
-    parser = argparse.ArgumentParser(
-        prog="crossearth style-statistics",
-        description="Mean and covariance of the style predictor over field imagery "
-        "(Million-AID in the paper), for restyling in training.",
+def main(argv: Sequence[str]) -> int:
+    """`crossearth style-statistics DIR --weights FILE --out FILE.npz`."""
+    parser = make_parser(
+        "crossearth style-statistics",
+        "Mean and covariance of the style predictor over field imagery (Million-AID "
+        "in the\npaper), for restyling in training.",
     )
     parser.add_argument("images_dir", type=Path, help="folder of PNG, JPEG, TIFF")
     parser.add_argument(
@@ -30,17 +32,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--count", type=int, help="use this many images, evenly spread over the folder"
     )
-    args = parser.parse_args(argv)
-    try:
-        files = image_files(args.images_dir)
-        files = spread(files, args.count or len(files))
-        predictor, _ = load_style_networks(args.weights)
-        skipped: list[Path] = []
-        images = _read_all(files, skipped)
-        result = earth_statistics(images, predictor, size=args.size, batch=args.batch)
-        result.save(args.out)
-    except (ValueError, OSError) as error:
-        parser.error(str(error))
+    return guarded(run, parser.parse_args(argv))
+
+
+def run(args: argparse.Namespace) -> None:
+    """A folder of images to one .npz file."""
+    files = image_files(args.images_dir)
+    files = spread(files, args.count or len(files))
+    predictor, _ = load_style_networks(args.weights)
+    skipped: list[Path] = []
+    images = _read_all(files, skipped)
+    result = earth_statistics(images, predictor, size=args.size, batch=args.batch)
+    result.save(args.out)
     used = len(files) - len(skipped)
     print(f"{args.out}: Earth statistics of {used} images, {len(skipped)} unreadable")
     if used <= EMBEDDING:

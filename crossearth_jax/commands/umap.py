@@ -12,6 +12,7 @@ import numpy as np
 
 from crossearth_jax.commands.errors import guarded
 from crossearth_jax.commands.options import add_model
+from crossearth_jax.commands.parser import make_parser
 from crossearth_jax.data.classes import KINDS, ClassSet
 from crossearth_jax.data.datasets import ScoredDomain
 from crossearth_jax.features.domains import choose_domains
@@ -21,6 +22,7 @@ from crossearth_jax.features.pca import fit_basis
 from crossearth_jax.features.plot import Points, embed, write_scatter
 from crossearth_jax.features.sample import Bounds, Sample, sample_domain
 from crossearth_jax.run.trained import TrainedRun, load_run
+from crossearth_jax.system.compiling import set_up_compiler
 from crossearth_jax.system.whole_file import whole_file
 
 DIMENSIONS = 64  # of the space that everything is computed in
@@ -34,6 +36,7 @@ def main(argv: Sequence[str]) -> int:
 
 def run(options: argparse.Namespace) -> None:
     """Samples features, draws them and measures the gaps."""
+    set_up_compiler()
     for library in ("matplotlib", "umap", "sklearn"):
         needed(library)
     bounds = Bounds(options.per_class, options.images, options.purity, options.seed)
@@ -188,10 +191,10 @@ def _write_points(
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="crossearth umap",
-        description="Features of tokens by class and domain in a plane, and numbers: "
-        "how far the domains lie apart, how well the classes do.",
+    parser = make_parser(
+        "crossearth umap",
+        "Features of tokens by class and domain in a plane, and numbers: how far the "
+        "domains\nlie apart, how well the classes do.",
     )
     add_model(parser)
     add = parser.add_argument

@@ -12,7 +12,6 @@ from crossearth_jax.features.sample import Sample
 from crossearth_jax.system import extras
 
 FOLDS = 5
-HINT = "pip install 'crossearth_jax[report]'"
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ def needed(name: str) -> ModuleType:
     Raises:
       ImportError: the library is not installed; tells how to get it.
     """
-    return extras.needed(name, "UMAP and domain gaps", HINT)
+    return extras.needed(name, "UMAP and domain gaps", "report")
 
 
 def domain_gaps(samples: Sequence[Sample], seed: int) -> list[Gap]:

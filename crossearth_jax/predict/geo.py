@@ -7,8 +7,6 @@ from types import ModuleType
 
 from crossearth_jax.system import extras
 
-HINT = "pip install 'crossearth_jax[geo]'"
-
 
 def needed(name: str) -> ModuleType:
     """Imports a module of the extra `geo`.
@@ -19,7 +17,7 @@ def needed(name: str) -> ModuleType:
     Raises:
       ImportError: the library is not installed; tells how to get it.
     """
-    return extras.needed(name, "maps", HINT)
+    return extras.needed(name, "maps", "geo")
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from crossearth_jax.data.known_classes import (
 from crossearth_jax.paper import tables
 from crossearth_jax.paper.settings import RUNS
 from crossearth_jax.report.compare import aggregate
-from crossearth_jax.report.experiments import IMMATERIAL, PARTS, flattened
+from crossearth_jax.report.experiments import IMMATERIAL, PARTS
 from crossearth_jax.report.paper_view import paper_sheet
 from crossearth_jax.report.sheet import (
     FORMATS,

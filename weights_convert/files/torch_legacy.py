@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
+from crossearth_jax.system.extras import install_command
 from weights_convert.files.lazy_tensor import LazyTensor
 from weights_convert.files.torch_zip import DTYPES
 
-_INSTALL = "pip install 'crossearth_jax[convert]'"
 _SAFE_SINCE = (2, 6)  # before, weights_only=True could be made to run code
 
 
@@ -29,10 +29,13 @@ def read_torch_legacy(path: Path) -> object:
     except ImportError as error:
         raise ValueError(
             f"{path}: got a file that is not a zip archive; reading checkpoints of "
-            f"PyTorch before 1.6 needs PyTorch: {_INSTALL}"
+            f"PyTorch before 1.6 needs PyTorch: {install_command('convert')}"
         ) from error
     if tuple(map(int, torch.__version__.split(".")[:2])) < _SAFE_SINCE:
-        raise ValueError(f"{path}: PyTorch {torch.__version__} is too old: {_INSTALL}")
+        raise ValueError(
+            f"{path}: PyTorch {torch.__version__} is too old: "
+            f"{install_command('convert')}"
+        )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         return _lazy(content, torch.Tensor)

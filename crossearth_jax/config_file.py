@@ -1,0 +1,198 @@
+"""Configuration files: where a name is looked for, how one is read and changed."""
+
+import importlib.util
+import inspect
+import re
+import traceback
+from collections.abc import Collection, Sequence
+from difflib import get_close_matches
+from importlib import resources
+from pathlib import Path
+from types import ModuleType
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from crossearth_jax.config import flattened
+
+USERS = Path("configs")  # where a user's own files lie, from where the command runs
+
+
+def parse(file: str, changes: Sequence[str] = ()) -> ConfigDict:
+    """The configuration of a file, changed as the command line says.
+
+    Args:
+      file: such as "configs/casid.py:sub" or "casid:sub", see `find`; what follows the
+        colon is the argument of the file's `get_config`.
+      changes: "--config.KEY=VALUE" each; "--config.KEY" and "--noconfig.KEY" where a
+        key is True or False.
+
+    Returns:
+      The configuration, locked.
+
+    Raises:
+      ValueError: there is no such file, an error in it, or a change that does not fit.
+    """
+    name, colon, argument = file.partition(":")
+    config = _read(find(name), [argument] if colon else [])
+    config.lock()
+    return _changed(config, changes)
+
+
+def find(name: str) -> Path:
+    """The configuration file of a name: the user's own, or else the packaged one.
+
+    Args:
+      name: a path, taken as it is where there is such a file; "configs/NAME.py",
+        "NAME.py" and "NAME" are also looked for in ./configs and in the package.
+
+    Raises:
+      ValueError: there is none; lists the packaged ones.
+    """
+    given = Path(name)
+    places = [given]
+    if given.parent in (Path(), USERS) and given.suffix in ("", ".py") and given.name:
+        file = f"{given.stem}.py"
+        places += [USERS / file, packaged() / file]
+    for place in places:
+        if place.suffix == ".py" and place.is_file():
+            return place
+    names = ", ".join(path.stem for path in packaged_files())
+    raise ValueError(
+        f"got --config {name}, expected a .py file or one of {names}: check the path, "
+        "or copy one with `crossearth configs --copy NAME`"
+    )
+
+
+def packaged() -> Path:
+    """The folder of the configurations that come with the package.
+
+    A wheel has them in the package; in a clone they lie beside it.
+    """
+    package = Path(str(resources.files("crossearth_jax")))
+    inside = package / "configs"
+    return inside if inside.is_dir() else package.parent / "configs"
+
+
+def packaged_files() -> list[Path]:
+    """The configurations that come with the package, by name."""
+    return sorted(path for path in packaged().glob("*.py") if path.stem != "__init__")
+
+
+def _read(path: Path, argument: Sequence[str]) -> ConfigDict:
+    """Runs a file's `get_config`.
+
+    Raises:
+      ValueError: it fails, or it gives no configuration.
+    """
+    try:
+        module = _load(path)
+    except Exception as error:
+        raise ValueError(_where(error, path)) from error
+    make = getattr(module, "get_config", None)
+    if not callable(make):
+        raise ValueError(
+            f"got {path} without get_config, expected a function of this name that "
+            "returns a configuration: see `crossearth configs --copy demo`"
+        )
+    if argument and not inspect.signature(make).parameters:
+        raise ValueError(
+            f"got {path}:{argument[0]}, expected no argument: get_config takes none"
+        )
+    try:
+        config = make(*argument)
+    except ValueError:  # the file's own words about its argument
+        raise
+    except Exception as error:
+        raise ValueError(_where(error, path)) from error
+    if not isinstance(config, ConfigDict):
+        raise ValueError(
+            f"got {type(config).__name__} from get_config of {path}, expected a "
+            "ConfigDict: start with crossearth_jax.config.default() and return it"
+        )
+    return config
+
+
+def _load(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"{path.stem}_config", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _where(error: Exception, path: Path) -> str:
+    """An error in a file, with the file's own line."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [f.lineno for f in frames if Path(f.filename) == path.absolute()]
+    if isinstance(error, SyntaxError):
+        lines = [error.lineno]
+    text = str(error.args[0] if error.args else error).splitlines()
+    place = f"{path}, line {lines[-1]}" if lines else f"{path}"
+    return f"got an error in {place}: {type(error).__name__}: {' '.join(text)}"
+
+
+def _changed(config: ConfigDict, changes: Sequence[str]) -> ConfigDict:
+    """Applies the command line's changes; ml_collections reads the values.
+
+    Raises:
+      ValueError: a key is unknown, or a value of another type.
+    """
+    for change in changes:
+        _check_key(config, change)
+    arguments = ["config", *changes]
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_dict(
+        "config", config, flag_values=values, sys_argv=arguments
+    )
+    try:
+        values(arguments)
+    except flags.Error as error:
+        # absl's message begins with the change: "flag --config.KEY=VALUE: …".
+        wrong = [c for c in changes if str(error).startswith(f"flag {c}:")]
+        text = f"got {wrong[0]}, expected {_wanted(config, wrong[0])}" if wrong else ""
+        raise ValueError(text or " ".join(str(error).split())) from error
+    return config
+
+
+def _check_key(config: ConfigDict, change: str) -> None:
+    """Raises ValueError unless a change names a single key, and a value for it."""
+    name, equals, _ = change.partition("=")
+    found = re.fullmatch(r"--(no)?config\.([\w.]+)", name)
+    if not found:
+        raise ValueError(f"got {change}, expected --config.KEY=VALUE")
+    key, known = found[2], dict(flattened(config.to_dict()))
+    if any(one.startswith(f"{key}.") for one in known):
+        raise ValueError(f"got {change}, expected --config.{key}.KEY=VALUE")
+    if key not in known:
+        near = _nearest(key, known)
+        hint = f" such as {near}" if near else ""
+        raise ValueError(
+            f"got {change}, which is an unknown configuration key, expected one{hint}: "
+            "`crossearth train --help` lists them"
+        )
+    switch = _type(config, key) is bool
+    if not switch and (found[1] or not equals):
+        raise ValueError(f"got {change}, expected --config.{key}=VALUE")
+
+
+def _nearest(key: str, known: Collection[str]) -> str | None:
+    """A key that may have been meant: of this name in another section, or similar."""
+    last = key.rpartition(".")[2]
+    named = [one for one in known if one.rpartition(".")[2] == last]
+    return next(iter([*named, *get_close_matches(key, known, 1)]), None)
+
+
+def _wanted(config: ConfigDict, change: str) -> str:
+    """What a change should have given, such as 'int, such as 400'."""
+    key = change.partition("=")[0].partition("config.")[2]
+    value = dict(flattened(config.to_dict()))[key]
+    example = "" if value is None else f", such as {value!r}"
+    return f"{_type(config, key).__name__}{example}"
+
+
+def _type(config: ConfigDict, key: str) -> type:
+    """The type of a key's value, known where the value is None too."""
+    *sections, last = key.split(".")
+    for section in sections:
+        config = config[section]
+    return config.get_type(last)
