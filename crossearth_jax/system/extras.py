@@ -1,6 +1,7 @@
 """Libraries that only some uses need, imported when they are."""
 
 import importlib
+import re
 import shlex
 from importlib import metadata
 from pathlib import Path
@@ -38,6 +39,6 @@ def install_command(extra: str) -> str:
     if (ROOT / "pyproject.toml").is_file():
         return f"pip install -e {shlex.quote(f'{ROOT}[{extra}]')}"
     wanted = metadata.requires("crossearth_jax") or ()
-    parts = (line.partition(";") for line in wanted)
-    own = [name.strip() for name, _, when in parts if f"extra == {extra!r}" in when]
+    marked = re.compile(rf"""extra == ['"]{extra}['"]""")
+    own = [line.partition(";")[0].strip() for line in wanted if marked.search(line)]
     return f"pip install {shlex.join(own)}"
