@@ -1,14 +1,16 @@
 """Configuration files: where a name is looked for, how one is read and changed."""
 
-import importlib.util
 import inspect
 import re
+import sys
 import traceback
 from collections.abc import Collection, Sequence
 from difflib import get_close_matches
 from importlib import resources
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
@@ -114,9 +116,11 @@ def _read(path: Path, argument: Sequence[str]) -> ConfigDict:
 
 
 def _load(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"{path.stem}_config", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    loader = SourceFileLoader(f"{path.stem}_config", str(path.absolute()))
+    module = ModuleType(loader.name)
+    module.__file__ = loader.path
+    sys.modules[loader.name] = module  # where dataclasses look for their module
+    loader.exec_module(module)
     return module
 
 
@@ -193,6 +197,7 @@ def _wanted(config: ConfigDict, change: str) -> str:
 def _type(config: ConfigDict, key: str) -> type:
     """The type of a key's value, known where the value is None too."""
     *sections, last = key.split(".")
+    part: Any = config
     for section in sections:
-        config = config[section]
-    return config.get_type(last)
+        part = part[section]
+    return part.get_type(last)

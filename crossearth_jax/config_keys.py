@@ -50,7 +50,7 @@ def _entry(key: str, text: str, width: int) -> list[str]:
 
 def _title(section: str) -> str:
     """The first line of the function that makes a section."""
-    words = inspect.getdoc(getattr(config, f"_{section}"))
+    words = inspect.getdoc(getattr(config, f"_{section}")) or ""
     return re.sub(r"(; sections? .*)?\.$", "", words.splitlines()[0])
 
 

@@ -56,7 +56,7 @@ def evaluate(argv: Sequence[str]) -> int:
 def run(options: argparse.Namespace) -> None:
     """Trains or scores, on all hosts together."""
     config = config_file.parse(options.config, options.changes)
-    workdir = options.workdir or Path(config.workdir or f"runs/{config.name}")
+    workdir = options.workdir or Path(str(config.workdir or f"runs/{config.name}"))
     _set_up_process()
     if options.distributed or (options.distributed is None and _several(options)):
         hosts.join(options.coordinator, options.hosts, options.host)
@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> None:
 def _set_up_process() -> None:
     """What must stand before JAX is used, and who speaks when something goes wrong."""
     logging.use_absl_handler()  # warnings with their time
-    if not faulthandler.is_enabled():
+    if sys.__stderr__ and not faulthandler.is_enabled():
         faulthandler.enable(sys.__stderr__)
     keep_freed_memory()
     set_up_compiler()

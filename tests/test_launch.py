@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from absl import flags
 from ml_collections import ConfigDict
 
-import crossearth_jax.main  # noqa: F401  (it defines the flags)
+from crossearth_jax import main
 from crossearth_jax.config import default
 
 FOLDER = Path(__file__).parents[1] / "docs" / "launch"
@@ -26,6 +25,8 @@ FOREIGN = {
     *("gpu-bind", "cpus-per-task", "time", "signal", "requeue", "open-mode"),
     *("output", "kill-on-bad-exit"),
 }
+
+FLAGS = set(re.findall(r"--\w+", main._parser(main.MODULE, None).format_help()))
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def test_scripts_are_valid_bash(name):
 def is_known(flag: str) -> bool:
     head, _, key = flag.partition(".")
     if head != "config" or not key:
-        return flag in FOREIGN or flag.removeprefix("no") in flags.FLAGS
+        return flag in FOREIGN or f"--{flag}" in FLAGS
     value = default()
     for part in key.split("."):
         if part not in value:

@@ -30,10 +30,13 @@ def make_parser(
     return parser
 
 
-def add_traceback(parser: argparse.ArgumentParser, **more: object) -> None:
+def add_traceback(parser: argparse.ArgumentParser, default: bool | str = False) -> None:
     """Adds the option that `guarded` reads."""
     parser.add_argument(
-        "--traceback", action="store_true", help="show where an error came from", **more
+        "--traceback",
+        action="store_true",
+        default=default,
+        help="show where an error came from",
     )
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from crossearth_jax.config import flattened
+
 # Keys that change no result, or only as another seed does.
 IMMATERIAL = {
     *("name", "workdir", "train.seed", "train.log_every", "train.checkpoint_every"),

@@ -1,7 +1,6 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -98,10 +97,8 @@ def test_parts_are_all_runs_once(tmp_path):
 def test_what_does_not_fit_is_an_error_before_the_first_run(
     flag, message, tmp_path, capsys
 ):
-    with pytest.raises(SystemExit):
-        ablate.main(
-            ["--config", DEMO, "--table", "8", "--out", f"{tmp_path / 'a'}", flag]
-        )
+    flags = ["--config", DEMO, "--table", "8", "--out", f"{tmp_path / 'a'}", flag]
+    assert ablate.main(flags) == 1
     assert message in capsys.readouterr().err
     assert not (tmp_path / "a").exists()
 
@@ -182,7 +179,14 @@ def test_a_signal_reaches_the_run_and_ends_the_ablation(tmp_path, monkeypatch):
     assert "saved" in log.read_text()
 
 
-def test_the_module_is_a_command():
-    command = [sys.executable, "-c", "from crossearth_jax import cli; cli.main()"]
-    shown = subprocess.run([*command, "--help"], capture_output=True, text=True)
-    assert "\n  ablate " in shown.stdout
+def test_an_ablation_that_is_asked_to_stop_is_done(tmp_path, monkeypatch, capsys):
+    def stopped(runs):
+        raise Stopped
+
+    monkeypatch.setattr(ablate, "work", stopped)
+    flags = ["--config", "demo:quick", "--table", "8", "--out", f"{tmp_path}"]
+    assert ablate.main(flags) == 0
+    assert capsys.readouterr().out == (
+        "stopped; the same command goes on from here:\n"
+        f"  crossearth ablate {' '.join(flags)}\n"
+    )

@@ -129,8 +129,12 @@ def test_command_line(full, tmp_path, capsys):
     assert "torch.backbone.mask_token" in shown
     main(["inspect", target])
     assert "decode_head.cls_embed.weight" in capsys.readouterr().out
-    with pytest.raises(SystemExit, match=r"^error: .*gone\.pth"):
-        main(["rein", str(tmp_path / "gone.pth"), target])
+    gone = ["rein", str(tmp_path / "gone.pth"), target]
+    assert main(gone) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and "gone.pth" in error
+    with pytest.raises(ValueError, match=r"gone\.pth"):
+        main([*gone, "--traceback"])
 
 
 def test_an_error_is_no_traceback(tmp_path):
