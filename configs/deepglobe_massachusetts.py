@@ -14,8 +14,8 @@ Paper's mIoU in %, Rein → CrossEarth (Table 5), and τ/B of the masks (Table 1
     D2M 49.7→50.5     X_S 0.3/16, X_M 0.5/16
 
     configs/deepglobe_massachusetts.py:mtp   the same on MTP's RVSA instead of DINOv2:
-        MTP 54.3, CrossEarth on MTP 55.5 (Table 10); weights by `python -m
-        weights_convert mtp SOURCE mtp.safetensors`, see docs/backbones.md
+        MTP 54.3, CrossEarth on MTP 55.5 (Table 10); weights by `crossearth
+        convert mtp SOURCE mtp.safetensors`, see docs/backbones.md
 
 Time: one run on DINOv2 is 30,000 steps of one 1024² crop, about 0.5 hours on one H100
 with `--config.precision=bfloat16`. That is an estimate, not a measurement: 19.7 TFLOP

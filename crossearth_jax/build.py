@@ -137,7 +137,7 @@ def _convert_command(config: ConfigDict) -> str:
     family = family_of(published(config.backbone.variant)).name
     # DINOv2 has another patch size, so it is converted for a crop.
     crop = f" --crop {config.data.crop}" if family == "dinov2" else ""
-    return f"python -m weights_convert {family} SOURCE backbone.safetensors{crop}"
+    return f"crossearth convert {family} SOURCE backbone.safetensors{crop}"
 
 
 def _backbone_weights(config: ConfigDict) -> dict[str, np.ndarray]:

@@ -181,7 +181,7 @@ def test_classes_that_cannot_be_inferred(folder, failed):
 
 def test_frozen_backbone_without_weights(tiny_config, failed):
     message = failed(tiny_config(**{"backbone.trainable": False}))
-    assert "python -m weights_convert dinov2" in message
+    assert "crossearth convert dinov2" in message
     assert "--crop 32" in message
 
 
@@ -189,7 +189,7 @@ def test_missing_weights_file(tiny_config, tmp_path, failed):
     path = tmp_path / "none.safetensors"
     message = failed(tiny_config(**{"backbone.weights": str(path)}))
     assert message.startswith(f"error: got weights {path}, expected an existing")
-    assert "python -m weights_convert dinov2" in message
+    assert "crossearth convert dinov2" in message
 
 
 def test_damaged_weights_file(tiny_config, tmp_path, failed):

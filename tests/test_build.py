@@ -61,7 +61,7 @@ def test_frozen_backbone_without_weights_names_the_conversion(tiny_config):
     with pytest.raises(ValueError, match="frozen backbone without weights") as error:
         build.build_network(config, 5)
     for part in (
-        "python -m weights_convert dinov2 ",
+        "crossearth convert dinov2 ",
         "--crop 64",
         "--config.backbone.weights=",
         "--config.backbone.trainable=True",

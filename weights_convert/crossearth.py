@@ -166,7 +166,7 @@ def _frozen(
     if backbone is None:
         raise ValueError(
             f"{file.path}: got a checkpoint without the frozen backbone: convert the "
-            "DINOv2 it was trained on with `python -m weights_convert dinov2` and give "
+            "DINOv2 it was trained on with `crossearth convert dinov2` and give "
             "the result with --backbone"
         )
     names = ("backbone.", "torch.backbone.")

@@ -176,7 +176,7 @@ def detect(shapes: Mapping[str, Shape]) -> SourceFormat:
         return SourceFormat(name, hub_rules(prefix))
     raise ValueError(
         f"got the tensors {list(shapes)[:5]} …, expected a DINOv2 of torch-hub, "
-        "Hugging Face or timm: see `python -m weights_convert inspect FILE`"
+        "Hugging Face or timm: see `crossearth convert inspect FILE`"
     )
 
 

@@ -67,7 +67,7 @@ def dinov3_rules(shapes: Mapping[str, Shape]) -> list[Rule]:
     if PATCHES not in shapes or not found:
         raise ValueError(
             f"got the tensors {list(shapes)[:5]} …, expected a DINOv3 ViT of Hugging "
-            "Face: see `python -m weights_convert inspect FILE`"
+            "Face: see `crossearth convert inspect FILE`"
         )
     e, layer, ours = "embeddings.", f"{found[0]}{{i}}", "backbone.blocks.{i}"
     attention, attn = f"{layer}.attention", f"{ours}.attn"

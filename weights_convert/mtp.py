@@ -47,7 +47,7 @@ def mtp_rules(shapes: Mapping[str, Shape]) -> list[Rule]:
     if not found:
         raise ValueError(
             f"got the tensors {list(shapes)[:5]} …, expected MTP's ViT with RVSA: see "
-            "`python -m weights_convert inspect FILE`"
+            "`crossearth convert inspect FILE`"
         )
     p = found[0]
     block, ours = f"{p}blocks.{{i}}", "backbone.blocks.{i}"

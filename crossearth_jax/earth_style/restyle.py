@@ -207,7 +207,7 @@ def load_restyle(
 
 
 _MAKE = {
-    "weights": "make them with `python -m weights_convert style`",
+    "weights": "make them with `crossearth convert style`",
     "statistics": "make them with `crossearth style-statistics IMAGES_DIR "
     "--weights … --out …`",
 }

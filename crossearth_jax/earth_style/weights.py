@@ -59,14 +59,14 @@ def load_style_networks(path: str | Path) -> tuple[StylePredictor, StyleTransfer
     if not Path(path).is_file():
         raise FileNotFoundError(
             f"got no file at {path}, expected converted style weights: make them "
-            "with `python -m weights_convert style`"
+            "with `crossearth convert style`"
         )
     arrays = load_file(path)
     for key in (PREDICTOR_WIDTH_KEY, TRANSFER_WIDTH_KEY):
         if key not in arrays:
             raise ValueError(
                 f"got {path} without the tensor {key}, expected converted style "
-                "weights: make them with `python -m weights_convert style`"
+                "weights: make them with `crossearth convert style`"
             )
     widths = (
         arrays[PREDICTOR_WIDTH_KEY].shape[-1],

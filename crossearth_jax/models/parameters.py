@@ -52,7 +52,7 @@ def read_weights(
     """Converted weights: arrays under dotted paths, and their provenance.
 
     Args:
-      path: a safetensors file written by `python -m weights_convert`.
+      path: a safetensors file written by `crossearth convert`.
       kind: of the conversion that would make it, to tell the user.
 
     Raises:
@@ -62,7 +62,7 @@ def read_weights(
     if path.suffix != ".safetensors" or not path.is_file():
         raise ValueError(
             f"got weights {path}, expected an existing .safetensors file: convert with "
-            f"`python -m weights_convert {kind} SOURCE {path.with_suffix('')}"
+            f"`crossearth convert {kind} SOURCE {path.with_suffix('')}"
             ".safetensors`"
         )
     try:

@@ -86,7 +86,7 @@ def test_file_round_trip(tmp_path, networks, style_arrays):
 
 def test_file_errors(tmp_path, style_arrays):
     path = tmp_path / "style.safetensors"
-    with pytest.raises(FileNotFoundError, match="weights_convert style"):
+    with pytest.raises(FileNotFoundError, match="crossearth convert style"):
         load_style_networks(path)
 
     save_style_arrays(

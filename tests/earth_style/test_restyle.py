@@ -163,9 +163,9 @@ def test_load_each_kind(tmp_path, style_file, networks, earth, pool):
 
 
 def test_missing_things_say_what_makes_them(tmp_path, pool, earth):
-    with pytest.raises(ValueError, match=r"without weights.*weights_convert style"):
+    with pytest.raises(ValueError, match=r"without weights.*crossearth convert style"):
         load("ghiasi")
-    with pytest.raises(FileNotFoundError, match="weights_convert style"):
+    with pytest.raises(FileNotFoundError, match="crossearth convert style"):
         load("ghiasi", weights=tmp_path / "none", statistics=tmp_path / "none")
     for kind in ("fourier", "statistics"):
         with pytest.raises(ValueError, match=r"without a pool.*style\.pool"):

@@ -166,6 +166,6 @@ def test_sizes_that_a_family_lacks_are_refused(tiny_config):
 @pytest.mark.parametrize("name", TINY)
 def test_missing_weights_name_the_converter(name, tiny_config):
     config = tiny_config(**{"backbone.variant": name, "backbone.trainable": False})
-    command = f"python -m weights_convert {family_of(name).name} SOURCE"
+    command = f"crossearth convert {family_of(name).name} SOURCE"
     with pytest.raises(ValueError, match=command):
         build.build_network(config, 5)

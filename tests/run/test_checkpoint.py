@@ -347,7 +347,7 @@ def test_weights_are_read_with_their_provenance(tmp_path):
 @pytest.mark.parametrize("name", ["missing.safetensors", "vit.pth"])
 def test_weights_that_are_no_safetensors_file_name_the_converter(tmp_path, name):
     (tmp_path / "vit.pth").write_bytes(b"PK")
-    with pytest.raises(ValueError, match="python -m weights_convert dinov2") as error:
+    with pytest.raises(ValueError, match="crossearth convert dinov2") as error:
         read_weights(tmp_path / name)
     assert str(tmp_path / name) in str(error.value)
 
