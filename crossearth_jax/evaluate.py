@@ -16,7 +16,7 @@ from jaxtyping import Float
 from crossearth_jax.data.classes import ClassSet
 from crossearth_jax.data.datasets import ScoredDomain
 from crossearth_jax.report.pictures import domain_picture
-from crossearth_jax.report.tables import mean_fraction
+from crossearth_jax.report.score_table import mean_fraction
 from crossearth_jax.scoring.counts import (
     write_counts,
 )

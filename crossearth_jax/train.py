@@ -34,7 +34,7 @@ from crossearth_jax.data.pipeline import (
     train_batches,
 )
 from crossearth_jax.evaluate import evaluate
-from crossearth_jax.report.tables import print_report
+from crossearth_jax.report.score_table import print_report
 from crossearth_jax.run import announce, provenance
 from crossearth_jax.run.checkpoint import Checkpoints
 from crossearth_jax.run.guard import LossGuard

@@ -11,7 +11,6 @@ import numpy as np
 from flax import nnx
 from jaxtyping import PyTree
 from rich.console import Console
-from rich.table import Table
 from safetensors.numpy import load_file
 
 from crossearth_jax import build, config
@@ -21,6 +20,7 @@ from crossearth_jax.commands.parser import make_parser
 from crossearth_jax.data.classes import load_classes
 from crossearth_jax.data.pipeline import Batch
 from crossearth_jax.models.parameters import dotted, undotted
+from crossearth_jax.report.table import Section, Table
 from crossearth_jax.system.compiling import set_up_compiler
 from crossearth_jax.train_step import Metrics, make_gradients, step_key
 
@@ -80,29 +80,26 @@ def replay(dump: Path, console: Console) -> Metrics:
     gradients, metrics = jax.jit(compute)(params, frozen, batch, key)
     console.print(f"step {about[0]['step']}, images: {', '.join(names)}")
     console.print(f"classes in the labels: {np.unique(batch.label).tolist()}")
-    console.print(_losses(metrics))
-    console.print(_finiteness(params, gradients))
+    _losses(metrics).show(console)
+    _finiteness(params, gradients).show(console)
     return metrics
 
 
 def _losses(metrics: Metrics) -> Table:
-    table = Table("loss", "value", title="losses")
-    for name, value in sorted(metrics.items()):
-        table.add_row(name, f"{float(value):.6g}")
-    return table
+    rows = [(name, f"{float(value):.6g}") for name, value in sorted(metrics.items())]
+    return Table(("loss", "value"), "lr", [Section(rows)], "losses")
 
 
 def _finiteness(params: PyTree, gradients: PyTree) -> Table:
     """Arrays with values that are not finite, or the largest gradients."""
-    table = Table("parameter", "largest |value|", "largest |gradient|", "not finite")
     values, slopes = dotted(params), dotted(gradients)
     broken = {p: int((~jnp.isfinite(g)).sum()) for p, g in slopes.items()}
     broken = {path: n for path, n in broken.items() if n}
     largest = sorted(slopes, key=lambda p: -float(jnp.abs(slopes[p]).max()))
-    table.title = (
-        f"{len(broken)} of {len(slopes)} gradients hold values that are not finite"
-    )
-    for path in [*broken, *largest][:12]:
+    rows = []
+    for path in list(dict.fromkeys([*broken, *largest]))[:12]:
         value, slope = (float(jnp.abs(t[path]).max()) for t in (values, slopes))
-        table.add_row(path, f"{value:.4g}", f"{slope:.4g}", str(broken.get(path, 0)))
-    return table
+        rows.append((path, f"{value:.4g}", f"{slope:.4g}", str(broken.get(path, 0))))
+    title = f"{len(broken)} of {len(slopes)} gradients hold values that are not finite"
+    header = "parameter", "largest |value|", "largest |gradient|", "not finite"
+    return Table(header, "lrrr", [Section(rows)], title)

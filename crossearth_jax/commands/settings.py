@@ -1,27 +1,19 @@
 """`crossearth settings`: the benchmark's 29 settings beside the paper's scores."""
 
 import argparse
-import csv
-import io
 from collections.abc import Sequence
-
-from rich.console import Console
-from rich.table import Table
 
 from crossearth_jax.commands.errors import guarded
 from crossearth_jax.commands.parser import make_parser
 from crossearth_jax.paper import tables
 from crossearth_jax.paper.settings import RUNS, estimated_hours
+from crossearth_jax.report.table import Section, Table
 
 HEADER = (
     *("setting", "source", "target", "--config", "X_S τ/B", "X_M τ/B", "crop"),
     *("MIM loss", "H100 h", "Rein", "CrossEarth"),
 )
-
-
 LEFT = 4  # columns of words; the others hold figures
-
-
 NOTE = (
     "Rein, CrossEarth: the paper's mIoU in % (Tables 3-7). H100 h: hours of one run, "
     "estimated at 40% of the card's speed in bfloat16, not measured; settings of one "
@@ -43,6 +35,12 @@ def rows() -> list[tuple[str, ...]]:
     ]
 
 
+def table() -> Table:
+    """The 29 settings, ready to show."""
+    align = "l" * LEFT + "r" * (len(HEADER) - LEFT)
+    return Table(HEADER, align, [Section(rows())], notes=[NOTE])
+
+
 def main(argv: Sequence[str]) -> int:
     """`crossearth settings [--format FORMAT]`."""
     parser = make_parser(
@@ -56,45 +54,9 @@ def main(argv: Sequence[str]) -> int:
 
 def run(options: argparse.Namespace) -> None:
     """Prints the table."""
-    chosen = options.format
-    console = Console()
-    if chosen == "terminal" and console.is_terminal:
-        console.print(_drawn())
-        console.print(NOTE, style="dim")
+    if options.format == "terminal":
+        table().show()
+    elif options.format == "markdown":
+        print(table().as_markdown())
     else:
-        text = {"terminal": _plain, "markdown": _markdown, "csv": _csv}[chosen]()
-        print(text, end="")
-
-
-def _drawn() -> Table:
-    table = Table()
-    for i, name in enumerate(HEADER):
-        justify = "left" if i < LEFT else "right"
-        table.add_column(name, justify=justify, overflow="fold")
-    for row in rows():
-        table.add_row(*row)
-    return table
-
-
-def _plain() -> str:
-    """Aligned lines of any length, for files and pipes."""
-    cells = [HEADER, *rows()]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = []
-    for row in cells:
-        words = map(str.ljust, row[:LEFT], widths[:LEFT])
-        figures = map(str.rjust, row[LEFT:], widths[LEFT:])
-        lines.append("  ".join([*words, *figures]))
-    return "\n".join([*lines, NOTE, ""])
-
-
-def _markdown() -> str:
-    marks = ["---"] * LEFT + ["---:"] * (len(HEADER) - LEFT)
-    lines = [f"| {' | '.join(row)} |" for row in (HEADER, marks, *rows())]
-    return "\n".join([*lines, "", NOTE, ""])
-
-
-def _csv() -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([HEADER, *rows()])
-    return text.getvalue()
+        print(table().as_csv())

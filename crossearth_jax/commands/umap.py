@@ -21,6 +21,7 @@ from crossearth_jax.features.gap import domain_gaps, needed, silhouettes
 from crossearth_jax.features.pca import fit_basis
 from crossearth_jax.features.plot import Points, embed, write_scatter
 from crossearth_jax.features.sample import Bounds, Sample, sample_domain
+from crossearth_jax.report.table import Section, Table
 from crossearth_jax.run.trained import TrainedRun, load_run
 from crossearth_jax.system.compiling import set_up_compiler
 from crossearth_jax.system.whole_file import whole_file
@@ -146,16 +147,20 @@ def _counted(sample: Sample, classes: ClassSet) -> str:
 
 def report(numbers: Mapping[str, Any]) -> str:
     """The gaps and silhouettes as text."""
-    gaps = numbers["gaps"]
-    width = max(len(_pair(gap)) for gap in gaps)
-    lines = ["", f"{'domains':{width}}  tokens  Fréchet  proxy-A"]
-    for gap in gaps:
-        distance, proxy = (_number(gap[key]) for key in ("frechet", "proxy_a"))
-        tokens = gap["tokens"]
-        lines.append(f"{_pair(gap):{width}}  {tokens:6}  {distance:>7}  {proxy:>7}")
+    rows = [
+        (
+            _pair(gap),
+            str(gap["tokens"]),
+            _number(gap["frechet"]),
+            _number(gap["proxy_a"]),
+        )
+        for gap in numbers["gaps"]
+    ]
+    table = Table(("domains", "tokens", "Fréchet", "proxy-A"), "lrrr", [Section(rows)])
     silhouette = numbers["silhouette"]
     parts = (f"{name} {_number(value)}" for name, value in silhouette.items())
-    return "\n".join([*lines, "", f"silhouette between classes: {', '.join(parts)}"])
+    shown = f"silhouette between classes: {', '.join(parts)}"
+    return "\n".join(["", table.as_text(), "", shown])
 
 
 def _pair(gap: Mapping[str, Any]) -> str:

@@ -16,9 +16,9 @@ from crossearth_jax.report.errors import confusions
 from crossearth_jax.report.experiments import Experiment
 from crossearth_jax.report.layers import class_layers, error_layers, photo
 from crossearth_jax.report.pictures import COLUMNS
+from crossearth_jax.report.score_table import mean_fraction, percent
 from crossearth_jax.report.sheet import Sheet
-from crossearth_jax.report.sheet import shown as score_shown
-from crossearth_jax.report.tables import mean_fraction, percent
+from crossearth_jax.report.table import Section, Table
 from crossearth_jax.scoring.counts import DomainCounts
 from crossearth_jax.scoring.domain import Example
 
@@ -154,8 +154,11 @@ def _scores(run: RunView) -> str:
         ]
         for name, d in report["domains"].items()
     ]
-    table = _table(head, rows)
-    return f"<section><h2>Scores, %</h2><p>IoU of every class.</p>{table}</section>"
+    table = Table(head, "ll" + "r" * (len(head) - 2), [Section(rows)])
+    return (
+        "<section><h2>Scores, %</h2><p>IoU of every class.</p>"
+        f"{_scrolling(table)}</section>"
+    )
 
 
 def _failures(index: int, run: RunView) -> Iterator[str]:
@@ -357,25 +360,13 @@ def _navigation(runs: Sequence[RunView]) -> str:
 
 
 def _sheet(sheet: Sheet) -> str:
-    rows = [
-        [line.setting, line.row, *map(score_shown, line.scores), line.note]
-        for line in sheet.lines
-    ]
-    head = ["setting", "row", *sheet.columns, ""]
-    notes = "".join(f'<p class="soft">{_(note)}</p>' for note in sheet.notes)
-    return f"<section><h2>{_(sheet.title)}</h2>{_table(head, rows)}{notes}</section>"
+    table = sheet.table()
+    notes = "".join(f'<p class="soft">{_(note)}</p>' for note in table.notes)
+    return f"<section><h2>{_(table.title)}</h2>{_scrolling(table)}{notes}</section>"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    top = "".join(f"<th>{_(cell)}</th>" for cell in head)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{_(cell)}</td>" for cell in row) + "</tr>"
-        for row in rows
-    )
-    return (
-        f'<div class="scroll"><table><thead><tr>{top}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
+def _scrolling(table: Table) -> str:
+    return f'<div class="scroll">{table.as_html()}</div>'
 
 
 def _(text: str) -> str:

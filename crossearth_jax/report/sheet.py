@@ -1,9 +1,10 @@
-"""Tables of scores in percent: one form for terminal, Markdown and CSV."""
+"""Sheets of scores in percent, ours beside the paper's, as tables and records."""
 
-import csv
-import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+
+from crossearth_jax.report.table import Section, Table
 
 LABELS = ("setting", "row")  # the two columns of words
 
@@ -54,15 +55,31 @@ class Sheet:
     lines: tuple[Line, ...]
     notes: tuple[str, ...] = ()
 
+    def table(self) -> Table:
+        """Every line with its scores to one decimal; remarks where a line has one."""
+        noted = any(line.note for line in self.lines)
+        sections = [
+            Section([_cells(line, noted) for line in lines])
+            for _, lines in groupby(self.lines, lambda line: line.setting)
+        ]
+        return Table(
+            header=(*LABELS, *self.columns, *(["note"] if noted else [])),
+            align="ll" + "r" * len(self.columns) + "l" * noted,
+            sections=sections,
+            title=self.title,
+            notes=self.notes,
+            once=True,
+        )
+
 
 def as_text(sheets: Sequence[Sheet]) -> str:
     """Aligned text, with a rule between settings."""
-    return "\n\n".join(_text(sheet) for sheet in sheets) + "\n"
+    return "\n\n".join(sheet.table().as_text() for sheet in sheets) + "\n"
 
 
 def as_markdown(sheets: Sequence[Sheet]) -> str:
     """Markdown tables under headings, numbers right-aligned."""
-    return "\n\n".join(_markdown(sheet) for sheet in sheets) + "\n"
+    return "\n\n".join(sheet.table().as_markdown() for sheet in sheets) + "\n"
 
 
 def as_csv(sheets: Sequence[Sheet]) -> str:
@@ -70,20 +87,9 @@ def as_csv(sheets: Sequence[Sheet]) -> str:
 
     A line without any score keeps one record with its note. Numbers are not rounded.
     """
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(("table", *LABELS, "score", "mean", "std", "n", "note"))
-    for sheet in sheets:
-        for line in sheet.lines:
-            about = sheet.title, line.setting, line.row
-            scores = zip(sheet.columns, line.scores, strict=True)
-            known = [(name, score) for name, score in scores if score]
-            for name, score in known:
-                mean, std = _exact(score.mean), _exact(score.std)
-                writer.writerow((*about, name, mean, std, score.n, line.note))
-            if not known:
-                writer.writerow((*about, "", "", "", "", line.note))
-    return out.getvalue()
+    header = "table", *LABELS, "score", "mean", "std", "n", "note"
+    records = [record for sheet in sheets for record in _records(sheet)]
+    return Table(header, "llllrrrl", [Section(records)]).as_csv() + "\n"
 
 
 FORMATS: dict[str, Callable[[Sequence[Sheet]], str]] = {
@@ -106,45 +112,18 @@ def shown(score: Score | None) -> str:
     return mean if score.std is None else f"{mean} ± {score.std:.1f}"
 
 
-def _cells(sheet: Sheet) -> list[list[str]]:
-    """Header and lines; the column of notes only where one has a note."""
-    noted = any(line.note for line in sheet.lines)
-    header = [*LABELS, *sheet.columns, *(["note"] if noted else [])]
-    cells = [header]
+def _cells(line: Line, noted: bool) -> list[str]:
+    empty = line.note and not any(line.scores)
+    scores = ["" if empty else shown(score) for score in line.scores]
+    return [line.setting, line.row, *scores, *([line.note] if noted else [])]
+
+
+def _records(sheet: Sheet) -> Iterator[Sequence[str]]:
     for line in sheet.lines:
-        empty = line.note and not any(line.scores)
-        scores = ["" if empty else shown(s) for s in line.scores]
-        note = [line.note] if noted else []
-        cells.append([line.setting, line.row, *scores, *note])
-    return cells
-
-
-def _text(sheet: Sheet) -> str:
-    header, *rows = _cells(sheet)
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    last = len(LABELS) + len(sheet.columns)  # notes stand left, as labels do
-
-    def aligned(row: list[str]) -> str:
-        words = map(str.ljust, row[:2], widths[:2])
-        figures = map(str.rjust, row[2:last], widths[2:last])
-        return "  ".join([*words, *figures, *row[last:]]).rstrip()
-
-    rule = "-" * (sum(widths[:last]) + 2 * (last - 1))
-    lines, before = [sheet.title, "", aligned(header)], None
-    for row in rows:
-        if row[0] != before:
-            lines.append(rule)
-        repeated = row[0] == before
-        before = row[0]
-        lines.append(aligned(["", *row[1:]] if repeated else row))
-    return "\n".join([*lines, *(["", *sheet.notes] if sheet.notes else [])])
-
-
-def _markdown(sheet: Sheet) -> str:
-    header, *rows = _cells(sheet)
-    figures = len(sheet.columns)
-    marks = ["---"] * 2 + ["---:"] * figures + ["---"] * (len(header) - 2 - figures)
-    escaped = ([c.replace("|", "\\|") for c in r] for r in (header, marks, *rows))
-    table = "\n".join("| " + " | ".join(row) + " |" for row in escaped)
-    notes = "\n".join(f"- {note}" for note in sheet.notes)
-    return "\n\n".join(filter(None, [f"### {sheet.title}", table, notes]))
+        about = sheet.title, line.setting, line.row
+        for name, score in zip(sheet.columns, line.scores, strict=True):
+            if score:
+                figures = _exact(score.mean), _exact(score.std), str(score.n)
+                yield *about, name, *figures, line.note
+        if not any(line.scores):
+            yield *about, "", "", "", "", line.note

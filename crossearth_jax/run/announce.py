@@ -7,10 +7,10 @@ from flax import nnx
 from jaxtyping import PyTree
 from ml_collections import ConfigDict
 from rich.console import Console
-from rich.table import Table
 
 from crossearth_jax.build import Network
 from crossearth_jax.build_data import Data
+from crossearth_jax.report.table import Section, Table
 
 
 def announce(
@@ -23,7 +23,7 @@ def announce(
 ) -> None:
     """Prints parameters, devices, data and where everything is written."""
     console = Console(highlight=False)
-    console.print(parameter_table(network.trainable, network.frozen))
+    parameter_table(network.trainable, network.frozen).show(console)
     devices = jax.devices()
     facts = {
         "devices": f"{len(devices)} x {devices[0].device_kind}, "
@@ -71,10 +71,10 @@ def parameter_counts(trainable: PyTree, frozen: PyTree) -> dict[str, tuple[int, 
 def parameter_table(trainable: PyTree, frozen: PyTree) -> Table:
     """Trainable and frozen parameters per module."""
     counts = parameter_counts(trainable, frozen)
-    table = Table("module", title="parameters")
-    for name in ("trainable", "frozen"):
-        table.add_column(name, justify="right")
     total = tuple(sum(pair[i] for pair in counts.values()) for i in (0, 1))
-    for name, pair in (counts | {"total": total}).items():
-        table.add_row(name, *(f"{n:,}" for n in pair))
-    return table
+    rows = [
+        (name, *(f"{n:,}" for n in pair))
+        for name, pair in (counts | {"total": total}).items()
+    ]
+    sections = Section(rows[:-1]), Section(rows[-1:], "bold")
+    return Table(("module", "trainable", "frozen"), "lrr", sections, "parameters")

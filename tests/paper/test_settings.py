@@ -129,8 +129,8 @@ def test_markdown_and_plain_text_show_the_same_cells(capsys):
     assert [line.strip("| ").split(" | ") for line in markdown[2:31]] == cells
     assert set(markdown[1]) == set("| -:")
     plain = shown(capsys).splitlines()
-    assert [line.split() for line in plain[1:30]] == cells
-    assert len({len(line) for line in plain[:30]}) == 1  # aligned
+    assert [line.split() for line in plain[2:31]] == cells
+    assert len({len(line) for line in plain[:31]}) == 1  # aligned
     for text in (markdown, plain):
         assert "not measured" in text[-1]
 

@@ -3,11 +3,10 @@ import io
 import pytest
 from rich.console import Console
 
-from crossearth_jax.report.tables import (
-    markdown_table,
+from crossearth_jax.report.score_table import (
     percent,
-    plain_table,
     print_report,
+    score_table,
 )
 
 
@@ -36,7 +35,8 @@ REPORT = {
 
 
 def test_plain_table_is_aligned_and_sets_the_source_apart():
-    lines = plain_table(REPORT).splitlines()
+    title, space, *lines = score_table(REPORT).as_text().splitlines()
+    assert (title, space) == ("Scores in %, IoU per class", "")
     assert lines[0] == "domain    role    field   a|b  mIoU   mF1    OA  images"
     assert set(lines[1]) == set(lines[3]) == set(lines[6]) == {"-"}
     assert lines[2] == "home      source   87.6  90.0  88.8  50.0  62.5       3"
@@ -48,22 +48,23 @@ def test_plain_table_is_aligned_and_sets_the_source_apart():
 
 
 def test_notes_tell_what_is_missing():
-    text = plain_table(REPORT)
+    text = score_table(REPORT).as_text()
     assert "far_away: skipped 2 images: x.png, y.png" in text
     assert "neither truth nor prediction" in text
     complete = {**REPORT, "domains": {"home": REPORT["domains"]["home"]}}
-    assert "neither" not in plain_table(complete)
+    assert "neither" not in score_table(complete).as_text()
 
 
 def test_without_unseen_domains_no_mean_is_shown():
     home = {"home": REPORT["domains"]["home"]}
     only = {**REPORT, "domains": home, "unseen_mean_mIoU": None}
-    assert "mean " not in plain_table(only).split("Scores in %")[0]
-    assert "mean" not in markdown_table(only)
+    assert "mean" not in score_table(only).as_text()
 
 
 def test_markdown_table():
-    assert markdown_table(REPORT).splitlines() == [
+    lines = score_table(REPORT).as_markdown().splitlines()
+    assert lines[0] == "### Scores in %, IoU per class"
+    assert lines[2:8] == [
         "| domain | role | field | a\\|b | mIoU | mF1 | OA | images |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
         "| home | source | 87.6 | 90.0 | 88.8 | 50.0 | 62.5 | 3 |",
@@ -87,11 +88,14 @@ def test_extra_scores_have_a_column_after_the_mean(key, head):
         for (name, entry), value in zip(REPORT["domains"].items(), extra, strict=True)
     }
     report = {**REPORT, "domains": domains}
-    rows = [line.split(" | ") for line in markdown_table(report).splitlines()]
+    lines = score_table(report).as_markdown().splitlines()
+    rows = [line.split(" | ") for line in lines if line.startswith("|")]
     assert rows[0][4:7] == ["mIoU", head, "mF1"]
     assert [row[5] for row in rows[2:]] == ["25.0", "50.0", "-", "**-**"]
-    assert head in plain_table(report)
-    assert ("its pixels still count" in plain_table(report)) is ("clutter" in key)
+    assert head in score_table(report).as_text()
+    assert ("its pixels still count" in score_table(report).as_text()) is (
+        "clutter" in key
+    )
 
 
 def test_percent():
@@ -110,21 +114,8 @@ def printed(**options):
 
 
 def test_a_log_file_gets_plain_text_and_a_terminal_a_drawn_table():
-    assert printed() == plain_table(REPORT) + "\n"
+    assert printed() == score_table(REPORT).as_text() + "\n"
     drawn = printed(force_terminal=True)
     assert "━" in drawn and "\x1b[" in drawn
     for cell in ("far_away", "87.6", "38.8", "skipped 2 images"):
         assert cell in drawn
-
-
-def test_a_log_line_is_never_wrapped():
-    console = Console(file=io.StringIO(), width=20)
-    print_report(REPORT, console)
-    assert plain_table(REPORT) in console.file.getvalue()
-
-
-def test_square_brackets_in_names_are_kept_on_a_terminal():
-    named = {**REPORT, "domains": {"[red]": REPORT["domains"]["home"]}}
-    console = Console(file=io.StringIO(), width=100, force_terminal=True)
-    print_report(named, console)
-    assert "[red]" in console.file.getvalue()
