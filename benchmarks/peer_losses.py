@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from benchmarks.peer_torch import CrossEarth
 from crossearth_jax.losses.segmentation import SegmentationLoss
-from crossearth_jax.pixels.normalise import IMAGENET_MEAN, IMAGENET_STD
+from crossearth_jax.pixels.imagenet import IMAGENET_MEAN, IMAGENET_STD
 
 
 class Draws(NamedTuple):

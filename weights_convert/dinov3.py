@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float
 
 from crossearth_jax.models.dinov3 import DinoV3Config
-from crossearth_jax.pixels.normalise import IMAGENET_MEAN, IMAGENET_STD
+from crossearth_jax.pixels.imagenet import IMAGENET_MEAN, IMAGENET_STD
 from weights_convert.architecture import (
     backbone_shapes,
     count,

@@ -14,7 +14,6 @@ from crossearth_jax.commands.errors import guarded
 from crossearth_jax.commands.options import add_model, find_scenes
 from crossearth_jax.commands.parser import make_parser
 from crossearth_jax.data.decode import read_image
-from crossearth_jax.features.contact_sheet import contact_sheet, shown_rows
 from crossearth_jax.features.extractor import Extractor, has_injector, make_extractor
 from crossearth_jax.features.maps import (
     FeatureMaps,
@@ -22,10 +21,12 @@ from crossearth_jax.features.maps import (
     feature_maps,
     injector_change,
 )
+from crossearth_jax.pixels.contact_sheet import contact_sheet, evenly_spaced, fitted
 from crossearth_jax.run.trained import load_run
 from crossearth_jax.system.compiling import set_up_compiler
 from crossearth_jax.system.whole_file import whole_file
 
+MOST_ROWS = 24  # of the sheet
 MOST_BYTES = 4 << 30  # of features, which stay in memory until the basis is known
 
 Picture = UInt8[np.ndarray, "_ _ 3"]
@@ -113,11 +114,10 @@ def _write_pictures(
         for one, picture in zip(maps, row, strict=True):
             _save(Image.fromarray(picture), out / f"{name}_{_label(extract, one)}.png")
         rows.append([image, *row])
-    shown = shown_rows(len(rows))
+    shown = evenly_spaced(len(rows), MOST_ROWS)
     heads = [_header(extract, one) for one in maps]
-    sheet = contact_sheet(
-        [names[i] for i in shown], ["image", *heads], [rows[i] for i in shown]
-    )
+    cells = [(names[i], [fitted(one) for one in rows[i]]) for i in shown]
+    sheet = contact_sheet(cells, columns=["image", *heads])
     _save(sheet, out / "sheet.png")
 
 

@@ -15,10 +15,9 @@ import numpy as np
 import yaml
 from jaxtyping import Integer, UInt8
 
-from crossearth_jax.pixels.labels import IGNORE
+from crossearth_jax.pixels.labels import IGNORE, Colour
 from crossearth_jax.system.whole_file import whole_file
 
-Colour = tuple[int, int, int]
 Kind = Literal["ids", "mask255", "colours"]
 KINDS: tuple[Kind, ...] = ("ids", "mask255", "colours")
 

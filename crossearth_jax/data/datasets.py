@@ -17,7 +17,6 @@ from jaxtyping import UInt8
 from crossearth_jax.data.classes import (
     ENCODINGS,
     ClassSet,
-    Colour,
     LabelEncoding,
     encode_label,
     resolve_encoding,
@@ -34,15 +33,14 @@ from crossearth_jax.data.infer import infer_classes
 from crossearth_jax.data.known_classes import CASID
 from crossearth_jax.data.packed import Packed
 from crossearth_jax.data.timed import TIMEOUT_S
+from crossearth_jax.pixels.imagenet import IMAGENET_GREY
 from crossearth_jax.pixels.labels import IGNORE
 
 __all__ = [
     "CASID",
     "ENCODINGS",
     "IGNORE",
-    "IMAGENET_MEAN",
     "ClassSet",
-    "Colour",
     "Domain",
     "FolderSource",
     "LabelEncoding",
@@ -54,8 +52,6 @@ __all__ = [
     "parse_domain",
     "parse_domains",
 ]
-
-IMAGENET_MEAN = (124, 116, 104)  # rounded; what stands for "nothing" in an image
 
 SKIP_SHARE = 0.1  # of a source may be corrupt with on_corrupt="skip"
 SKIP_LEAST = 3  # but fewer files than this never stop a run
@@ -213,7 +209,7 @@ class FolderSource:
 
 def placeholder(name: str, reason: str) -> Record:
     """A record of nothing: mean grey, everything ignored, not valid."""
-    image = np.full((32, 32, 3), IMAGENET_MEAN, np.uint8)
+    image = np.full((32, 32, 3), IMAGENET_GREY, np.uint8)
     label = np.full((32, 32), IGNORE, np.uint8)
     return Record(image, label, name, valid=False, reason=reason)
 

@@ -10,11 +10,11 @@ from typing import cast
 import numpy as np
 from PIL import Image
 
-from crossearth_jax.data.classes import ENCODINGS, ClassSet, Colour
+from crossearth_jax.data.classes import ENCODINGS, ClassSet
 from crossearth_jax.data.decode import read_label
 from crossearth_jax.data.packed import Packed
 from crossearth_jax.data.timed import TIMEOUT_S, read_in_time
-from crossearth_jax.pixels.labels import IGNORE
+from crossearth_jax.pixels.labels import IGNORE, Colour
 
 MAX_CLASSES = 50
 

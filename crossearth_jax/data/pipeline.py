@@ -25,12 +25,12 @@ from jaxtyping import Array, UInt8
 
 from crossearth_jax.data import transforms
 from crossearth_jax.data.datasets import (
-    IMAGENET_MEAN,
     FolderSource,
     Record,
     Source,
 )
 from crossearth_jax.data.timed import TIMEOUT_S, within
+from crossearth_jax.pixels.imagenet import IMAGENET_GREY
 
 START_S = 60.0  # that worker processes may take to start
 REASON_BYTES = 500  # of an error message that a worker hands over
@@ -110,7 +110,7 @@ class Augment:
             image, label = transforms.random_flip(image, label, rng)
         if self.photometric:
             image, label = transforms.photometric_distortion(image, label, rng)
-        return transforms.pad_to_crop(image, label, crop=crop, fill=IMAGENET_MEAN)
+        return transforms.pad_to_crop(image, label, crop=crop, fill=IMAGENET_GREY)
 
 
 def train_batches(

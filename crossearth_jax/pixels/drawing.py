@@ -5,7 +5,9 @@ from functools import cache
 from PIL import ImageDraw, ImageFont
 
 INK, PAPER = (32, 32, 32), (255, 255, 255)
-TEXT = 15  # pixels
+TEXT = 15  # height of letters, pixels
+LINE = TEXT + 7
+GAP = 12
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The one place that knows the ImageNet constants.
+"""Pixels to what the backbone expects, and back.
 
 Images are RGB on the 0-255 scale outside and (RGB - mean) / std inside the model.
 Files in another channel order (IR, R, G) keep it: the first channel takes red's place.
@@ -8,8 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32, UInt8
 
-IMAGENET_MEAN = np.array([123.675, 116.28, 103.53], np.float32)
-IMAGENET_STD = np.array([58.395, 57.12, 57.375], np.float32)
+from crossearth_jax.pixels.imagenet import IMAGENET_MEAN, IMAGENET_STD
 
 
 def normalise(

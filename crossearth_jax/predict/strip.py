@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Bool, Float32, Num, UInt8
 from numpy.typing import DTypeLike
 
+from crossearth_jax.pixels.imagenet import IMAGENET_MEAN, IMAGENET_STD
 from crossearth_jax.pixels.labels import IGNORE
-from crossearth_jax.pixels.normalise import IMAGENET_MEAN, IMAGENET_STD
 from crossearth_jax.scoring.windows import Plan, ScoreFn
 
 # Rows [start, stop) of a scene: pixels on the 0-255 scale, and what is valid.

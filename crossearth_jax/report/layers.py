@@ -11,11 +11,10 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image
 
-from crossearth_jax.pixels.labels import IGNORE
+from crossearth_jax.pixels.labels import IGNORE, IGNORED, Colour
 from crossearth_jax.report.pictures import RIGHT, WRONG
 
 LONGEST = 512  # pixels of an image in the page
-IGNORED = (170, 170, 170)
 
 
 def photo(image: UInt8[np.ndarray, "H W 3"]) -> str:
@@ -33,7 +32,7 @@ def small_ids(ids: UInt8[np.ndarray, "H W"]) -> UInt8[np.ndarray, "h w"]:
 
 
 def class_layers(
-    ids: UInt8[np.ndarray, "H W"], palette: Sequence[tuple[int, int, int]]
+    ids: UInt8[np.ndarray, "H W"], palette: Sequence[Colour]
 ) -> list[tuple[int, str]]:
     """(class, data URI) of every class there is, transparent elsewhere."""
     ids = small_ids(ids)
@@ -52,7 +51,7 @@ def error_layers(
     return [layer(mask, colour) for mask, colour in parts if mask.any()]
 
 
-def layer(mask: Bool[np.ndarray, "h w"], colour: tuple[int, int, int]) -> str:
+def layer(mask: Bool[np.ndarray, "h w"], colour: Colour) -> str:
     """One colour where the mask is true; two entries of a palette, one bit a pixel."""
     picture = Image.fromarray(mask.astype(np.uint8), mode="P")
     picture.putpalette([0, 0, 0, *colour])

@@ -22,7 +22,8 @@ from safetensors.flax import save
 
 from crossearth_jax.models.attention import portable_attention
 from crossearth_jax.models.parameters import combine, dotted, undotted
-from crossearth_jax.pixels.normalise import IMAGENET_MEAN, IMAGENET_STD, normalise
+from crossearth_jax.pixels.imagenet import IMAGENET_MEAN, IMAGENET_STD
+from crossearth_jax.pixels.normalise import normalise
 from crossearth_jax.run.trained import TrainedRun
 from crossearth_jax.scoring.score_fn import class_scores
 from crossearth_jax.system.whole_file import whole_file

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
+from crossearth_jax.pixels.labels import IGNORE
+
 BINS = 256  # every value a uint8 label can have
 
 
@@ -12,7 +14,7 @@ def confusion_matrix(
     truth: UInt8[np.ndarray, "H W"],
     prediction: UInt8[np.ndarray, "h w"],
     num_classes: int,
-    ignore: int = 255,
+    ignore: int = IGNORE,
 ) -> Int[np.ndarray, "K K"]:
     """Counts pixels by (true class, predicted class); add matrices to pool images.
 

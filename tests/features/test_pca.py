@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from crossearth_jax.features.contact_sheet import MOST, contact_sheet, shown_rows
 from crossearth_jax.features.maps import as_picture, feature_maps, injector_change
 from crossearth_jax.features.pca import fit_basis, stretched
 
@@ -73,16 +72,3 @@ def test_a_map_is_upsampled_to_its_pixels_and_cut():
     picture = as_picture(colours, 8, (13, 20))
     assert picture.shape == (13, 20, 3)
     assert (picture[:, :4] == 0).all() and (picture[:, 11:13] > 230).all()
-
-
-def test_a_sheet_has_a_row_per_image_but_not_too_many():
-    rows = [
-        [np.zeros((20, 40, 3), np.uint8)] * 3,
-        [np.zeros((40, 20, 3), np.uint8)] * 3,
-    ]
-    sheet = contact_sheet(["a", "b" * 200], ["image", "one", "two"], rows)
-    assert sheet.width == 3 * 256 + 4 * 12
-    assert sheet.height > 128 + 256
-    assert shown_rows(3) == [0, 1, 2]
-    many = shown_rows(1000)
-    assert len(many) == MOST and many[0] == 0 and many[-1] == 999

@@ -1,6 +1,7 @@
 import numpy as np
 
-from crossearth_jax.pixels.normalise import IMAGENET_MEAN, denormalise, normalise
+from crossearth_jax.pixels.imagenet import IMAGENET_GREY, IMAGENET_MEAN
+from crossearth_jax.pixels.normalise import denormalise, normalise
 
 
 def test_known_pixels():
@@ -13,3 +14,8 @@ def test_mean_is_zero_and_inverse():
     np.testing.assert_array_equal(normalise(IMAGENET_MEAN[None, None]), 0)
     image = np.random.default_rng(0).uniform(-20, 300, (2, 4, 5, 3)).astype(np.float32)
     np.testing.assert_allclose(denormalise(normalise(image)), image, atol=1e-4)
+
+
+def test_the_grey_of_nothing_is_whole_numbers_as_images_have():
+    assert IMAGENET_GREY == (124, 116, 104)
+    assert all(type(value) is int for value in IMAGENET_GREY)

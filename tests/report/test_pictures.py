@@ -1,13 +1,8 @@
 import numpy as np
 
-from crossearth_jax.report.pictures import (
-    GAP,
-    LINE,
-    PANEL,
-    RIGHT,
-    WRONG,
-    domain_picture,
-)
+from crossearth_jax.pixels.contact_sheet import PANEL
+from crossearth_jax.pixels.drawing import GAP, LINE
+from crossearth_jax.report.pictures import RIGHT, WRONG, domain_picture
 from crossearth_jax.scoring.domain import Example
 
 NAMES = ("field", "house", "water")

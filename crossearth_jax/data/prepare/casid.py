@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from crossearth_jax.data.classes import Colour
 from crossearth_jax.data.known_classes import CASID
 from crossearth_jax.data.prepare.items import (
     DataSet,
@@ -22,6 +21,7 @@ from crossearth_jax.data.prepare.items import (
     paired,
 )
 from crossearth_jax.data.prepare.raw import Member, RawFiles
+from crossearth_jax.pixels.labels import Colour
 
 # Folder or archive names in small letters only, without "climate".
 CLIMATES = {

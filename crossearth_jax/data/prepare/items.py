@@ -7,9 +7,9 @@ from typing import Literal, TypeVar
 import numpy as np
 from jaxtyping import Integer, UInt8
 
-from crossearth_jax.data.classes import ClassSet, Colour
+from crossearth_jax.data.classes import ClassSet
 from crossearth_jax.data.prepare.raw import Member, RawFiles
-from crossearth_jax.pixels.labels import IGNORE
+from crossearth_jax.pixels.labels import IGNORE, Colour
 
 Key = TypeVar("Key", bound=Hashable)
 RawLabel = Integer[np.ndarray, "H W"] | UInt8[np.ndarray, "H W 3"]

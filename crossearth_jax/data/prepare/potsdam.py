@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from crossearth_jax.data.classes import Colour
 from crossearth_jax.data.known_classes import (
     BLACK,
     BLUE,
@@ -24,7 +23,7 @@ from crossearth_jax.data.prepare.items import (
     paired,
 )
 from crossearth_jax.data.prepare.raw import Member, RawFiles
-from crossearth_jax.pixels.labels import IGNORE
+from crossearth_jax.pixels.labels import IGNORE, Colour
 
 # 24 of the 38 areas train, as in mmsegmentation's converter.
 TRAIN = frozenset(

@@ -6,20 +6,20 @@ import cv2
 import numpy as np
 
 Number = int | float  # palettes are written in whole numbers
-Colour = tuple[Number, Number, Number]
+Paint = tuple[Number, Number, Number]
 
 
 @dataclass(frozen=True)
 class Climate:
     """How the five classes look under one climate; lengths in pixels, RGB 0-255."""
 
-    crops: tuple[Colour, ...]
-    hedge: Colour
-    soil: Colour
-    canopy: tuple[Colour, ...]
-    water: tuple[Colour, ...]
-    roofs: tuple[Colour, ...]
-    road: tuple[Colour, ...]
+    crops: tuple[Paint, ...]
+    hedge: Paint
+    soil: Paint
+    canopy: tuple[Paint, ...]
+    water: tuple[Paint, ...]
+    roofs: tuple[Paint, ...]
+    road: tuple[Paint, ...]
     parcel: tuple[Number, Number]
     warp: Number
     furrow: Number
@@ -29,9 +29,9 @@ class Climate:
     house: tuple[Number, Number]  # range of a house's sides
     gabled: Number  # share of roofs with two slopes
     shadow: Number  # length of a house's shadow
-    tint: Colour  # light per channel, about 1
+    tint: Paint  # light per channel, about 1
     haze: Number
-    haze_colour: Colour
+    haze_colour: Paint
 
 
 CLIMATES: dict[str, Climate] = {
@@ -166,7 +166,7 @@ def season(rng: np.random.Generator, look: Climate) -> Climate:
 def random_climate(rng: np.random.Generator) -> Climate:
     """A made-up climate, drawn without a look at `CLIMATES`."""
 
-    def colour(hue: tuple[int, int], saturation: float, value: float) -> Colour:
+    def colour(hue: tuple[int, int], saturation: float, value: float) -> Paint:
         hsv = [rng.uniform(*hue), saturation, value] * rng.uniform(0.7, 1.3, 3)
         hsv = np.array([[[hsv[0] % 360, min(hsv[1], 1), min(hsv[2], 1)]]], np.float32)
         return tuple((cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0] * 255).tolist())

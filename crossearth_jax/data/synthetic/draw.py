@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int, UInt8
 
-from crossearth_jax.data.synthetic.climates import Climate, Colour, Number
+from crossearth_jax.data.synthetic.climates import Climate, Number, Paint
 from crossearth_jax.data.synthetic.layout import (
     House,
     Road,
@@ -22,7 +22,7 @@ Image = Float32[np.ndarray, "3 H W"]
 Mask = Bool[np.ndarray, "H W"]
 
 
-def ink(colour: Colour) -> Float32[np.ndarray, "3 1 1"]:
+def ink(colour: Paint) -> Float32[np.ndarray, "3 1 1"]:
     """A colour that broadcasts over an image."""
     return np.array(colour, np.float32)[:, None, None]
 
