@@ -15,8 +15,9 @@ from crossearth_jax.data.known_classes import CASID, KNOWN_CLASSES
 from crossearth_jax.data.packed import Packed
 from crossearth_jax.data.pipeline import Augment
 from crossearth_jax.data.root import check_prepared, fill_root
-from crossearth_jax.data.synthetic.source import CLIMATES, SyntheticSource, field_images
+from crossearth_jax.data.synthetic.source import SyntheticSource, field_images
 from crossearth_jax.earth_style.restyle import load_pool, load_restyle
+from crossearth_jax.paper.settings import CLIMATES
 
 POOL_SIZE = 64  # images and pixels a side; the stand-ins need no more
 

@@ -10,8 +10,8 @@ from small_run import abstract_model, write_backbone
 from crossearth_jax import build
 from crossearth_jax.build_data import build_data
 from crossearth_jax.config import default
-from crossearth_jax.data.synthetic.source import CLIMATES
 from crossearth_jax.models.parameters import dotted
+from crossearth_jax.paper.settings import CLIMATES
 from crossearth_jax.run import announce
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from crossearth_jax.paper import tables as paper_tables
+from crossearth_jax.paper.settings import CLIMATES, casid_targets
 from crossearth_jax.paper.tables import Row
 from crossearth_jax.report.experiments import Group
 from crossearth_jax.report.paper_view import describe, misprints
@@ -14,7 +15,6 @@ from crossearth_jax.report.sheet import Line, Score, Sheet
 Entry = Mapping[str, Any]  # a domain of report.json
 Targets = Mapping[str, Mapping[str, str]]  # config name → setting → domain
 
-CLIMATES = ("sub", "tem", "tms", "trf")
 MAIN_TABLES = (3, 4, 5, 6, 7)
 PAPER_STEPS = 30_000
 SUMMARIES = ("mIoU", "w/o clutter")  # columns that are not classes
@@ -327,12 +327,8 @@ def _climate_sheet(source: str, groups: Sequence[Group], drawn: bool) -> Sheet:
     """Table 7's layout for scenes that are not CASID's."""
     why = "drawn scenes" if drawn else "no configuration of the benchmark"
     columns = _columns(7)
-    home = source.capitalize()
-    keys = {source: home} | {
-        c: f"{home}2{c.capitalize()}" for c in CLIMATES if c != source
-    }
     lines: list[Line] = []
-    for domain, key in keys.items():
+    for key, domain in casid_targets(source).items():
         several = [s for g in groups if (s := _scored(g, domain))]
         lines += _our_lines(key, several, columns, ())
         paper, _ = _paper_lines(key, columns)

@@ -8,10 +8,10 @@ import pytest
 
 from crossearth_jax.data.datasets import Record, Source
 from crossearth_jax.data.known_classes import CASID
+from crossearth_jax.data.prepare import casid
 from crossearth_jax.data.synthetic import climates
 from crossearth_jax.data.synthetic.source import (
     BUILDING,
-    CLIMATES,
     FIELD,
     FOREST,
     ROAD,
@@ -20,8 +20,13 @@ from crossearth_jax.data.synthetic.source import (
     draw_scene,
     field_images,
 )
+from crossearth_jax.paper.settings import CLIMATES
 
 K = 5
+
+
+def test_every_climate_of_the_paper_has_a_look_and_folders():
+    assert tuple(climates.LOOKS) == tuple(casid.FOLDERS) == CLIMATES
 
 
 @cache
@@ -201,5 +206,5 @@ def test_field_pool_is_repeatable_and_varied():
 
 def test_field_pool_knows_nothing_of_the_climates(monkeypatch):
     expected = field_images(3, 64, seed=0)
-    monkeypatch.setattr(climates, "CLIMATES", {})
+    monkeypatch.setattr(climates, "LOOKS", {})
     assert (field_images(3, 64, seed=0) == expected).all()

@@ -23,8 +23,8 @@ from crossearth_jax.data.prepare.items import (
 from crossearth_jax.data.prepare.raw import Member, RawFiles
 from crossearth_jax.pixels.labels import Colour
 
-# Folder or archive names in small letters only, without "climate".
-CLIMATES = {
+# Folder or archive names of a climate, in small letters only, without "climate".
+FOLDERS = {
     "sub": ("sub", "subms", "subtropicalmonsoon"),
     "tem": ("tem", "temms", "temperatemonsoon"),
     "tms": ("tms", "troms", "tropicalmonsoon"),
@@ -58,7 +58,7 @@ def find(raw: RawFiles) -> list[Item]:
     listed = _listed_splits(raw)
     found: dict[str, list[tuple[Key, Member]]] = {"image": [], "label": [], "ids": []}
     for member in raw.images():
-        if climate := _named(member, CLIMATES):
+        if climate := _named(member, FOLDERS):
             kind, name = _kind_and_name(member)
             split = _named(member, SPLITS) or listed.get(name) or _no_split(member)
             found[kind].append((Key(climate, split, name), member))

@@ -34,7 +34,7 @@ class Climate:
     haze_colour: Paint
 
 
-CLIMATES: dict[str, Climate] = {
+LOOKS: dict[str, Climate] = {
     "sub": Climate(
         crops=((104, 138, 66), (134, 158, 80), (158, 146, 104), (120, 128, 92)),
         hedge=(86, 96, 62),
@@ -164,7 +164,7 @@ def season(rng: np.random.Generator, look: Climate) -> Climate:
 
 
 def random_climate(rng: np.random.Generator) -> Climate:
-    """A made-up climate, drawn without a look at `CLIMATES`."""
+    """A made-up climate, drawn without a look at `LOOKS`."""
 
     def colour(hue: tuple[int, int], saturation: float, value: float) -> Paint:
         hsv = [rng.uniform(*hue), saturation, value] * rng.uniform(0.7, 1.3, 3)

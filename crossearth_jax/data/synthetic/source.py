@@ -19,8 +19,8 @@ from jaxtyping import UInt8
 
 from crossearth_jax.data.datasets import Record
 from crossearth_jax.data.synthetic import climates, draw, layout
+from crossearth_jax.paper.settings import CLIMATES
 
-CLIMATES: tuple[str, ...] = tuple(climates.CLIMATES)
 FIELD, BUILDING, FOREST, ROAD, WATER = range(5)
 
 
@@ -49,7 +49,7 @@ def _look(climate: str) -> climates.Climate:
     if climate not in CLIMATES:
         known = ", ".join(CLIMATES)
         raise ValueError(f"got climate {climate!r}, expected one of {known}")
-    return climates.CLIMATES[climate]
+    return climates.LOOKS[climate]
 
 
 def _name(climate: str, seed: int, index: int) -> str:
