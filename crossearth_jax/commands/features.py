@@ -14,6 +14,7 @@ from crossearth_jax.commands.errors import guarded
 from crossearth_jax.commands.options import add_model, find_scenes
 from crossearth_jax.commands.parser import make_parser
 from crossearth_jax.data.decode import read_image
+from crossearth_jax.data.folders import IMAGE_SUFFIXES
 from crossearth_jax.features.extractor import Extractor, has_injector, make_extractor
 from crossearth_jax.features.maps import (
     FeatureMaps,
@@ -40,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
 def run(options: argparse.Namespace) -> None:
     """Makes the maps, the sheet and the numbers."""
     set_up_compiler()
-    paths = find_scenes(options.images)
+    paths = find_scenes(options.images, IMAGE_SUFFIXES)
     names = _names(paths)
     images = [read_image(path) for path in paths]
     trained = load_run(options.checkpoint, options.precision)

@@ -25,8 +25,12 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 SCENES = (".tif", ".tiff", ".vrt", ".jp2", ".png", ".jpg", ".jpeg", ".img")
 
 
-def find_scenes(inputs: Sequence[str]) -> list[Path]:
+def find_scenes(inputs: Sequence[str], suffixes: Sequence[str] = SCENES) -> list[Path]:
     """Files as given, patterns expanded, folders searched for rasters.
+
+    Args:
+      inputs: files, folders and patterns.
+      suffixes: of the rasters in a folder; GDAL reads all of `SCENES`.
 
     Raises:
       ValueError: there is no such file, or none at all.
@@ -36,13 +40,13 @@ def find_scenes(inputs: Sequence[str]) -> list[Path]:
         path = Path(text)
         if path.is_dir():
             inside = sorted(path.iterdir())
-            found = [p for p in inside if p.suffix.lower() in SCENES and p.is_file()]
+            found = [p for p in inside if p.suffix.lower() in suffixes and p.is_file()]
         else:
             found = [path] if path.is_file() else sorted(map(Path, glob.glob(text)))
         if not found:
             raise ValueError(
                 f"got {text}, expected a raster, a folder of rasters "
-                f"({', '.join(SCENES)}) or a pattern that fits some"
+                f"({', '.join(suffixes)}) or a pattern that fits some"
             )
         scenes += found
     return list(dict.fromkeys(scenes))

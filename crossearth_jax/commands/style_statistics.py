@@ -9,7 +9,8 @@ from rich.progress import track
 
 from crossearth_jax.commands.errors import guarded
 from crossearth_jax.commands.parser import make_parser
-from crossearth_jax.earth_style.pool import image_files, read_rgb, spread
+from crossearth_jax.data.decode import read_image
+from crossearth_jax.earth_style.pool import image_files, spread
 from crossearth_jax.earth_style.predictor import EMBEDDING
 from crossearth_jax.earth_style.statistics import Image, earth_statistics
 from crossearth_jax.earth_style.weights import load_style_networks
@@ -63,7 +64,7 @@ def _read_all(files: list[Path], skipped: list[Path]) -> Iterator[Image]:
         if not terminal and (number % 100 == 0 or number == len(files)):
             print(f"field imagery {number}/{len(files)}", file=sys.stderr, flush=True)
         try:
-            yield read_rgb(path)
+            yield read_image(path)
         except ValueError as error:
             # One bad file must not end hours of work, but it must be seen.
             print(f"left out: {error}", file=sys.stderr, flush=True)

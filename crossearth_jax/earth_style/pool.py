@@ -3,12 +3,11 @@
 from pathlib import Path
 
 import numpy as np
-import tifffile
 from jaxtyping import UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
-SUFFIXES = (".jpeg", ".jpg", ".png", ".tif", ".tiff")
-EIGHT_BIT = ("1", "CMYK", "L", "LA", "P", "PA", "RGB", "RGBA", "YCbCr")
+from crossearth_jax.data.decode import read_image
+from crossearth_jax.data.folders import IMAGE_SUFFIXES
 
 
 def image_files(folder: str | Path) -> list[Path]:
@@ -24,36 +23,13 @@ def image_files(folder: str | Path) -> list[Path]:
             f"got no folder at {folder}, expected a folder of field imagery: "
             "check the path"
         )
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
     if not files:
         raise ValueError(
             f"got no image in {folder}, expected PNG, JPEG or TIFF files "
-            f"({', '.join(SUFFIXES)}) in it or below: check the path"
+            f"({', '.join(IMAGE_SUFFIXES)}) in it or below: check the path"
         )
     return files
-
-
-def read_rgb(path: str | Path) -> UInt8[np.ndarray, "h w 3"]:
-    """Reads an 8-bit image; grey is repeated, bands after the third are dropped.
-
-    Raises:
-      ValueError: if the file cannot be decoded or is not of 8 bits.
-    """
-    try:
-        with Image.open(path) as image:
-            if image.mode not in EIGHT_BIT:
-                raise ValueError(
-                    f"got {path} with pixels of mode {image.mode}, expected 8 bits a "
-                    "channel: convert it to 8-bit RGB"
-                )
-            return np.asarray(image.convert("RGB"))
-    except UnidentifiedImageError:
-        return _read_tiff(path)
-    except OSError as error:
-        raise ValueError(
-            f"got an unreadable image {path} ({error}), expected a whole PNG, JPEG or "
-            "TIFF file: replace or remove it"
-        ) from error
 
 
 def square(
@@ -71,6 +47,8 @@ def load_pool(
 ) -> UInt8[np.ndarray, "N size size 3"]:
     """Reads at most `count` images, evenly spread over the sorted folder.
 
+    Each as training reads one, see `read_image`.
+
     Args:
       folder: field imagery, searched with its subfolders.
       count: upper bound of N.
@@ -87,27 +65,10 @@ def load_pool(
             "count and size"
         )
     files = spread(image_files(folder), count)
-    return np.stack([square(read_rgb(path), size) for path in files])
+    return np.stack([square(read_image(path), size) for path in files])
 
 
 def spread(files: list[Path], count: int) -> list[Path]:
     """At most `count` files at even distances, so that every subfolder has a part."""
     kept = min(count, len(files))
     return [files[i * len(files) // kept] for i in range(kept)]
-
-
-def _read_tiff(path: str | Path) -> UInt8[np.ndarray, "h w 3"]:
-    """TIFF layouts that Pillow does not know, such as five bands."""
-    try:
-        pixels = tifffile.imread(path)
-    except Exception as error:  # tifffile and its codecs raise many kinds
-        raise ValueError(
-            f"got a file that is not an image: {path} ({error}), expected PNG, JPEG or "
-            "TIFF: replace or remove it"
-        ) from error
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] < 3:
-        raise ValueError(
-            f"got {path} of {pixels.dtype} with shape {pixels.shape}, expected uint8 "
-            "[height, width, bands] with at least three bands: convert it to RGB"
-        )
-    return np.ascontiguousarray(pixels[..., :3])

@@ -15,6 +15,7 @@ from rasters import predictor, squares, write
 from crossearth_jax.commands import predict
 from crossearth_jax.commands.options import find_scenes
 from crossearth_jax.commands.predict import main, plan_jobs
+from crossearth_jax.data.folders import IMAGE_SUFFIXES
 
 rasterio = pytest.importorskip("rasterio", reason="needs the extra geo")
 
@@ -127,6 +128,13 @@ def test_scenes_are_found_in_order_and_once(tmp_path, monkeypatch):
         Path(name).touch()
     assert [p.name for p in find_scenes([".", "b.tif"])] == ["a.JP2", "b.tif", "d.png"]
     assert [p.name for p in find_scenes(["*.tif"])] == ["b.tif"]
+    # Training's reader knows no JPEG 2000, so `crossearth features` offers none.
+    read = [p.name for p in find_scenes(["."], IMAGE_SUFFIXES)]
+    assert read == ["b.tif", "d.png"]
+    Path("only").mkdir()
+    Path("only/a.vrt").touch()
+    with pytest.raises(ValueError, match=r"got only, .*\.png, \.jpg.* or a pattern"):
+        find_scenes(["only"], IMAGE_SUFFIXES)
     jobs = plan_jobs([Path("x/b.tif")], "maps", "geojson")
     assert jobs == [(Path("x/b.tif"), Path("maps/b.tif"), Path("maps/b.geojson"))]
 

@@ -1,14 +1,9 @@
 import numpy as np
 import pytest
-import tifffile
 from PIL import Image
 
-from crossearth_jax.earth_style.pool import (
-    image_files,
-    load_pool,
-    read_rgb,
-    square,
-)
+from crossearth_jax.data.decode import read_image
+from crossearth_jax.earth_style.pool import image_files, load_pool, square
 
 
 def save(path, array):
@@ -44,37 +39,25 @@ def test_square_keeps_the_aspect_and_the_centre():
     np.testing.assert_array_equal(square(image, 40), 200)
 
 
-def test_kinds_of_files(tmp_path):
-    rgb = np.random.default_rng(0).integers(0, 255, (9, 7, 3), dtype=np.uint8)
-    alpha = np.full((9, 7, 1), 17, np.uint8)
-    save(tmp_path / "rgba.png", np.concatenate([rgb, alpha], -1))
-    np.testing.assert_array_equal(read_rgb(tmp_path / "rgba.png"), rgb)
-    save(tmp_path / "grey.png", rgb[..., 0])
-    np.testing.assert_array_equal(
-        read_rgb(tmp_path / "grey.png"), np.repeat(rgb[..., :1], 3, -1)
-    )
-    five_bands = np.concatenate([rgb, alpha, alpha], -1)
-    tifffile.imwrite(tmp_path / "five.tif", five_bands, planarconfig="contig")
-    np.testing.assert_array_equal(read_rgb(tmp_path / "five.tif"), rgb)
-    Image.fromarray(rgb).save(tmp_path / "jpeg.tif", format="JPEG")
-    assert read_rgb(tmp_path / "jpeg.tif").shape == rgb.shape
+@pytest.mark.parametrize(
+    ("name", "image", "message"),
+    [
+        ("cmyk.jpg", Image.new("CMYK", (8, 8)), "got CMYK colours, expected RGB"),
+        ("deep.tif", Image.new("I;16", (8, 8)), "expected 8 bits a channel"),
+    ],
+)
+def test_the_pool_refuses_what_training_refuses(tmp_path, name, image, message):
+    image.save(tmp_path / name)
+    with pytest.raises(ValueError, match=f"{name}: .*{message}"):
+        load_pool(tmp_path, 1, 8)
+    with pytest.raises(ValueError, match=message):
+        read_image(tmp_path / name)
 
 
-def test_unreadable_files(tmp_path):
-    deep = tmp_path / "deep.tif"
-    tifffile.imwrite(deep, np.zeros((8, 8), np.uint16))
-    with pytest.raises(ValueError, match="8 bits"):
-        read_rgb(deep)
+def test_a_file_that_is_no_image_is_named(tmp_path):
     (tmp_path / "text.png").write_text("no image")
-    with pytest.raises(ValueError, match="not an image"):
-        read_rgb(tmp_path / "text.png")
-    save(
-        tmp_path / "cut.png",
-        np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8),
-    )
-    (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:2000])
-    with pytest.raises(ValueError, match="unreadable"):
-        read_rgb(tmp_path / "cut.png")
+    with pytest.raises(ValueError, match=r"text.png: cannot be decoded"):
+        load_pool(tmp_path, 1, 8)
 
 
 def test_folder_errors(tmp_path, colours):
