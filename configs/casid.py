@@ -25,21 +25,8 @@ at an assumed 40% of 800 TFLOP/s; compilation, reading and scoring come on top.
 
 from ml_collections import ConfigDict
 
-from crossearth_jax.config import default
-from crossearth_jax.paper.settings import run_of
+from crossearth_jax.paper_config import benchmark
 
 
 def get_config(source: str = "sub") -> ConfigDict:
-    run = run_of("casid.py", source)
-    config = default()
-    config.name = run.name
-    config.data.classes, config.data.encoding = "casid", "ids"
-    config.data.train = f"{{root}}/{run.source}/train"
-    config.data.source = f"{run.source}={{root}}/{run.source}/test"
-    config.data.unseen = ",".join(f"{x}={{root}}/{x}/test" for x in run.unseen)
-    config.data.crop = run.crop
-    config.backbone.remat = True  # at 1024² four times as much would be kept
-    config.mim.loss = run.mim_loss
-    config.style.ratio, config.style.block = run.styled
-    config.mim.ratio, config.mim.block = run.masked
-    return config
+    return benchmark("casid.py", source, classes="casid", scored="test")

@@ -24,26 +24,16 @@ a step at an assumed 40% of 800 TFLOP/s; compilation, reading and scoring come o
 
 from ml_collections import ConfigDict
 
-from crossearth_jax.config import default
-from crossearth_jax.paper.settings import run_of
+from crossearth_jax.paper_config import benchmark
 
 
 def get_config(backbone: str = "") -> ConfigDict:
     if backbone not in ("", "mtp"):
         raise ValueError(f'got deepglobe_massachusetts.py:{backbone}, expected "mtp"')
-    run = run_of("deepglobe_massachusetts.py")
-    config = default()
-    config.name = run.name
+    file, scored = "deepglobe_massachusetts.py", {"massachusetts": "test"}
+    config = benchmark(file, classes="road", scored=scored)
     if backbone == "mtp":
         config.backbone.variant = "rvsa_large"
         # The same setting for `crossearth compare`, in a folder of its own.
-        config.workdir = f"runs/{run.name}_mtp"
-    config.data.classes, config.data.encoding = "road", "ids"
-    config.data.train = f"{{root}}/{run.source}/train"
-    config.data.unseen = ",".join(f"{x}={{root}}/{x}/test" for x in run.unseen)
-    config.data.crop = run.crop
-    config.backbone.remat = True  # at 1024² four times as much would be kept
-    config.mim.loss = run.mim_loss
-    config.style.ratio, config.style.block = run.styled
-    config.mim.ratio, config.mim.block = run.masked
+        config.workdir = f"runs/{config.name}_mtp"
     return config

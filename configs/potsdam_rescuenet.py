@@ -21,21 +21,11 @@ at an assumed 40% of 800 TFLOP/s; compilation, reading and scoring come on top.
 
 from ml_collections import ConfigDict
 
-from crossearth_jax.config import default
-from crossearth_jax.paper.settings import run_of
+from crossearth_jax.paper_config import benchmark
 
 
 def get_config(source: str = "irrg") -> ConfigDict:
-    run = run_of("potsdam_rescuenet.py", source)
-    config = default()
-    config.name = run.name
-    config.data.classes, config.data.encoding = "isprs5", "ids"
-    config.data.train = f"{{root}}/{run.source}/train"
-    config.data.source = f"{run.source}={{root}}/{run.source}/val"
-    config.data.unseen = ",".join(f"{x}={{root}}/{x}/val" for x in run.unseen)
+    file = "potsdam_rescuenet.py"
+    config = benchmark(file, source, classes="isprs5", scored="val")
     config.eval.fit = 512  # leaves Potsdam's tiles of 512² as they are
-    config.data.crop = run.crop
-    config.mim.loss = run.mim_loss
-    config.style.ratio, config.style.block = run.styled
-    config.mim.ratio, config.mim.block = run.masked
     return config

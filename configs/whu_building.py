@@ -20,23 +20,11 @@ at an assumed 40% of 800 TFLOP/s; compilation, reading and scoring come on top.
 
 from ml_collections import ConfigDict
 
-from crossearth_jax.config import default
-from crossearth_jax.paper.settings import run_of
+from crossearth_jax.paper_config import benchmark
 
 # The split that is scored: satellite II has no validation images.
 SCORED = {"whu_aerial": "val", "whu_satellite": "test"}
 
 
 def get_config(source: str = "aerial") -> ConfigDict:
-    run = run_of("whu_building.py", source)
-    config = default()
-    config.name = run.name
-    config.data.classes, config.data.encoding = "building", "ids"
-    config.data.train = f"{{root}}/{run.source}/train"
-    config.data.source = f"{run.source}={{root}}/{run.source}/{SCORED[run.source]}"
-    config.data.unseen = ",".join(f"{x}={{root}}/{x}/{SCORED[x]}" for x in run.unseen)
-    config.data.crop = run.crop
-    config.mim.loss = run.mim_loss
-    config.style.ratio, config.style.block = run.styled
-    config.mim.ratio, config.mim.block = run.masked
-    return config
+    return benchmark("whu_building.py", source, classes="building", scored=SCORED)
