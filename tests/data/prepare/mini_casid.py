@@ -1,7 +1,7 @@
 """CASID in miniature: four climates, in the layouts and encodings that are around."""
 
 import numpy as np
-from mini_files import encoded, labelled, write_archive
+from mini_files import labelled, write_archive
 
 PALETTE = np.array(
     [(0, 0, 0), (255, 255, 0), (85, 255, 0), (255, 0, 0), (0, 112, 255)], np.uint8
@@ -17,11 +17,9 @@ CLIMATES = {
 ENCODINGS = ("palette", "ids", "ids from 1")
 
 
-def label_file(ids, encoding):
+def label_pixels(ids, encoding):
     """A label as it stands on disk."""
-    if encoding == "palette":
-        return encoded(PALETTE[ids], "png")
-    return encoded(ids + (encoding == "ids from 1"), "png")
+    return PALETTE[ids] if encoding == "palette" else ids + (encoding == "ids from 1")
 
 
 def write_raw(
@@ -70,9 +68,9 @@ def write_raw(
             if layout == "regions":
                 images = labels = f"{long}/{region}"
             lists[split].append(f"{long}/{region}/{stem}")
-            files[f"{images}/{stem}.png"] = encoded(image, "png")
+            files[f"{images}/{stem}.png"] = image
             if number or without_label != climate:
-                files[f"{labels}/{stem}-label.png"] = label_file(ids, encoding)
+                files[f"{labels}/{stem}-label.png"] = label_pixels(ids, encoding)
         if layout == "regions":
             for split, names in lists.items():
                 files[f"splits/{long}_{split}.txt"] = "\n".join(names).encode()

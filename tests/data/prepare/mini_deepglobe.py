@@ -1,7 +1,7 @@
 """DeepGlobe road in miniature: train pairs, valid and test images without masks."""
 
 import numpy as np
-from mini_files import encoded, labelled, write_archive
+from mini_files import labelled, write_archive
 
 TRAIN = (104, 100034, 999097)
 UNLABELLED = {"valid": (100794,), "test": (100393,)}
@@ -27,13 +27,13 @@ def write_raw(
         grey = np.where(ids == 1, 250, 3) + (np.arange(size) % 4)
         grey = grey[:-2] if wrong_size and number == TRAIN[0] else grey
         mask = np.repeat(grey[:, :, None], 3, axis=2)
-        files[f"train/{number}_sat.jpg"] = encoded(image, "jpg")
+        files[f"train/{number}_sat.jpg"] = image
         if number != without_mask:
-            files[f"train/{number}_mask.png"] = encoded(mask, "png")
+            files[f"train/{number}_mask.png"] = mask
     for split, numbers in UNLABELLED.items():
         for number in numbers:
             image = labelled(number, 2, size)[0]
-            files[f"{split}/{number}_sat.jpg"] = encoded(image, "jpg")
+            files[f"{split}/{number}_sat.jpg"] = image
     if extra:
         files["train/preview.png"] = b"x"
         files["__MACOSX/train/._104_sat.jpg"] = b"x"

@@ -45,7 +45,18 @@ def write_zip(path, files):
 
 
 def write_archive(folder, name, files, *, zipped):
-    """As downloaded (one zip), or what extracting it gives."""
+    """As downloaded (one zip), or what extracting it gives.
+
+    Args:
+      folder: where.
+      name: of the archive.
+      files: name to bytes, or to pixels, which the suffix encodes.
+      zipped: one zip, else extracted.
+    """
+    files = {
+        file: data if isinstance(data, bytes) else encoded(data, file.split(".")[-1])
+        for file, data in files.items()
+    }
     if zipped:
         write_zip(Path(folder) / name, files)
     else:

@@ -1,7 +1,7 @@
 """LoveDA in miniature: Train.zip and Val.zip, both scenes, masks 0 (no data) to 7."""
 
 import numpy as np
-from mini_files import encoded, labelled, write_archive
+from mini_files import labelled, write_archive
 
 # Numbers run on over scenes and splits, as in the release.
 PAIRS = {
@@ -49,15 +49,15 @@ def write_raw(
                 if number == 0 and wrong_value is not None:
                     values[-3:, -2:] = wrong_value
                 root = f"{split}/{scene}"
-                files[f"{root}/images_png/{number}.png"] = encoded(image, "png")
+                files[f"{root}/images_png/{number}.png"] = image
                 if number != without_mask:
-                    files[f"{root}/masks_png/{number}.png"] = encoded(values, "png")
+                    files[f"{root}/masks_png/{number}.png"] = values
         if extra:
             files[f"{split}/Rural/images_png/.DS_Store"] = b"x"
             files[f"__MACOSX/{split}/Rural/images_png/._0.png"] = b"x"
             files[f"{split}/Rural/readme.txt"] = b"LoveDA"
         write_archive(folder, f"{split}.zip", files, zipped=zipped)
     if test_set:
-        image = encoded(np.zeros((size, size, 3)), "png")
+        image = np.zeros((size, size, 3))
         files = {f"Test/{s}/images_png/4191.png": image for s in ("Rural", "Urban")}
         write_archive(folder, "Test.zip", files, zipped=zipped)

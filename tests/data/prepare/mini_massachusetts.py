@@ -1,7 +1,7 @@
 """Massachusetts roads in miniature: `tiff/{split}` and `tiff/{split}_labels`."""
 
 import numpy as np
-from mini_files import encoded, labelled, write_archive
+from mini_files import labelled, write_archive
 
 NAMES = {
     "train": ("10078660_15", "10078675_15", "10378780_15"),
@@ -42,9 +42,9 @@ def write_raw(
             if original:
                 root = "valid" if split == "val" else split
                 images, labels = f"{root}/sat", f"{root}/map"
-            files[f"{images}/{name}.tiff"] = encoded(image, "tiff")
+            files[f"{images}/{name}.tiff"] = image
             if (split, name) != without_label:
-                files[f"{labels}/{name}.tif"] = encoded(mask, "tif")
+                files[f"{labels}/{name}.tif"] = mask
     if extra:
         files["tiff/train/10078660_15.tiff.aux.xml"] = b"x"
         files["tiff/train/index.html"] = b"x"

@@ -1,7 +1,7 @@
 """ISPRS Potsdam in miniature: the three archives, true names, palette labels."""
 
 import numpy as np
-from mini_files import encoded, labelled, write_archive
+from mini_files import labelled, write_archive
 
 TRAIN = ((2, 10), (4, 12), (6, 7), (7, 12))
 VAL = ((2, 13), (5, 15))
@@ -66,7 +66,7 @@ def write_raw(
                     [255 - image[:, :, 2], image[:, :, 0], image[:, :, 1]]
                 )
             stem = f"{ARCHIVES[name]}/top_potsdam_{area[0]}_{area[1]}_{name.upper()}"
-            files[f"{stem}.tif"] = encoded(image, "tif")
+            files[f"{stem}.tif"] = image
             files[f"{stem}.tfw"] = b"0.05"
         if extra:
             files[f"{ARCHIVES[name]}/top_potsdam_9_9_{name.upper()}.tif"] = b"x"
@@ -80,6 +80,6 @@ def write_raw(
             colours[-3:, -2:] = wrong_colour
         if area != without_label:
             name = f"top_potsdam_{area[0]}_{area[1]}_{ending}.tif"
-            files[name] = encoded(colours, "tif")
+            files[name] = colours
     archive = "5_Labels_all.zip" if boundaries else "5_Labels_all_noBoundary.zip"
     write_archive(folder, archive, files, zipped=zipped)

@@ -1,6 +1,6 @@
 """RescueNet in miniature: JPEG images, ids 0 to 10 as grey PNG."""
 
-from mini_files import encoded, labelled, write_archive
+from mini_files import labelled, write_archive
 
 NUMBERS = {"train": (10778, 10779, 10781), "val": (10794, 10801), "test": (10780,)}
 
@@ -39,18 +39,16 @@ def write_raw(
     for split in splits:
         for number in NUMBERS[split]:
             image = labelled(number, 11, size)[0]
-            values = (
-                labelled(number, 12, size)[1] if twelve_classes else ids(number, size)
-            )
+            values = labelled(number, 12 if twelve_classes else 11, size)[1]
             if number == 10778 and wrong_value is not None:
                 values[-3:, -2:] = wrong_value
             where = f"{root}/{split}/{split}"
             high = size * 3 // 4
-            files[f"{where}-org-img/{number}.jpg"] = encoded(image[:high], "jpg")
+            files[f"{where}-org-img/{number}.jpg"] = image[:high]
             if number != without_label:
                 name = f"{where}-label-img/{number}_lab.png"
-                files[name] = encoded(values[-high:], "png")
+                files[name] = values[-high:]
             if extra:
                 colours = f"{root}/ColorMasks-{split}/{number}_lab.png"
-                files[colours] = encoded(image[:high], "png")
+                files[colours] = image[:high]
     write_archive(folder, f"{root}.zip", files, zipped=zipped)

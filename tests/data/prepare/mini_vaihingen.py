@@ -1,6 +1,6 @@
 """ISPRS Vaihingen in miniature: images of several sizes, eroded palette labels."""
 
-from mini_files import encoded, labelled, write_archive
+from mini_files import labelled, write_archive
 from mini_potsdam import COLOURS
 
 IMAGES = "ISPRS_semantic_labeling_Vaihingen"
@@ -45,13 +45,13 @@ def write_raw(
         if area == 1 and wrong_colour is not None:
             colours[-3:, -2:] = wrong_colour
         name = f"top_mosaic_09cm_area{area}"
-        images[f"top/{name}.tif"] = encoded(image, "tif")
+        images[f"top/{name}.tif"] = image
         if area != without_label:
             ending = "_noBoundary" if eroded else ""
-            labels[f"{name}{ending}.tif"] = encoded(colours, "tif")
+            labels[f"{name}{ending}.tif"] = colours
     if extra:
         images["dsm/dsm_09cm_matching_area1.tif"] = b"x"
-        labels["top_mosaic_09cm_area9_noBoundary.tif"] = encoded(colours, "tif")
+        labels["top_mosaic_09cm_area9_noBoundary.tif"] = colours
     write_archive(folder, f"{IMAGES}.zip", images, zipped=zipped)
     archive = ERODED if eroded else f"{IMAGES}_ground_truth_COMPLETE"
     write_archive(folder / "labels", f"{archive}.zip", labels, zipped=zipped)

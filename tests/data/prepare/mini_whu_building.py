@@ -5,7 +5,7 @@ The satellite archive keeps tiles without a building in folders of their own
 """
 
 import numpy as np
-from mini_files import encoded, labelled, write_archive
+from mini_files import labelled, write_archive
 
 AERIAL = "3. The cropped aerial image tiles and raster labels.zip"
 AERIAL_ROOT = "3. The cropped image tiles and raster labels"
@@ -34,9 +34,9 @@ def tiles(root, numbers, size, *, without_label=None, wrong_value=None):
             path = f"{root}/{folder}"
             if (folder, number) == ("train", 1) and wrong_value is not None:
                 mask[:2, :3] = wrong_value
-            files[f"{path}/image/{number}.tif"] = encoded(image, "tif")
+            files[f"{path}/image/{number}.tif"] = image
             if (folder, number) != without_label:
-                files[f"{path}/label/{number}.tif"] = encoded(mask, "tif")
+                files[f"{path}/label/{number}.tif"] = mask
     return files
 
 
@@ -74,6 +74,6 @@ def write_raw(
         files = tiles(SATELLITE_ROOT, SATELLITE_TILES, size, **odd)
         if extra:
             scene, mask = pair(9, 2 * size)
-            files[f"{WHOLE_AREA}/test/image/test.tif"] = encoded(scene, "tif")
-            files[f"{WHOLE_AREA}/test/label/test.tif"] = encoded(mask, "tif")
+            files[f"{WHOLE_AREA}/test/image/test.tif"] = scene
+            files[f"{WHOLE_AREA}/test/label/test.tif"] = mask
         write_archive(folder, SATELLITE, files, zipped=zipped)
