@@ -5,7 +5,7 @@ from pathlib import Path
 
 from crossearth_jax.data.check_files import check_headers
 from crossearth_jax.data.folders import find_pairs
-from crossearth_jax.data.packed import FORMAT, SUFFIX
+from crossearth_jax.data.packed import FORMAT, SUFFIX, array_record
 from crossearth_jax.system.whole_file import whole_file
 
 # PNG and JPEG do not compress; single records can be read in any order.
@@ -27,15 +27,15 @@ def pack_split(folder: Path) -> Path:
     Raises:
       ValueError: the files do not pair or cannot be used, see `check_headers`.
       OSError: a file cannot be read, or the archive cannot be written.
+      ImportError: there is no ArrayRecord, as on Windows.
     """
-    from array_record.python.array_record_module import ArrayRecordWriter
-
+    library = array_record()
     pairs = find_pairs(folder / "images", folder / "labels")
     check_headers(pairs)
     archive = folder.with_name(folder.name + SUFFIX)
     files: list[tuple[str, int]] = []
     with whole_file(archive) as place:
-        writer = ArrayRecordWriter(str(place), OPTIONS)
+        writer = library.ArrayRecordWriter(str(place), OPTIONS)
         for pair in pairs:
             for kind, file in (("images", pair.image), ("labels", pair.label)):
                 content = file.read_bytes()
@@ -49,9 +49,7 @@ def pack_split(folder: Path) -> Path:
 
 def _check_complete(place: Path, archive: Path, count: int) -> None:
     """A full disk leaves a file that looks empty to its reader."""
-    from array_record.python.array_record_module import ArrayRecordReader
-
-    reader = ArrayRecordReader(str(place))
+    reader = array_record().ArrayRecordReader(str(place))
     written = reader.num_records()
     reader.close()
     if written != count:

@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # absent on Windows, and slow to import for folders
@@ -61,6 +62,7 @@ def packed_files(archive: Path) -> tuple[tuple[Packed, Packed], ...]:
     """(image, label) of every pair in an archive, in its order; reads the index only.
 
     Raises:
+      ImportError: there is no ArrayRecord, as on Windows.
       ValueError: it is missing, cut off, or not an archive of ours.
     """
     index = _index(archive)
@@ -80,6 +82,8 @@ def _index(archive: Path) -> dict[str, Any]:
         index = json.loads(reader.read([reader.num_records() - 1])[0])
         if index["format"] != FORMAT or len(index["files"]) + 1 != reader.num_records():
             raise ValueError(f"its index says {index['format']!r}")
+    except ImportError:
+        raise
     except Exception as error:  # the content decides what goes wrong
         raise ValueError(
             f"{archive}: cannot be read as a packed split ({error}), expected what "
@@ -88,12 +92,26 @@ def _index(archive: Path) -> dict[str, Any]:
     return index
 
 
+def array_record() -> ModuleType:
+    """The library that reads and writes archives.
+
+    Raises:
+      ImportError: it is not installed, as on Windows; tells what to do.
+    """
+    try:
+        import array_record.python.array_record_module as library
+    except ImportError as error:
+        raise ImportError(
+            f"got no array_record ({error}), expected it for packed splits: "
+            "pip install array_record (Linux, macOS), or use the folders themselves"
+        ) from error
+    return library
+
+
 @cache
 def _open(archive: Path) -> "ArrayRecordReader":
     """One reader for each archive and process; it may be shared by threads."""
-    from array_record.python.array_record_module import ArrayRecordReader
-
-    return ArrayRecordReader(
+    return array_record().ArrayRecordReader(
         str(archive),
         options="readahead_buffer_size:0",  # records are read in any order
         file_reader_buffer_size=32768,

@@ -34,12 +34,12 @@ class Gap:
 
 
 def needed(name: str) -> ModuleType:
-    """Imports a module of the extra `report`.
+    """Imports a module of the extra `umap`.
 
     Raises:
       ImportError: the library is not installed; tells how to get it.
     """
-    return extras.needed(name, "UMAP and domain gaps", "report")
+    return extras.needed(name, "UMAP and domain gaps", "umap")
 
 
 def domain_gaps(samples: Sequence[Sample], seed: int) -> list[Gap]:

@@ -1,4 +1,4 @@
-"""The scatter plot of features (paper Figures 7, 8, 10); needs the extra `report`."""
+"""The scatter plot of features (paper Figures 7, 8, 10); needs the extra `umap`."""
 
 import warnings
 from collections.abc import Sequence

@@ -1,5 +1,6 @@
 import json
 import pickle
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +110,18 @@ def test_a_damaged_archive_is_named(split, damage):
     damage(archive, archive.read_bytes())
     with pytest.raises(ValueError, match=r"train.array_record: cannot be read as a"):
         parse_domain(str(archive)).find_pairs()
+
+
+def test_without_the_library_one_line_tells_what_to_do(split, monkeypatch):
+    archive = pack_split(split)
+    name = "array_record.python.array_record_module"
+    monkeypatch.setitem(sys.modules, name, None)  # as on Windows
+    message = r"got no array_record .* packed splits: pip install array_record"
+    with pytest.raises(ImportError, match=message):
+        packed_files(archive)
+    with pytest.raises(ImportError, match=message):
+        pack_split(split)
+    assert len(parse_domain(str(split)).find_pairs()) == 12  # folders need none
 
 
 def test_an_archive_of_another_kind_is_refused(tmp_path):

@@ -112,7 +112,7 @@ def test_pairs_have_as_many_tokens_of_each_class():
 
 
 def test_gaps_grow_with_the_shift_and_halves_show_the_floor():
-    pytest.importorskip("sklearn", reason="needs the extra report")
+    pytest.importorskip("sklearn", reason="needs the extra umap")
     samples = [cloud("a", 0, 0), cloud("near", 0.5, 1), cloud("far", 6, 2)]
     gaps = {(g.first, g.second): g for g in gap.domain_gaps(samples, 0)}
     assert len(gaps) == 6 and gap.domain_gaps(samples, 0) == list(gaps.values())
@@ -123,7 +123,7 @@ def test_gaps_grow_with_the_shift_and_halves_show_the_floor():
 
 
 def test_what_cannot_be_compared_has_no_number():
-    pytest.importorskip("sklearn", reason="needs the extra report")
+    pytest.importorskip("sklearn", reason="needs the extra umap")
     a, b = cloud("a", 0, 0, (50,)), cloud("b", 0, 1, (0, 50))
     assert gap.domain_gaps([a, b], 0)[-1] == gap.Gap("a", "b", 0, None, None)
     assert gap.proxy_a(a, cloud("c", 0, 2, (50,), images=1), 0) is None
@@ -141,7 +141,7 @@ def test_what_cannot_be_compared_has_no_number():
 
 
 def test_silhouettes_are_by_domain():
-    pytest.importorskip("sklearn", reason="needs the extra report")
+    pytest.importorskip("sklearn", reason="needs the extra umap")
     rng = np.random.default_rng(0)
     classes, domains = np.tile([0, 1], 100), np.repeat([0, 1], 100)
     apart = rng.normal(size=(200, 2)) + 20 * (classes * (domains == 0))[:, None]
@@ -155,5 +155,5 @@ def test_a_missing_library_is_named(monkeypatch):
         raise ModuleNotFoundError(f"No module named {name!r}")
 
     monkeypatch.setattr(importlib, "import_module", missing)
-    with pytest.raises(ImportError, match=r"got no umap .*crossearth_jax\[report\]"):
+    with pytest.raises(ImportError, match=r"got no umap .*\[umap\]"):
         gap.needed("umap")

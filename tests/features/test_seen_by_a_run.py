@@ -125,7 +125,7 @@ def test_feature_maps_of_two_images_twice_the_same(run, tmp_path, monkeypatch, c
 
 
 def test_umap_of_the_runs_domains_twice_the_same(run, tmp_path, monkeypatch, capsys):
-    pytest.importorskip("umap", reason="needs the extra report")
+    pytest.importorskip("umap", reason="needs the extra umap")
     monkeypatch.setattr(umap, "load_run", lambda *_: run)
     asked = []
 
