@@ -38,7 +38,8 @@ def contact_sheet(
     """
     across = max(1, min(across, len(cells)))
     rows = [cells[i : i + across] for i in range(0, len(cells), across)]
-    step = len(columns or cells[0][1]) * (panel + GAP)  # from cell to cell
+    most = max((len(panels) for _, panels in cells), default=1)
+    step = (len(columns) or most) * (panel + GAP)  # from cell to cell
     width = GAP + across * step
     above = LINE if any(name for name, _ in cells) else 0
     heights = [above + max(len(p[0]) for _, p in row) + GAP for row in rows]

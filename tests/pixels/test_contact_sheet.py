@@ -56,6 +56,11 @@ def test_panels_without_names_have_no_line_for_them():
     assert sheet.size == (3 * GAP + 80, 2 * GAP + 10)
 
 
+def test_a_sheet_without_cells_has_its_legend():
+    entries = class_entries(("field", "roof"), PALETTE)
+    assert {*PALETTE} <= colours(contact_sheet([], groups={"": entries}))
+
+
 def test_the_legend_shows_white_classes_and_wraps():
     entries = class_entries(("field", "roof"), PALETTE)
     assert {*PALETTE, INK} <= colours(legend({"": entries}, 300))
