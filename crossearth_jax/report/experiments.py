@@ -89,7 +89,7 @@ def read_experiment(workdir: str | Path) -> Experiment:
     if not report.get("domains"):
         raise ValueError(
             f"got no scored domain in {place / 'report.json'}, expected some: score "
-            f"the run with `crossearth eval --workdir {place}`"
+            f"the run with `crossearth eval --config FILE --workdir {place}`"
         )
     flat = dict(flattened(config))
     absent = {"name", "train.seed", "data.kind", *PARTS.values()} - set(flat)
