@@ -198,11 +198,8 @@ class OurSide:
         """Blended scores of a scene of nine windows."""
         names = tuple(f"class {k}" for k in range(self.classes))
         colours = tuple((k, k, k) for k in range(self.classes))
-        windows = build_windows(self.config)
-        predictor = Predictor(
-            score_fn=self._score_fn(), classes=ClassSet(names, colours), **windows,
-            batch=1,
-        )  # fmt: skip
+        windows = build_windows(self.config).changed(batch=1)
+        predictor = Predictor(self._score_fn(), ClassSet(names, colours), windows)
         return predictor.scores(random_scene(self.config))
 
     def _matmul(self) -> None:

@@ -16,7 +16,6 @@ from benchmarks.peer_losses import Draws, draw, make_optimiser, normalise, step_
 from benchmarks.peer_torch import CrossEarth
 from crossearth_jax import build
 from crossearth_jax.build_data import build_windows
-from crossearth_jax.scoring.windows import window_origins
 
 
 class PeerSide:
@@ -116,8 +115,8 @@ class PeerSide:
         """Scores of a scene, averaged where windows overlap."""
         scene = torch.from_numpy(our_side.random_scene(self.config)).to(self.device)
         windows, side = build_windows(self.config), len(scene)
-        crop = windows["crop"]
-        origins = window_origins(side, crop, windows["stride"])
+        crop = windows.crop
+        origins = windows.lay(side, side).tops
         total = torch.zeros(side, side, self.classes, device=self.device)
         count = torch.zeros(side, side, 1, device=self.device)
         for y in origins:

@@ -17,6 +17,7 @@ from crossearth_jax.data.pipeline import Augment
 from crossearth_jax.data.root import check_prepared, fill_root
 from crossearth_jax.data.synthetic.source import CLIMATES, SyntheticSource, field_images
 from crossearth_jax.earth_style.restyle import load_pool, load_restyle
+from crossearth_jax.scoring.windows import Windows
 
 POOL_SIZE = 64  # images and pixels a side; the stand-ins need no more
 
@@ -125,14 +126,15 @@ def build_augment(config: ConfigDict) -> Augment:
     )
 
 
-def build_windows(config: ConfigDict) -> dict[str, int]:
-    """Windows of prediction: crop, stride between them, divisor of their sides."""
+def build_windows(config: ConfigDict) -> Windows:
+    """Windows of prediction."""
     crop = config.data.crop
-    return {
-        "crop": crop,
-        "stride": config.eval.stride or round(crop * 2 / 3),
-        "patch": 2 * config.backbone.patch_size,
-    }
+    return Windows(
+        crop=crop,
+        stride=config.eval.stride or round(crop * 2 / 3),
+        patch=2 * config.backbone.patch_size,
+        batch=config.eval.batch,
+    )
 
 
 def build_restyle(config: ConfigDict) -> nnx.Module | None:

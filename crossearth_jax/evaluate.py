@@ -17,12 +17,10 @@ from crossearth_jax.data.classes import ClassSet
 from crossearth_jax.data.datasets import ScoredDomain
 from crossearth_jax.report.pictures import domain_picture
 from crossearth_jax.report.tables import mean_fraction
-from crossearth_jax.scoring.counts import (
-    write_counts,
-)
+from crossearth_jax.scoring.counts import write_counts
 from crossearth_jax.scoring.domain import DomainResult, evaluate_domain
 from crossearth_jax.scoring.metrics import extra_scores, scores
-from crossearth_jax.scoring.windows import ScoreFn
+from crossearth_jax.scoring.windows import ScoreFn, Windows
 from crossearth_jax.system import hosts
 from crossearth_jax.system.whole_file import whole_file
 
@@ -33,10 +31,7 @@ def evaluate(
     *,
     classes: ClassSet,
     workdir: str | os.PathLike[str],
-    crop: int,
-    stride: int,
-    patch: int,
-    batch: int,
+    windows: Windows,
     examples: int = 4,
     about: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -48,11 +43,8 @@ def evaluate(
       score_fn: normalised windows [b, h, w, 3] → scores [b, h, w, K], see `sliding`.
       domains: distinct names; they become file names.
       classes: names and palette, by class id.
-      workdir: folder of the report, made if it does not exist.
-      crop: window length.
-      stride: step between windows.
-      patch: the network's patch size.
-      batch: windows per call of `score_fn`.
+      workdir: folder of the report, made if it is not there.
+      windows: their sizes, and how many go into a call of `score_fn`.
       examples: rows of a picture at most.
       about: anything to keep in the report, such as the step.
 
@@ -66,14 +58,7 @@ def evaluate(
     _check_names([domain.name for domain in domains])
     results = [
         evaluate_domain(
-            score_fn,
-            domain,
-            classes=classes,
-            crop=crop,
-            stride=stride,
-            patch=patch,
-            batch=batch,
-            examples=examples,
+            score_fn, domain, classes=classes, windows=windows, examples=examples
         )
         for domain in domains
     ]

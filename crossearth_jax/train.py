@@ -253,8 +253,7 @@ def score(
         data.domains,
         classes=data.classes,
         workdir=workdir,
-        **build_windows(config),
-        batch=sharding.whole_batch(config.eval.batch),
+        windows=build_windows(config).on_devices(),
         examples=config.eval.examples,
         about={"name": config.name, "step": int(state.step)},
     )

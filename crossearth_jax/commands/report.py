@@ -22,7 +22,6 @@ from crossearth_jax.build_data import (
     build_augment,
     build_data,
     build_restyle,
-    build_windows,
 )
 from crossearth_jax.commands.compare import make_sheets
 from crossearth_jax.commands.errors import guarded
@@ -40,8 +39,6 @@ from crossearth_jax.scoring.counts import DomainCounts, read_counts
 from crossearth_jax.scoring.domain import Example, scored_records
 from crossearth_jax.scoring.score_fn import make_score_fn
 from crossearth_jax.scoring.windows import ScoreFn
-from crossearth_jax.system import sharding
-from crossearth_jax.system.compiling import set_up_compiler
 from crossearth_jax.system.whole_file import whole_file
 
 DESCRIPTION = """\
@@ -176,15 +173,13 @@ def _predicted(
     wanted: Collection[int],
 ) -> dict[int, Example]:
     """Some images of a domain, by their index in its counts."""
-    windows = build_windows(run.config)
-    windows["batch"] = sharding.whole_batch(run.config.eval.batch)
     index_at = {counts.images[index].place: index for index in wanted}
     found = scored_records(
         score_fn,
         domain,
         sorted(index_at),
         len(run.classes.names),
-        windows,
+        run.windows.on_devices(),
         lambda *_: None,
     )
     return {

@@ -15,6 +15,7 @@ from crossearth_jax.data.classes import ClassSet, load_classes
 from crossearth_jax.models.parameters import digest_of_arrays, dotted
 from crossearth_jax.run import seal
 from crossearth_jax.run.checkpoint import Checkpoints
+from crossearth_jax.scoring.windows import Windows
 from crossearth_jax.system import sharding
 from crossearth_jax.train_step import TrainState
 
@@ -40,19 +41,9 @@ class TrainedRun:
     state: TrainState
 
     @property
-    def crop(self) -> int:
-        """Window length, pixels."""
-        return self.config.data.crop
-
-    @property
-    def stride(self) -> int:
-        """Step between windows."""
-        return build_windows(self.config)["stride"]
-
-    @property
-    def patch(self) -> int:
-        """Window sides are multiples of it."""
-        return build_windows(self.config)["patch"]
+    def windows(self) -> Windows:
+        """Of prediction."""
+        return build_windows(self.config)
 
     def about(self) -> dict[str, Any]:
         """Where the weights come from."""

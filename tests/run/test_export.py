@@ -23,6 +23,7 @@ from crossearth_jax.run import export
 from crossearth_jax.run.trained import TrainedRun
 from crossearth_jax.scoring.score_fn import make_score_fn
 from crossearth_jax.scoring.sliding import sliding_scores
+from crossearth_jax.scoring.windows import Windows
 from crossearth_jax.train_step import TrainState
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "run_exported.py"
@@ -112,7 +113,7 @@ np.savez("scores.npz", one=scores(windows[:1]), three=scores(windows))
     pixel_scores = sliding_scores(
         make_score_fn(run.network.graph, run.state.params, run.network.frozen),
         np.asarray(normalise(picture)),
-        **{"crop": CROP, "stride": 21, "patch": 16, "batch": 1},
+        Windows(crop=CROP, stride=21, patch=16, batch=1),
     )
     labels = Image.open(tmp_path / "scene.classes.png")
     assert np.array_equal(labels, pixel_scores.argmax(2))
