@@ -92,7 +92,7 @@ def _sampled(
 def _title(trained: TrainedRun, tap: int, injector: bool) -> str:
     variant = "with" if injector else "without"
     step = int(trained.state.step)
-    return f"{trained.config.name}, step {step}, tap {tap} {variant} Injector"
+    return f"{trained.settings.name}, step {step}, tap {tap} {variant} Injector"
 
 
 def reduced_samples(samples: Sequence[Sample]) -> tuple[list[Sample], float]:

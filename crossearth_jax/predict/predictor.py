@@ -94,7 +94,7 @@ class Predictor:
             rows = image[start:stop]
             return rows, np.ones(rows.shape[:2], bool)
 
-        layout = self.windows.lay(*image.shape[:2], blend)
+        layout = self.windows.lay(image.shape[0], image.shape[1], blend)
         return self.blocks(self.read(read_rows, layout, image.dtype), layout)
 
 
@@ -110,7 +110,7 @@ def load(
 
     Args:
       checkpoint: the workdir of a run, or a checkpoint folder inside one.
-      precision: "f32" or "bf16"; None takes what it was trained in.
+      precision: "float32" or "bfloat16"; None takes what it was trained in.
       batch: windows per call, over all devices; None takes the run's eval.batch.
       stride: step between windows; None takes the run's.
       tta: of "flips" and "scales", see `tta.augmented`.

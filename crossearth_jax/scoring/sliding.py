@@ -54,7 +54,7 @@ class _Mosaic:
     """One image, its windows, and the sum of the scores that have come back."""
 
     def __init__(self, image: Float[np.ndarray, "H W 3"], windows: Windows) -> None:
-        self.layout = windows.lay(*image.shape[:2])
+        self.layout = windows.lay(image.shape[0], image.shape[1])
         height, width = self.layout.padded
         below, right = height - self.layout.height, width - self.layout.width
         self.image = np.pad(image, ((0, below), (0, right), (0, 0)))

@@ -20,6 +20,7 @@ from crossearth_jax.features.taps import make_feature_fn
 from crossearth_jax.models.parameters import combine
 from crossearth_jax.pixels.normalise import normalise
 from crossearth_jax.run.trained import TrainedRun
+from crossearth_jax.run_settings import read_settings
 from crossearth_jax.scoring.windows import Windows
 from crossearth_jax.train_step import TrainState
 
@@ -36,7 +37,8 @@ def run(tiny_config, tmp_path_factory, quick_compile):
     for injector in params["injectors"].values():
         injector["gamma"] = np.full_like(injector["gamma"], 0.5)
     state = TrainState(params, None, jnp.int32(4), jnp.int32(0))
-    return TrainedRun(tmp_path_factory.mktemp("run"), config, CASID, network, state)
+    workdir = tmp_path_factory.mktemp("run")
+    return TrainedRun(workdir, read_settings(config), CASID, network, state)
 
 
 def picture(height, width):

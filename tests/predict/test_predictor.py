@@ -72,7 +72,7 @@ def test_a_loaded_run_gives_the_evaluations_scores(run, predictor, size):
 
 def test_an_older_step_in_bfloat16_with_augmentation(run, predictor):
     first = load(
-        run[0] / "checkpoints/1", precision="bf16", batch=2, tta=["flips"], stride=8
+        run[0] / "checkpoints/1", precision="bfloat16", batch=2, tta=["flips"], stride=8
     )
     assert predictor.about["step"] == 2 and first.about["step"] == 1
     assert first.about["weights"] != predictor.about["weights"]
