@@ -19,7 +19,7 @@ from crossearth_jax.report.pictures import domain_picture
 from crossearth_jax.report.tables import mean_fraction
 from crossearth_jax.scoring.counts import write_counts
 from crossearth_jax.scoring.domain import DomainResult, evaluate_domain
-from crossearth_jax.scoring.metrics import extra_scores, scores
+from crossearth_jax.scoring.metrics import confusion_metrics, extra_metrics
 from crossearth_jax.scoring.windows import ScoreFn, Windows
 from crossearth_jax.system import hosts
 from crossearth_jax.system.whole_file import whole_file
@@ -92,8 +92,8 @@ def _write(
 
 def domain_entry(result: DomainResult, classes: ClassSet) -> dict[str, Any]:
     """One domain of `report.json`: fractions of 1, None where undefined."""
-    found = scores(result.confusion)
-    extra = extra_scores(
+    found = confusion_metrics(result.confusion)
+    extra = extra_metrics(
         found.iou, foreground=classes.foreground, clutter=classes.clutter
     )
 
@@ -139,7 +139,7 @@ def _check_names(names: list[str]) -> None:
 
 
 def _write_picture(path: Path, result: DomainResult, classes: ClassSet) -> None:
-    miou = scores(result.confusion).miou
+    miou = confusion_metrics(result.confusion).miou
     shown = "undefined" if math.isnan(miou) else f"{100 * miou:.1f} %"
     title = f"{result.name} ({result.role}), mIoU {shown}"
     picture = domain_picture(title, result.examples, classes.names, classes.palette)

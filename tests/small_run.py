@@ -26,7 +26,7 @@ NUM_CLASSES = 5
 
 
 @dataclasses.dataclass
-class Run:
+class SmallRun:
     """What `train` builds before its loop, placed on devices as there."""
 
     network: build.Network
@@ -37,11 +37,11 @@ class Run:
     key: jax.Array
 
 
-def make_run(config: ConfigDict) -> Run:
+def make_run(config: ConfigDict) -> SmallRun:
     run = train.set_up(config)
     step_fn, frozen = train.make_step(run)
     key = sharding.replicate(jax.random.key(0), run.mesh)
-    return Run(run.network, run.optimiser, step_fn, run.state, frozen, key)
+    return SmallRun(run.network, run.optimiser, step_fn, run.state, frozen, key)
 
 
 def device_batches(config: ConfigDict) -> Iterator[Batch]:

@@ -42,7 +42,7 @@ class SegmentationLoss:
     exclude_ignored: bool = False
 
 
-class Points(NamedTuple):
+class LossPoints(NamedTuple):
     """Random points in [0, 1]², x first, for all predictions.
 
     Attributes:
@@ -58,7 +58,7 @@ class Points(NamedTuple):
 
 def draw_points(
     key: Array, loss: SegmentationLoss, shape: tuple[int, int, int]
-) -> Points:
+) -> LossPoints:
     """Draws all points of one loss.
 
     Args:
@@ -71,7 +71,7 @@ def draw_points(
     chosen = int(loss.importance * n)
     keys = jax.random.split(key, 3)
     per_mask = (predictions, batch, classes)
-    return Points(
+    return LossPoints(
         match=jax.random.uniform(keys[0], (predictions, batch, n, 2)),
         candidates=jax.random.uniform(
             keys[1], (*per_mask, int(loss.oversample * n), 2)
@@ -103,7 +103,7 @@ def _image_terms(
     class_logits: Float[Array, "Q K1"],
     mask_logits: Float[Array, "Q h w"],
     label: Integer[Array, "H W"],
-    points: Points,
+    points: LossPoints,
     loss: SegmentationLoss,
 ) -> dict[str, Array]:
     """Unreduced terms of one prediction and image; `points` without P and B."""
@@ -179,7 +179,7 @@ def segmentation_terms(
     class_logits: Float[Array, "P B Q K1"],
     mask_logits: Float[Array, "P B Q h w"],
     label: Integer[Array, "B H W"],
-    points: Points,
+    points: LossPoints,
     loss: SegmentationLoss,
     labels: Integer[Array, "N H W"] | None = None,
 ) -> dict[str, Array]:
@@ -207,7 +207,9 @@ def segmentation_terms(
     weight, masks = mean_over(whole, classes, queries, loss.no_object)
     share = label.shape[0] / whole.shape[0]
 
-    def prediction(classes: Array, masks_: Array, points: Points) -> dict[str, Array]:
+    def prediction(
+        classes: Array, masks_: Array, points: LossPoints
+    ) -> dict[str, Array]:
         terms = jax.vmap(lambda c, m, y, p: _image_terms(c, m, y, p, loss))(
             classes, masks_, label, points
         )
@@ -225,7 +227,7 @@ def segmentation_loss(
     class_logits: Float[Array, "P B Q K1"],
     mask_logits: Float[Array, "P B Q h w"],
     label: Integer[Array, "B H W"],
-    points: Points,
+    points: LossPoints,
     loss: SegmentationLoss,
 ) -> Float[Array, ""]:
     """L_Seg: the plain sum of all terms of all predictions."""

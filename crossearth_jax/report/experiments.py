@@ -20,7 +20,7 @@ PARTS = {"GSE": "gse.enabled", "MIM": "mim.enabled", "style": "style.probability
 
 @dataclass(frozen=True)
 class Experiment:
-    """One run.
+    """A scored run by its configuration and report alone; its weights stay on disk.
 
     Attributes:
       place: its workdir.

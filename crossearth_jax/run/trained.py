@@ -25,7 +25,7 @@ PRECISIONS = tuple(build.DTYPES)
 
 @dataclasses.dataclass(frozen=True)
 class TrainedRun:
-    """A run as one of its checkpoints left it.
+    """A run as one of its checkpoints left it, with its weights in memory.
 
     Attributes:
       workdir: of the run.
