@@ -15,47 +15,17 @@ from absl import logging
 from jaxtyping import UInt8
 
 from crossearth_jax.data.classes import (
-    ENCODINGS,
     ClassSet,
-    Colour,
     LabelEncoding,
     encode_label,
     resolve_encoding,
 )
 from crossearth_jax.data.decode import read_image, read_label
-from crossearth_jax.data.folders import (
-    Domain,
-    Pair,
-    find_pairs,
-    parse_domain,
-    parse_domains,
-)
-from crossearth_jax.data.infer import infer_classes
-from crossearth_jax.data.known_classes import CASID
+from crossearth_jax.data.folders import Pair
 from crossearth_jax.data.packed import Packed
 from crossearth_jax.data.timed import TIMEOUT_S
 from crossearth_jax.pixels.labels import IGNORE
-
-__all__ = [
-    "CASID",
-    "ENCODINGS",
-    "IGNORE",
-    "IMAGENET_MEAN",
-    "ClassSet",
-    "Colour",
-    "Domain",
-    "FolderSource",
-    "LabelEncoding",
-    "Pair",
-    "Record",
-    "Source",
-    "find_pairs",
-    "infer_classes",
-    "parse_domain",
-    "parse_domains",
-]
-
-IMAGENET_MEAN = (124, 116, 104)  # rounded; what stands for "nothing" in an image
+from crossearth_jax.pixels.normalise import MEAN_COLOUR
 
 SKIP_SHARE = 0.1  # of a source may be corrupt with on_corrupt="skip"
 SKIP_LEAST = 3  # but fewer files than this never stop a run
@@ -213,7 +183,7 @@ class FolderSource:
 
 def placeholder(name: str, reason: str) -> Record:
     """A record of nothing: mean grey, everything ignored, not valid."""
-    image = np.full((32, 32, 3), IMAGENET_MEAN, np.uint8)
+    image = np.full((32, 32, 3), MEAN_COLOUR, np.uint8)
     label = np.full((32, 32), IGNORE, np.uint8)
     return Record(image, label, name, valid=False, reason=reason)
 

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Float32, UInt8
 
 IMAGENET_MEAN = np.array([123.675, 116.28, 103.53], np.float32)
 IMAGENET_STD = np.array([58.395, 57.12, 57.375], np.float32)
+MEAN_COLOUR = 124, 116, 104  # the mean in whole values: "nothing" in an image
 
 
 def normalise(
