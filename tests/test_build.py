@@ -27,7 +27,13 @@ def test_full_vit_large_has_the_authors_parameter_counts():
     assert counts["backbone"][1] == pytest.approx(304e6, rel=0.005)
     assert counts["prompt"] == (512 * 512 * 3, 0)
     assert counts.keys() == {
-        *("backbone", "rein", "decoder", "gse", "injectors", "mim_decoder", "prompt")
+        "backbone",
+        "rein",
+        "decoder",
+        "gse",
+        "injectors",
+        "mim_decoder",
+        "prompt",
     }
 
 

@@ -146,8 +146,16 @@ def test_steps_count_and_report_every_loss(frozen_run):
     for values in frozen_run.metrics:
         assert all(np.isfinite(v) for v in values.values())
         assert values.keys() == {
-            *("loss", "seg", "class", "mask", "dice", "mim", "delta", "styled"),
-            *("gradient", "bad"),
+            "loss",
+            "seg",
+            "class",
+            "mask",
+            "dice",
+            "mim",
+            "delta",
+            "styled",
+            "gradient",
+            "bad",
         }
         total = values["seg"] + values["mim"] + values["delta"]
         assert values["loss"] == pytest.approx(total, rel=1e-6)

@@ -15,8 +15,14 @@ from crossearth_jax.system.whole_file import whole_file
 
 # Okabe and Ito's colours, which the colour-blind can tell apart; yellow and black last.
 COLOURS = (
-    *("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9"),
-    *("#F0E442", "#000000"),
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#CC79A7",
+    "#D55E00",
+    "#56B4E9",
+    "#F0E442",
+    "#000000",
 )
 MARKERS = ("o", "*", "^", "s", "D", "P", "X", "v")
 NEIGHBOURS = 15

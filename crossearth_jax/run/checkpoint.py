@@ -156,7 +156,8 @@ class Checkpoints:
                 raise OSError("Orbax refused")
         except Exception as error:
             logging.error("%s; training goes on", self._failed(error))
-        return self._last == step
+            return False
+        return True
 
     def seal_when_complete(self) -> None:
         """Seals the last save if it is on disk; cheap, called between steps."""
