@@ -1,7 +1,7 @@
 """Configuration to the network and its optimiser.
 
-Here and in `run_settings.py` the configuration is read, nowhere else below the entry
-points.
+Below the entry points the configuration is read here and in `run_settings.py`, nowhere
+else.
 """
 
 import dataclasses
@@ -180,7 +180,7 @@ def model_config(
     num_classes: int,
     weights: Mapping[str, np.ndarray] | None = None,
 ) -> ModelConfig:
-    """Every size of the model; `weights` of the backbone tell their own."""
+    """Every size of the model; the backbone's `weights` tell its grid."""
     return from_keys(
         ModelConfig,
         config.decoder,

@@ -43,7 +43,7 @@ def evaluate(
       score_fn: normalised windows [b, h, w, 3] → scores [b, h, w, K], see `sliding`.
       domains: distinct names; they become file names.
       classes: names and palette, by class id.
-      workdir: folder of the report, made if it is not there.
+      workdir: folder of the report, made if it does not exist.
       windows: their sizes, and how many go into a call of `score_fn`.
       examples: rows of a picture at most.
       about: anything to keep in the report, such as the step.

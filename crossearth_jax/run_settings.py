@@ -61,7 +61,7 @@ class TrainSettings:
     Attributes:
       threads: `data.threads`.
       workers: `data.workers`.
-      patience: steps in a row without a finite loss that end the run.
+      patience: consecutive steps without a finite loss that end the run.
     """
 
     steps: int

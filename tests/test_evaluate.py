@@ -23,7 +23,6 @@ CLASSES = ClassSet(
 )
 COLOURS = np.asarray(normalise(np.uint8(CLASSES.palette)[None]))[0]  # [K, 3]
 WINDOWS = Windows(crop=32, stride=21, patch=16, batch=4)
-SLIDE = Path(__file__).parents[2] / "shared/fixtures/slide.npz"
 
 
 @jax.jit

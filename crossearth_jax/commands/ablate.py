@@ -234,7 +234,7 @@ def _shown(run: AblationRun) -> str:
 def work(
     runs: Sequence[AblationRun], start: Callable[[AblationRun, Path], int] | None = None
 ) -> list[AblationRun]:
-    """Runs one after the other and reports each in a line; gives those that failed.
+    """Runs one after the other and reports each in a line; returns those that failed.
 
     Args:
       runs: to do.
@@ -268,7 +268,7 @@ def _last_line(log: Path) -> str:
 
 
 def _process(run: AblationRun, log: Path) -> int:
-    """A process of its own session: signals reach it through this one, once."""
+    """A process in its own session: signals reach it through this one, once."""
     with log.open("ab") as output:
         process = subprocess.Popen(
             run.command,
@@ -305,7 +305,7 @@ def _passed_on(process: subprocess.Popen) -> Iterator[list[int]]:
 
 
 def _write_tables(table: int, runs: Sequence[AblationRun], out: Path, form: str) -> str:
-    """Writes table_N.md and .csv of what is finished; gives it in a format too."""
+    """Writes table_N.md and .csv of what is finished; returns it in a format too."""
     rows = [
         AblationRow(
             name,

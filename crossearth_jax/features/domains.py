@@ -16,8 +16,8 @@ def choose_domains(
     """The domains of a run, or those that a text names.
 
     Args:
-      run: whose settings tell what is scored; where it scores no part of the
-        source domain, its training images stand for it, as "training".
+      run: its settings name what is scored; where it scores no part of the
+        source domain, its training images replace it, as "training".
       text: comma-separated names of the run's domains and NAME=IMAGES:LABELS of
         others, see `folders.parse_domains`; None takes all of the run's.
       encoding: of the others' labels; None takes the run's.

@@ -58,7 +58,7 @@ def read_windows(
     batch repeats a window to be full.
 
     Args:
-      read_rows: gives rows of the scene.
+      read_rows: returns rows of the scene.
       layout: its windows.
       batch: windows per batch.
       dtype: of the rows; the strip keeps it, since a wide one of 8 bits takes a

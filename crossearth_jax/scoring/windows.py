@@ -113,8 +113,8 @@ class Windows:
         """Checks the sizes.
 
         Raises:
-          ValueError: the crop is no multiple of the patch, the stride leaves gaps, or
-            the batch is not positive.
+          ValueError: the crop is not a multiple of the patch, the stride leaves gaps,
+            or the batch is not positive.
         """
         if self.patch < 1 or self.crop % self.patch:
             raise ValueError(

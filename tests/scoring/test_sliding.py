@@ -1,5 +1,4 @@
 import dataclasses
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +10,6 @@ from crossearth_jax.scoring.sliding import sliding_scores, stream_scores
 from crossearth_jax.scoring.windows import Windows, window_length, window_origins
 
 WINDOWS = Windows(crop=32, stride=21, patch=16, batch=2)
-SLIDE = Path(__file__).parents[3] / "shared/fixtures/slide.npz"
 
 
 def image(height, width, seed=0):
