@@ -154,7 +154,7 @@ def _sizes(config: ConfigDict, weights: Mapping[str, np.ndarray]) -> BackboneCon
     """The backbone with the sizes that the configuration changes."""
     backbone, variant = config.backbone, published(config.backbone.variant)
     patch = backbone.patch_size
-    check_crop(config)
+    check_crop(config.data.crop, patch)
     changes: dict[str, Any] = {
         name: backbone[name]
         for name in ("width", "depth", "heads", "registers", "layer_scale")

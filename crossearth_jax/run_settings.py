@@ -5,7 +5,8 @@ The sizes of the network and its optimiser go straight from the configuration in
 """
 
 import dataclasses
-from typing import TypeVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ml_collections import ConfigDict
 
@@ -14,7 +15,10 @@ from crossearth_jax.losses.segmentation import SegmentationLoss
 from crossearth_jax.scoring.windows import Windows
 from crossearth_jax.train_step import MaskedModelling, Objective, StyleInjection
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,43 +118,43 @@ def read_settings(config: ConfigDict) -> RunSettings:
     Raises:
       ValueError: values do not fit together.
     """
-    data, train = config.data, config.train
+    keys: dict[str, Any] = config.to_dict()
+    data, style, train = keys["data"], keys["style"], keys["train"]
+    fit, seed = keys["eval"]["fit"], train["seed"]
+    styled = style["probability"] > 0
     return RunSettings(
-        name=config.name,
-        precision=config.precision,
-        backbone=_backbone(config),
-        windows=_windows(config),
-        examples=config.eval.examples,
-        data=from_keys(DataSettings, data, fit=config.eval.fit, seed=train.seed),
-        augment=from_keys(Augment, data, ratios=tuple(data.scales)),
-        style=from_keys(StyleSettings, config.style)
-        if config.style.probability > 0
-        else None,
-        objective=_objective(config),
+        name=keys["name"],
+        precision=keys["precision"],
+        backbone=_backbone(keys["backbone"]),
+        windows=_windows(data, keys["backbone"], keys["eval"]),
+        examples=keys["eval"]["examples"],
+        data=from_keys(DataSettings, data, fit=fit, seed=seed),
+        augment=from_keys(Augment, data, ratios=tuple(data["scales"])),
+        style=from_keys(StyleSettings, style) if styled else None,
+        objective=_objective(keys),
         train=from_keys(
             TrainSettings,
             train,
-            threads=data.threads,
-            workers=data.workers,
-            patience=_patience(config),
+            threads=data["threads"],
+            workers=data["workers"],
+            patience=_patience(train),
         ),
     )
 
 
-def from_keys(kind: type[T], part: ConfigDict, **others: object) -> T:
+def from_keys(kind: type[T], part: Mapping[str, Any], **others: Any) -> T:
     """A dataclass from the keys that are named as its fields, and from `others`."""
-    names = [field.name for field in dataclasses.fields(kind)]  # pyright: ignore[reportArgumentType]
+    names = [field.name for field in dataclasses.fields(kind)]
     keys = {name: part[name] for name in names if name in part}
     return kind(**{**keys, **others})
 
 
-def check_crop(config: ConfigDict) -> None:
+def check_crop(crop: int, patch: int) -> None:
     """Twice the patch: the coarsest stage map halves the grid of tokens.
 
     Raises:
-      ValueError: the crop is no multiple of it.
+      ValueError: the crop is not a multiple of it.
     """
-    crop, patch = config.data.crop, config.backbone.patch_size
     if crop % (2 * patch):
         raise ValueError(
             f"got data.crop={crop} with backbone.patch_size={patch}, "
@@ -158,39 +162,37 @@ def check_crop(config: ConfigDict) -> None:
         )
 
 
-def _windows(config: ConfigDict) -> Windows:
-    check_crop(config)
-    crop = config.data.crop
-    return Windows(
-        crop=crop,
-        stride=config.eval.stride or round(crop * 2 / 3),
-        patch=2 * config.backbone.patch_size,
-        batch=config.eval.batch,
-    )
+def _windows(
+    data: Mapping[str, Any], backbone: Mapping[str, Any], scoring: Mapping[str, Any]
+) -> Windows:
+    crop, patch = data["crop"], backbone["patch_size"]
+    check_crop(crop, patch)
+    stride = scoring["stride"] or round(crop * 2 / 3)
+    return Windows(crop, stride, patch=2 * patch, batch=scoring["batch"])
 
 
-def _backbone(config: ConfigDict) -> str:
-    backbone = config.backbone
-    origin = backbone.weights or "random weights"
-    state = "trained too" if backbone.trainable else "frozen"
-    return f"{backbone.variant}, {origin}, {state}"
+def _backbone(backbone: Mapping[str, Any]) -> str:
+    origin = backbone["weights"] or "random weights"
+    state = "trained too" if backbone["trainable"] else "frozen"
+    return f"{backbone['variant']}, {origin}, {state}"
 
 
-def _objective(config: ConfigDict) -> Objective:
-    loss, style, mim = config.loss, config.style, config.mim
+def _objective(keys: Mapping[str, Any]) -> Objective:
+    loss, style, mim = keys["loss"], keys["style"], keys["mim"]
+    styled = style["probability"] > 0
     return Objective(
         segmentation=from_keys(SegmentationLoss, loss),
-        style=from_keys(StyleInjection, style) if style.probability > 0 else None,
-        masked=from_keys(MaskedModelling, mim) if mim.enabled else None,
-        weights=(loss.seg, loss.mim, loss.delta),
+        style=from_keys(StyleInjection, style) if styled else None,
+        masked=from_keys(MaskedModelling, mim) if mim["enabled"] else None,
+        weights=(loss["seg"], loss["mim"], loss["delta"]),
     )
 
 
-def _patience(config: ConfigDict) -> int:
-    train = config.train
-    if train.on_nan not in ("stop", "skip") or train.nan_patience < 1:
+def _patience(train: Mapping[str, Any]) -> int:
+    on_nan, patience = train["on_nan"], train["nan_patience"]
+    if on_nan not in ("stop", "skip") or patience < 1:
         raise ValueError(
-            f'got train.on_nan="{train.on_nan}" and train.nan_patience='
-            f'{train.nan_patience}, expected "stop" or "skip" and at least 1'
+            f'got train.on_nan="{on_nan}" and train.nan_patience={patience}, '
+            'expected "stop" or "skip" and at least 1'
         )
-    return train.nan_patience if train.on_nan == "skip" else 1
+    return patience if on_nan == "skip" else 1

@@ -4,7 +4,7 @@ The jitted function compiles once, and no batch runs half empty where one image 
 fewer windows than a batch.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 import numpy as np
@@ -55,7 +55,7 @@ def one_behind(calls: Iterable[T]) -> Iterator[T]:
 
 
 def filled(
-    windows: Sequence[Float[np.ndarray, "h w 3"]], batch: int
+    windows: list[Float[np.ndarray, "h w 3"]], batch: int
 ) -> Float[np.ndarray, "b h w 3"]:
     """At most `batch` windows as an array; the last is repeated where some lack."""
     return np.stack([*windows, *windows[-1:] * (batch - len(windows))])
