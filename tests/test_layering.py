@@ -13,8 +13,8 @@ FLOORS = (
     {"system", "pixels", "paper"},
     {"models", "losses", "data"},
     {"earth_style", "scoring"},
-    {"config", "optim", "train_step", "report"},
-    {"run_settings"},
+    {"config", "optim", "train_step"},
+    {"run_settings", "config_file", "config_keys", "report"},
     {"build", "build_data"},
     {"run"},
     {"evaluate", "predict", "features"},
@@ -87,7 +87,8 @@ def test_arithmetic_of_features_knows_no_run():
 
 
 # Who reads keys of a ConfigDict, and who only hands one over. All others take settings.
-READERS = {"config", "run_settings", "build", "commands/ablate", "main"}
+READERS = {"config", "config_file", "config_keys", "run_settings", "build"}
+READERS |= {"commands/ablate", "main"}
 CARRIERS = {"train", "run/trained", "commands/replay", "commands/rerun"}
 
 

@@ -163,7 +163,7 @@ def test_stand_in_is_the_one_asked_for_and_says_so(tiny_config, kind, expected):
 
 
 def test_ghiasi_without_weights_is_an_error_not_a_stand_in(tiny_config):
-    with pytest.raises(ValueError, match="weights_convert style"):
+    with pytest.raises(ValueError, match="crossearth convert style"):
         build_restyle(read_settings(tiny_config(**{"style.transfer": "ghiasi"})).style)
 
 

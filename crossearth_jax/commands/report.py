@@ -33,6 +33,7 @@ from crossearth_jax.scoring.counts import DomainCounts, read_counts
 from crossearth_jax.scoring.domain import Example, scored_records
 from crossearth_jax.scoring.score_fn import make_score_fn
 from crossearth_jax.scoring.windows import ScoreFn
+from crossearth_jax.system.compiling import set_up_compiler
 from crossearth_jax.system.whole_file import whole_file
 
 DESCRIPTION = """\

@@ -12,6 +12,7 @@ from crossearth_jax.build_data import build_data
 from crossearth_jax.commands.errors import guarded, report_stop
 from crossearth_jax.commands.parser import make_parser
 from crossearth_jax.run import provenance
+from crossearth_jax.run.stop import Stopped
 from crossearth_jax.run_settings import read_settings
 from crossearth_jax.system.compiling import set_up_compiler
 from crossearth_jax.system.memory import keep_freed_memory
