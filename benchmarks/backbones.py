@@ -31,7 +31,7 @@ from crossearth_jax.config import default
 from crossearth_jax.data.known_classes import CASID
 from crossearth_jax.scoring.score_fn import make_score_fn
 from crossearth_jax.system import sharding
-from crossearth_jax.train import Run, make_step
+from crossearth_jax.train import TrainingSetup, make_step
 
 VARIANTS = ("vit_large", "dinov3_large", "rvsa_large")
 WORK = ("step", "score")
@@ -88,8 +88,8 @@ def measure(variant: str, work: str, options: argparse.Namespace) -> dict:
     return {"first": times[0], "times": times[1:], "gigabytes": peak / 1e9}
 
 
-def _step(config: ConfigDict, run: Run) -> Callable[[], None]:
-    step_fn, frozen = make_step(config, run)
+def _step(config: ConfigDict, run: TrainingSetup) -> Callable[[], None]:
+    step_fn, frozen = make_step(run)
     images = random_batch(config, len(CASID.names))
     batch = sharding.shard_batch(images, 1, run.mesh)
     key = sharding.replicate(jax.random.key(0), run.mesh)
@@ -103,7 +103,7 @@ def _step(config: ConfigDict, run: Run) -> Callable[[], None]:
     return call
 
 
-def _score(config: ConfigDict, run: Run) -> Callable[[], None]:
+def _score(config: ConfigDict, run: TrainingSetup) -> Callable[[], None]:
     score_fn = make_score_fn(run.network.graph, run.state.params, run.network.frozen)
     size = 1, config.data.crop, config.data.crop, 3
     window = np.random.default_rng(0).normal(size=size).astype(np.float32)

@@ -20,6 +20,7 @@ from crossearth_jax.data.pipeline import Batch
 from crossearth_jax.models.crossearth import CrossEarth
 from crossearth_jax.models.initial_keys import InitialKeys
 from crossearth_jax.models.parameters import partition, trainable_mask
+from crossearth_jax.run_settings import read_settings
 from crossearth_jax.scoring.score_fn import class_scores
 from crossearth_jax.train_step import make_gradients
 
@@ -40,7 +41,7 @@ def step_cost(
     """Operations and bytes of the losses and gradients of a batch."""
     config = countable(config)
     graph, trainable, frozen = shapes_of(config, classes, train_backbone)
-    gradients = make_gradients(graph, None, build.build_objective(config))
+    gradients = make_gradients(graph, None, read_settings(config).objective)
     image = config.train.batch_size, config.data.crop, config.data.crop
     batch = Batch(
         jax.ShapeDtypeStruct((*image, 3), np.uint8),

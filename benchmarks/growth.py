@@ -95,7 +95,7 @@ def compiled_cost(count: int) -> dict[str, Any]:
     config = benchmark_config("vit_small", 128, batch=count, precision="float32")
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
         run = random_run(config, BASE["classes"], Path(folder))
-    step_fn, frozen = make_step(config, run)
+    step_fn, frozen = make_step(run)
     batch = random_batch(config, BASE["classes"])
     placed = sharding.shard_batch(batch, count, run.mesh)
     key = sharding.replicate(jax.random.key(0), run.mesh)

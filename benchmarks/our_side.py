@@ -18,18 +18,21 @@ from safetensors.numpy import save_file
 
 from crossearth_jax import build
 from crossearth_jax.build import initial_state
-from crossearth_jax.build_data import build_windows
+from crossearth_jax.build_data import Data
 from crossearth_jax.config import default
 from crossearth_jax.data.classes import ClassSet
+from crossearth_jax.data.known_classes import CASID
 from crossearth_jax.data.pipeline import Batch
+from crossearth_jax.data.synthetic.source import SyntheticSource
 from crossearth_jax.losses.segmentation import draw_points
 from crossearth_jax.models.parameters import combine, dotted
 from crossearth_jax.pixels.normalise import normalise
 from crossearth_jax.predict import Predictor
+from crossearth_jax.run_settings import read_settings
 from crossearth_jax.scoring.score_fn import make_score_fn
 from crossearth_jax.system import sharding
 from crossearth_jax.system.compiling import set_up_compiler
-from crossearth_jax.train import Run, make_step
+from crossearth_jax.train import TrainingSetup, make_step
 from crossearth_jax.train_step import step_key
 from weights_convert.architecture import backbone_shapes
 
@@ -37,6 +40,7 @@ BACKBONE = "backbone.safetensors"
 WEIGHTS, BATCH, DRAWS = "weights.npz", "batch.npz", "draws.npz"
 MATMUL = 4096  # side of the matrices whose product is the ceiling
 SCENE = 2.3  # side of the mapped scene, in crops
+NO_DATA = Data(CASID, SyntheticSource("sub", 1, seed=0), ())  # batches are drawn here
 
 
 def benchmark_config(
@@ -52,7 +56,7 @@ def benchmark_config(
     return config
 
 
-def random_run(config: ConfigDict, classes: int, folder: Path) -> Run:
+def random_run(config: ConfigDict, classes: int, folder: Path) -> TrainingSetup:
     """A run without data, built as every run is, on random weights of the backbone.
 
     They are written to the folder, or taken from there.
@@ -64,7 +68,10 @@ def random_run(config: ConfigDict, classes: int, folder: Path) -> Run:
     schedule, mesh = build.build_schedule(config), sharding.make_mesh()
     optimiser = build.build_optimiser(config, network, schedule)
     state = initial_state(network, optimiser, mesh)
-    return Run(mesh, None, None, network, schedule, optimiser, state)
+    settings = read_settings(config)
+    return TrainingSetup(
+        settings, mesh, NO_DATA, None, network, schedule, optimiser, state
+    )
 
 
 def random_backbone(config: ConfigDict, classes: int) -> dict[str, np.ndarray]:
@@ -100,7 +107,7 @@ def first_draws(
     config: ConfigDict, classes: int, batch: Batch, key: jax.Array
 ) -> dict[str, np.ndarray]:
     """Random numbers of a run's first step, fields of `peer_losses.Draws`."""
-    objective = build.build_objective(config)
+    objective = read_settings(config).objective
     shape = config.decoder.decoder_layers + 1, len(batch.image), classes
 
     @jax.jit
@@ -187,7 +194,7 @@ class OurSide:
 
     def _step(self) -> dict[str, float]:
         """One training step; losses and the gradient's norm."""
-        step_fn, frozen = self._once("step", lambda: make_step(self.config, self.run))
+        step_fn, frozen = self._once("step", lambda: make_step(self.run))
         batch = sharding.shard_batch(self.batch, len(self.batch.image), self.run.mesh)
         key = sharding.replicate(self.key, self.run.mesh)
         self.state, metrics = step_fn(self.state, frozen, batch, key)
@@ -198,11 +205,8 @@ class OurSide:
         """Blended scores of a scene of nine windows."""
         names = tuple(f"class {k}" for k in range(self.classes))
         colours = tuple((k, k, k) for k in range(self.classes))
-        windows = build_windows(self.config)
-        predictor = Predictor(
-            score_fn=self._score_fn(), classes=ClassSet(names, colours), **windows,
-            batch=1,
-        )  # fmt: skip
+        windows = read_settings(self.config).windows.changed(batch=1)
+        predictor = Predictor(self._score_fn(), ClassSet(names, colours), windows)
         return predictor.scores(random_scene(self.config))
 
     def _matmul(self) -> None:

@@ -18,7 +18,7 @@ from crossearth_jax.pixels.imagenet import IMAGENET_MEAN, IMAGENET_STD
 
 
 class Draws(NamedTuple):
-    """Random numbers of one step, as `losses.segmentation.Points` has them.
+    """Random numbers of one step, as `losses.segmentation.LossPoints` has them.
 
     Attributes:
       altered: [B, H, W], True where X_M shows the prompt.

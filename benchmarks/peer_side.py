@@ -15,8 +15,7 @@ from benchmarks import our_side, peer_names
 from benchmarks.peer_losses import Draws, draw, make_optimiser, normalise, step_losses
 from benchmarks.peer_torch import CrossEarth
 from crossearth_jax import build
-from crossearth_jax.build_data import build_windows
-from crossearth_jax.scoring.windows import window_origins
+from crossearth_jax.run_settings import read_settings
 
 
 class PeerSide:
@@ -28,7 +27,7 @@ class PeerSide:
         self.config, self.classes = config, classes
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.half = config.precision == "bfloat16"
-        self.objective = build.build_objective(config)
+        self.objective = read_settings(config).objective
         self.model = CrossEarth(build.model_config(config, classes))
         with np.load(folder / our_side.WEIGHTS) as stored:
             peer_names.load(self.model, stored)
@@ -115,9 +114,9 @@ class PeerSide:
     def _scene(self) -> np.ndarray:
         """Scores of a scene, averaged where windows overlap."""
         scene = torch.from_numpy(our_side.random_scene(self.config)).to(self.device)
-        windows, side = build_windows(self.config), len(scene)
-        crop = windows["crop"]
-        origins = window_origins(side, crop, windows["stride"])
+        windows, side = read_settings(self.config).windows, len(scene)
+        crop = windows.crop
+        origins = windows.lay(side, side).tops
         total = torch.zeros(side, side, self.classes, device=self.device)
         count = torch.zeros(side, side, 1, device=self.device)
         for y in origins:

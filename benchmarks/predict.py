@@ -28,6 +28,7 @@ from jaxtyping import Array, Float, UInt8
 from crossearth_jax.data.classes import ClassSet
 from crossearth_jax.predict import Predictor, Wanted, predict_file
 from crossearth_jax.predict.geo import needed
+from crossearth_jax.scoring.windows import Windows
 
 SIZES = "5000x5000,20000x5000,20000x20000"  # width x height
 CLASSES = ClassSet(("a", "b"), ((60, 60, 60), (255, 200, 0)))
@@ -72,9 +73,8 @@ def _in_a_process(path: Path, crop: int, batch: int) -> dict[str, float]:
 
 def measure(path: Path, crop: int, batch: int) -> dict[str, float]:
     """Maps one raster."""
-    predictor = Predictor(
-        linear_patches(), CLASSES, crop, round(crop * 2 / 3), patch=32, batch=batch
-    )
+    windows = Windows(crop, round(crop * 2 / 3), patch=32, batch=batch)
+    predictor = Predictor(linear_patches(), CLASSES, windows)
     jax.block_until_ready(predictor.score_fn(np.zeros((batch, crop, crop, 3))))
     begin = time.perf_counter()
     done = predict_file(predictor, path, path.parent / "map" / "map.tif", Wanted())

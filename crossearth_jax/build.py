@@ -1,6 +1,6 @@
-"""Configuration to the network, its losses and its optimiser.
+"""Configuration to the network and its optimiser.
 
-Below the entry points the configuration is read here and in `build_data.py`, nowhere
+Below the entry points the configuration is read here and in `run_settings.py`, nowhere
 else.
 """
 
@@ -20,7 +20,6 @@ from jax.typing import DTypeLike
 from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
-from crossearth_jax.losses.segmentation import SegmentationLoss
 from crossearth_jax.models.backbone import BackboneConfig
 from crossearth_jax.models.crossearth import CrossEarth, ModelConfig
 from crossearth_jax.models.families import FAMILIES, family_of, published
@@ -35,14 +34,10 @@ from crossearth_jax.models.parameters import (
     trainable_mask,
 )
 from crossearth_jax.optim import adamw, decay_mask, learning_rate
+from crossearth_jax.run_settings import check_crop, from_keys
 from crossearth_jax.system import sharding
 from crossearth_jax.system.compiling import light_optimisation
-from crossearth_jax.train_step import (
-    MaskedModelling,
-    Objective,
-    StyleInjection,
-    TrainState,
-)
+from crossearth_jax.train_step import TrainState
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
@@ -159,11 +154,7 @@ def _sizes(config: ConfigDict, weights: Mapping[str, np.ndarray]) -> BackboneCon
     """The backbone with the sizes that the configuration changes."""
     backbone, variant = config.backbone, published(config.backbone.variant)
     patch = backbone.patch_size
-    if config.data.crop % (2 * patch):
-        raise ValueError(
-            f"got data.crop={config.data.crop} with backbone.patch_size={patch}, "
-            "expected a multiple of twice the patch size"
-        )
+    check_crop(config.data.crop, patch)
     changes: dict[str, Any] = {
         name: backbone[name]
         for name in ("width", "depth", "heads", "registers", "layer_scale")
@@ -190,7 +181,9 @@ def model_config(
     weights: Mapping[str, np.ndarray] | None = None,
 ) -> ModelConfig:
     """Every size of the model; the backbone's `weights` tell its grid."""
-    return ModelConfig(
+    return from_keys(
+        ModelConfig,
+        config.decoder,
         backbone=_sizes(config, weights or {}),
         num_classes=num_classes,
         crop=config.data.crop,
@@ -203,34 +196,6 @@ def model_config(
         mim=config.mim.enabled,
         mim_decoder=config.mim.decoder,
         mim_width=config.mim.width,
-        **config.decoder,
-    )
-
-
-def build_objective(config: ConfigDict) -> Objective:
-    """Losses and their weights."""
-    loss, style, mim = config.loss, config.style, config.mim
-    names = {field.name for field in dataclasses.fields(SegmentationLoss)}
-    segmentation = SegmentationLoss(**{k: v for k, v in loss.items() if k in names})
-    injection = StyleInjection(
-        probability=style.probability,
-        per_image=style.per_image,
-        ratio=style.ratio,
-        block=style.block,
-        polarity=style.polarity,
-    )
-    modelling = MaskedModelling(
-        ratio=mim.ratio,
-        block=mim.block,
-        prompt=mim.prompt,
-        loss=mim.loss,
-        target=mim.target,
-    )
-    return Objective(
-        segmentation=segmentation,
-        style=injection if style.probability > 0 else None,
-        masked=modelling if mim.enabled else None,
-        weights=(loss.seg, loss.mim, loss.delta),
     )
 
 
@@ -258,21 +223,6 @@ def build_optimiser(
         weight_decay=config.optim.weight_decay,
         clip_norm=config.optim.clip_norm,
     )
-
-
-def build_patience(config: ConfigDict) -> int:
-    """Consecutive steps without a finite loss that end a run.
-
-    Raises:
-      ValueError: `train.on_nan` or `train.nan_patience` is invalid.
-    """
-    train = config.train
-    if train.on_nan not in ("stop", "skip") or train.nan_patience < 1:
-        raise ValueError(
-            f'got train.on_nan="{train.on_nan}" and train.nan_patience='
-            f'{train.nan_patience}, expected "stop" or "skip" and at least 1'
-        )
-    return train.nan_patience if train.on_nan == "skip" else 1
 
 
 def initial_state(

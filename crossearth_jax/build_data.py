@@ -1,23 +1,20 @@
-"""Configuration to what a run reads: records, augmentation, windows, styles."""
+"""Settings to what a run reads: records and styles."""
 
 import dataclasses
 from pathlib import Path
 
-from flax import nnx
-from ml_collections import ConfigDict
-
 from crossearth_jax.data.check_files import check_headers
 from crossearth_jax.data.classes import ClassSet
-from crossearth_jax.data.datasets import FolderSource, ScoredDomain, Source
-from crossearth_jax.data.folders import parse_domain, parse_domains
+from crossearth_jax.data.datasets import FolderSource, Role, ScoredDomain, Source
+from crossearth_jax.data.folders import Pair, parse_domain, parse_domains
 from crossearth_jax.data.infer import infer_classes
 from crossearth_jax.data.known_classes import CASID, KNOWN_CLASSES
 from crossearth_jax.data.packed import Packed
-from crossearth_jax.data.pipeline import Augment
 from crossearth_jax.data.root import check_prepared, fill_root
 from crossearth_jax.data.synthetic.source import SyntheticSource, field_images
-from crossearth_jax.earth_style.restyle import load_pool, load_restyle
+from crossearth_jax.earth_style.restyle import Restyling, load_pool, load_restyle
 from crossearth_jax.paper.settings import CLIMATES
+from crossearth_jax.run_settings import DataSettings, StyleSettings
 
 POOL_SIZE = 64  # images and pixels a side; the stand-ins need no more
 
@@ -37,26 +34,23 @@ class Data:
     domains: tuple[ScoredDomain, ...]
 
 
-def build_data(config: ConfigDict) -> Data:
+def build_data(data: DataSettings) -> Data:
     """Sources of training and evaluation."""
-    if config.data.kind == "synthetic":
-        return _synthetic(config)
-    if config.data.kind == "folder":
-        return _folders(config)
-    raise ValueError(
-        f'got data.kind="{config.data.kind}", expected "folder" or "synthetic"'
-    )
+    if data.kind == "synthetic":
+        return _synthetic(data)
+    if data.kind == "folder":
+        return _folders(data)
+    raise ValueError(f'got data.kind="{data.kind}", expected "folder" or "synthetic"')
 
 
-def _synthetic(config: ConfigDict) -> Data:
+def _synthetic(data: DataSettings) -> Data:
     """The embedded scenes: one climate trains, the others are unseen."""
-    data, seed = config.data, config.train.seed
     if data.climate not in CLIMATES:
         raise ValueError(
             f'got data.climate="{data.climate}", expected one of {", ".join(CLIMATES)}'
         )
     # Evaluation scenes are the same whatever the training seed.
-    train = SyntheticSource(data.climate, data.train_scenes, seed=1 + seed)
+    train = SyntheticSource(data.climate, data.train_scenes, seed=1 + data.seed)
     order = [data.climate, *(c for c in CLIMATES if c != data.climate)]
     domains = tuple(
         ScoredDomain(
@@ -69,37 +63,40 @@ def _synthetic(config: ConfigDict) -> Data:
     return Data(CASID, train, domains)
 
 
-def _folders(config: ConfigDict) -> Data:
-    data = config.data
+def _folders(data: DataSettings) -> Data:
     if not data.train:
         raise ValueError(
             "got no training data, expected folders of images and labels: set "
             "--config.data.train=A/images:A/labels"
         )
-    given = [data[key] for key in ("train", "source", "unseen") if data[key]]
+    held_out: tuple[tuple[Role, str | None], ...] = (
+        ("source", data.source),
+        ("unseen", data.unseen),
+    )
+    given = [data.train, *(text for _, text in held_out if text)]
     check_prepared(given, data.root)
     train = parse_domain(fill_root(data.train, data.root)).find_pairs()
-    scored = [
+    scored: list[tuple[Role, str, tuple[Pair, ...]]] = [
         (role, domain.name, domain.find_pairs())
-        for role in ("source", "unseen")
-        if data[role]
-        for domain in parse_domains(fill_root(data[role], data.root))
+        for role, text in held_out
+        if text
+        for domain in parse_domains(fill_root(text, data.root))
     ]
     if data.check_headers:
-        held_out = [pair for _, _, pairs in scored for pair in pairs]
-        check_headers([*train, *held_out], data.on_corrupt, data.timeout_s)
+        every = [*train, *(pair for _, _, pairs in scored for pair in pairs)]
+        check_headers(every, data.on_corrupt, data.timeout_s)
     classes = _classes(data.classes, [pair.label for pair in train], data.encoding)
-    make = {
-        "classes": classes,
-        "encoding": data.encoding,
-        "on_corrupt": data.on_corrupt,
-        "timeout_s": data.timeout_s,
-    }
+
+    def source(pairs: tuple[Pair, ...]) -> FolderSource:
+        return FolderSource(
+            pairs, classes, data.encoding, data.on_corrupt, data.timeout_s
+        )
+
     domains = [
-        ScoredDomain(name, role, FolderSource(pairs, **make), config.eval.fit)
+        ScoredDomain(name, role, source(pairs), data.fit)
         for role, name, pairs in scored
     ]
-    return Data(classes, FolderSource(train, **make), tuple(domains))
+    return Data(classes, source(train), tuple(domains))
 
 
 def _classes(
@@ -114,32 +111,9 @@ def _classes(
     return infer_classes(labels)
 
 
-def build_augment(config: ConfigDict) -> Augment:
-    """Training augmentation."""
-    data = config.data
-    return Augment(
-        crop=data.crop,
-        ratios=tuple(data.scales),
-        cat_max_ratio=data.cat_max_ratio,
-        flip=data.flip,
-        photometric=data.photometric,
-    )
-
-
-def build_windows(config: ConfigDict) -> dict[str, int]:
-    """Windows of prediction: crop, stride between them, divisor of their sides."""
-    crop = config.data.crop
-    return {
-        "crop": crop,
-        "stride": config.eval.stride or round(crop * 2 / 3),
-        "patch": 2 * config.backbone.patch_size,
-    }
-
-
-def build_restyle(config: ConfigDict) -> nnx.Module | None:
+def build_restyle(style: StyleSettings | None) -> Restyling | None:
     """p_t or its stand-in; None where Earth-style injection is off."""
-    style = config.style
-    if style.probability == 0:
+    if style is None:
         return None
     # Without a folder of field imagery the stand-ins take drawn scenes.
     if style.pool:

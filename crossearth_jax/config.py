@@ -43,8 +43,12 @@ def default() -> ConfigDict:
     return config
 
 
-def load(path: Path) -> ConfigDict:
+def load(path: Path, changes: Mapping[str, object] | None = None) -> ConfigDict:
     """The configuration that a run kept in its config.json.
+
+    Args:
+      path: of the file.
+      changes: values by dotted key, which differ from what was kept.
 
     Raises:
       ValueError: it is missing, or has keys that this version does not know.
@@ -62,6 +66,7 @@ def load(path: Path) -> ConfigDict:
         raise ValueError(
             f"got {path} of another version of crossearth_jax ({error}): use that one"
         ) from error
+    config.update_from_flattened_dict(dict(changes or {}))
     return config
 
 

@@ -17,12 +17,10 @@ from crossearth_jax.data.classes import ClassSet
 from crossearth_jax.data.datasets import ScoredDomain
 from crossearth_jax.report.pictures import domain_picture
 from crossearth_jax.report.score_table import mean_fraction
-from crossearth_jax.scoring.counts import (
-    write_counts,
-)
+from crossearth_jax.scoring.counts import write_counts
 from crossearth_jax.scoring.domain import DomainResult, evaluate_domain
-from crossearth_jax.scoring.metrics import extra_scores, scores
-from crossearth_jax.scoring.windows import ScoreFn
+from crossearth_jax.scoring.metrics import confusion_metrics, extra_metrics
+from crossearth_jax.scoring.windows import ScoreFn, Windows
 from crossearth_jax.system import hosts
 from crossearth_jax.system.whole_file import whole_file
 
@@ -33,10 +31,7 @@ def evaluate(
     *,
     classes: ClassSet,
     workdir: str | os.PathLike[str],
-    crop: int,
-    stride: int,
-    patch: int,
-    batch: int,
+    windows: Windows,
     examples: int = 4,
     about: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -49,10 +44,7 @@ def evaluate(
       domains: distinct names; they become file names.
       classes: names and palette, by class id.
       workdir: folder of the report, made if it does not exist.
-      crop: window length.
-      stride: step between windows.
-      patch: the network's patch size.
-      batch: windows per call of `score_fn`.
+      windows: their sizes, and how many go into a call of `score_fn`.
       examples: rows of a picture at most.
       about: anything to keep in the report, such as the step.
 
@@ -66,14 +58,7 @@ def evaluate(
     _check_names([domain.name for domain in domains])
     results = [
         evaluate_domain(
-            score_fn,
-            domain,
-            classes=classes,
-            crop=crop,
-            stride=stride,
-            patch=patch,
-            batch=batch,
-            examples=examples,
+            score_fn, domain, classes=classes, windows=windows, examples=examples
         )
         for domain in domains
     ]
@@ -107,8 +92,8 @@ def _write(
 
 def domain_entry(result: DomainResult, classes: ClassSet) -> dict[str, Any]:
     """One domain of `report.json`: fractions of 1, None where undefined."""
-    found = scores(result.confusion)
-    extra = extra_scores(
+    found = confusion_metrics(result.confusion)
+    extra = extra_metrics(
         found.iou, foreground=classes.foreground, clutter=classes.clutter
     )
 
@@ -154,7 +139,7 @@ def _check_names(names: list[str]) -> None:
 
 
 def _write_picture(path: Path, result: DomainResult, classes: ClassSet) -> None:
-    miou = scores(result.confusion).miou
+    miou = confusion_metrics(result.confusion).miou
     shown = "undefined" if math.isnan(miou) else f"{100 * miou:.1f} %"
     title = f"{result.name} ({result.role}), mIoU {shown}"
     picture = domain_picture(title, result.examples, classes.names, classes.palette)

@@ -19,20 +19,10 @@ from ml_collections import ConfigDict
 
 from crossearth_jax import build
 from crossearth_jax.build import initial_state
-from crossearth_jax.build_data import (
-    Data,
-    build_augment,
-    build_data,
-    build_restyle,
-    build_windows,
-)
+from crossearth_jax.build_data import Data, build_data, build_restyle
 from crossearth_jax.data.classes import save_classes
-from crossearth_jax.data.pipeline import (
-    Batch,
-    Batches,
-    batch_names,
-    train_batches,
-)
+from crossearth_jax.data.pipeline import Batch, Batches, batch_names, train_batches
+from crossearth_jax.earth_style.restyle import Restyling
 from crossearth_jax.evaluate import evaluate
 from crossearth_jax.report.score_table import print_report
 from crossearth_jax.run import announce, provenance
@@ -40,6 +30,7 @@ from crossearth_jax.run.checkpoint import Checkpoints
 from crossearth_jax.run.guard import LossGuard
 from crossearth_jax.run.log import RunLog
 from crossearth_jax.run.stop import StopRequest
+from crossearth_jax.run_settings import RunSettings, read_settings
 from crossearth_jax.scoring.score_fn import make_score_fn
 from crossearth_jax.system import hosts, sharding
 from crossearth_jax.system.whole_file import whole_file
@@ -47,33 +38,47 @@ from crossearth_jax.train_step import Metrics, TrainState, make_train_step
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainingSetup:
     """What a run is made of, before its first step or checkpoint."""
 
+    settings: RunSettings
     mesh: Mesh
     data: Data
-    restyle: nnx.Module | None
+    restyle: Restyling | None
     network: build.Network
     schedule: optax.Schedule
     optimiser: optax.GradientTransformation
     state: TrainState
 
 
-def set_up(config: ConfigDict) -> Run:
+@dataclass(frozen=True)
+class Upkeep:
+    """What a run is kept by while it goes on."""
+
+    workdir: Path
+    saved: Checkpoints
+    stop: StopRequest
+
+
+def set_up(config: ConfigDict) -> TrainingSetup:
     """Reads the data's file lists and builds the model.
 
     Raises:
       ValueError: something in the configuration or the data is invalid.
     """
-    mesh = sharding.make_mesh(config.train.fsdp)
-    sharding.check_batch_size(config.train.batch_size, mesh, config.train.accumulate)
-    data = build_data(config)
-    restyle = build_restyle(config)
+    settings = read_settings(config)
+    train = settings.train
+    mesh = sharding.make_mesh(train.fsdp)
+    sharding.check_batch_size(train.batch_size, mesh, train.accumulate)
+    data = build_data(settings.data)
+    restyle = build_restyle(settings.style)
     network = build.build_network(config, len(data.classes.names))
     schedule = build.build_schedule(config)
     optimiser = build.build_optimiser(config, network, schedule)
     state = initial_state(network, optimiser, mesh)
-    return Run(mesh, data, restyle, network, schedule, optimiser, state)
+    return TrainingSetup(
+        settings, mesh, data, restyle, network, schedule, optimiser, state
+    )
 
 
 def train(config: ConfigDict, workdir: Path) -> dict[str, Any]:
@@ -92,25 +97,24 @@ def train(config: ConfigDict, workdir: Path) -> dict[str, Any]:
         is not finite.
       Stopped: the run was asked to stop; the same command resumes from there.
     """
-    run = set_up(config)
+    setup = set_up(config)
     checkpoints = Checkpoints(
         workdir,
-        keep=config.train.keep,
-        keep_every=config.train.keep_every,
-        frozen=run.network.digest,
+        keep=setup.settings.train.keep,
+        keep_every=setup.settings.train.keep_every,
+        frozen=setup.network.digest,
     )
     with StopRequest() as stop, closing(checkpoints) as saved:
         # ---- resume -------------------------------------------------------------
-        state = run.state
+        state = setup.state
         if (newest := saved.set_damaged_aside()) is not None:
             state = saved.restore(state, newest)
         start = int(state.step)
-        with closing(batches(config, run, start)) as stream:
+        with closing(batches(setup, start)) as stream:
             first = next(stream)  # unusable data stops here, with nothing written
-            _announce(config, workdir, run, start)
-            state = _loop(
-                config, workdir, run, state, chain([first], stream), saved, stop
-            )
+            _announce(config, workdir, setup, start)
+            upkeep = Upkeep(workdir, saved, stop)
+            state = _loop(setup, state, chain([first], stream), upkeep)
         if stream.skipped:
             logging.warning("%d records of unusable files were skipped", stream.skipped)
 
@@ -122,35 +126,29 @@ def train(config: ConfigDict, workdir: Path) -> dict[str, Any]:
             )
         saved.wait()
         stop.nothing_left_to_save()
-        return score(config, workdir, run.data, run.network, state)
+        return score(setup.settings, workdir, setup.data, setup.network, state)
 
 
 def _loop(
-    config: ConfigDict,
-    workdir: Path,
-    run: Run,
-    state: TrainState,
-    batches: Iterable[Batch],
-    saved: Checkpoints,
-    stop: StopRequest,
+    setup: TrainingSetup, state: TrainState, batches: Iterable[Batch], upkeep: Upkeep
 ) -> TrainState:
     """Steps until the end or until asked to stop."""
-    train = config.train
-    step_fn, frozen = make_step(config, run)
-    key = sharding.replicate(jax.random.key(train.seed), run.mesh)
+    train, saved = setup.settings.train, upkeep.saved
+    step_fn, frozen = make_step(setup)
+    key = sharding.replicate(jax.random.key(train.seed), setup.mesh)
     start = int(state.step)
-    names = partial(_names, config, run)
-    guard = LossGuard(workdir, names, patience=build.build_patience(config))
-    with RunLog(workdir, start, train.steps, writes=hosts.is_first()) as log:
+    names = partial(_names, setup)
+    guard = LossGuard(upkeep.workdir, names, patience=train.patience)
+    with RunLog(upkeep.workdir, start, train.steps, writes=hosts.is_first()) as log:
         for step, images in zip(range(start, train.steps), batches, strict=False):
-            if stop.before(step):
+            if upkeep.stop.before(step):
                 break
-            batch = sharding.shard_batch(images, train.batch_size, run.mesh)
+            batch = sharding.shard_batch(images, train.batch_size, setup.mesh)
             state, metrics = step_fn(state, frozen, batch, key)
             guard.push(step, metrics, images, state)
             if (step + 1) % train.log_every == 0 or step == start:
                 # The only wait for the device, and only on logged steps.
-                log.write(step + 1, jax.device_get(metrics), run.schedule(step))
+                log.write(step + 1, jax.device_get(metrics), setup.schedule(step))
             if (step + 1) % train.checkpoint_every == 0:
                 guard.flush(state)
                 saved.save(state)
@@ -163,60 +161,64 @@ def _loop(
 
 
 def make_step(
-    config: ConfigDict, run: Run
+    setup: TrainingSetup,
 ) -> tuple[Callable[..., tuple[TrainState, Metrics]], PyTree]:
     """The jitted step and the frozen arrays that it takes."""
-    graph, restyle_state = nnx.split(run.restyle) if run.restyle else (None, {})
+    graph, restyle_state = nnx.split(setup.restyle) if setup.restyle else (None, {})
     step_fn = make_train_step(
-        run.network.graph,
+        setup.network.graph,
         graph,
-        run.optimiser,
-        build.build_objective(config),
-        placement=sharding.replicated(run.mesh),
-        accumulate=config.train.accumulate,
-        patience=build.build_patience(config),
+        setup.optimiser,
+        setup.settings.objective,
+        placement=sharding.replicated(setup.mesh),
+        accumulate=setup.settings.train.accumulate,
+        patience=setup.settings.train.patience,
     )
-    frozen = {"model": run.network.frozen, "restyle": restyle_state}
-    return step_fn, sharding.place_frozen(frozen, run.mesh)
+    frozen = {"model": setup.network.frozen, "restyle": restyle_state}
+    return step_fn, sharding.place_frozen(frozen, setup.mesh)
 
 
-def batches(config: ConfigDict, run: Run, start: int) -> Batches:
+def batches(setup: TrainingSetup, start: int) -> Batches:
     """This host's part of every batch from step `start` on."""
+    train = setup.settings.train
     return train_batches(
-        run.data.train,
-        build_augment(config),
-        batch_size=config.train.batch_size,
-        seed=config.train.seed,
+        setup.data.train,
+        setup.settings.augment,
+        batch_size=train.batch_size,
+        seed=train.seed,
         start_step=start,
         host_index=jax.process_index(),
         host_count=jax.process_count(),
-        num_threads=config.data.threads,
-        num_workers=config.data.workers,
+        num_threads=train.threads,
+        num_workers=train.workers,
     )
 
 
-def _names(config: ConfigDict, run: Run, step: int) -> tuple[str, ...]:
+def _names(setup: TrainingSetup, step: int) -> tuple[str, ...]:
     """The files of this host's part of a step's batch."""
     return batch_names(
-        run.data.train,
-        batch_size=config.train.batch_size,
-        seed=config.train.seed,
+        setup.data.train,
+        batch_size=setup.settings.train.batch_size,
+        seed=setup.settings.train.seed,
         step=step,
         host_index=jax.process_index(),
         host_count=jax.process_count(),
     )
 
 
-def _announce(config: ConfigDict, workdir: Path, run: Run, start: int) -> None:
+def _announce(
+    config: ConfigDict, workdir: Path, setup: TrainingSetup, start: int
+) -> None:
     """Checks that all hosts run the same; the first writes it down and prints it."""
-    origin = provenance.collect(config.train.seed, run.data)
+    settings, data = setup.settings, setup.data
+    origin = provenance.collect(settings.train.seed, data)
     hosts.check_agreement({"configuration": config.to_json(), **origin["must_agree"]})
     if hosts.is_first():
         workdir.mkdir(parents=True, exist_ok=True)
         write_config(config, workdir)
-        save_classes(run.data.classes, workdir / "classes.json")
+        save_classes(data.classes, workdir / "classes.json")
         provenance.write(origin, workdir, start)
-        announce.announce(config, workdir, run.data, run.network, run.restyle, start)
+        announce.announce(settings, workdir, data, setup.network, setup.restyle, start)
 
 
 def evaluate_run(config: ConfigDict, workdir: Path) -> dict[str, Any]:
@@ -226,19 +228,20 @@ def evaluate_run(config: ConfigDict, workdir: Path) -> dict[str, Any]:
       ValueError: there is no checkpoint, or it belongs to another architecture.
     """
     # Less than `set_up`: scoring needs no styles, and any number of devices will do.
-    data = build_data(config)
+    settings = read_settings(config)
+    data = build_data(settings.data)
     network = build.build_network(config, len(data.classes.names))
     optimiser = build.build_optimiser(config, network, build.build_schedule(config))
     state = initial_state(network, optimiser, sharding.make_mesh())
     with closing(Checkpoints(workdir, frozen=network.digest)) as saved:
         newest = saved.latest()
-        if newest is not None or not config.train.init:
+        if newest is not None or not settings.train.init:
             state = saved.restore(state, newest)
-    return score(config, workdir, data, network, state)
+    return score(settings, workdir, data, network, state)
 
 
 def score(
-    config: ConfigDict,
+    settings: RunSettings,
     workdir: Path,
     data: Data,
     network: build.Network,
@@ -253,10 +256,9 @@ def score(
         data.domains,
         classes=data.classes,
         workdir=workdir,
-        **build_windows(config),
-        batch=sharding.whole_batch(config.eval.batch),
-        examples=config.eval.examples,
-        about={"name": config.name, "step": int(state.step)},
+        windows=settings.windows.on_devices(),
+        examples=settings.examples,
+        about={"name": settings.name, "step": int(state.step)},
     )
     if hosts.is_first():
         print_report(report)

@@ -36,10 +36,10 @@ def measure(workdir: Path, steps: int, layout: str) -> dict:
     mesh = sharding.make_mesh(config.train.fsdp, jax.devices()[: int(count)])
     run = dataclasses.replace(train.set_up(config), mesh=mesh)
     state = train.initial_state(run.network, run.optimiser, mesh)
-    step_fn, frozen = train.make_step(config, run)
+    step_fn, frozen = train.make_step(run)
     key = sharding.replicate(jax.random.key(0), mesh)
     losses = []
-    for _, images in zip(range(steps), train.batches(config, run, 0), strict=False):
+    for _, images in zip(range(steps), train.batches(run, 0), strict=False):
         batch = sharding.shard_batch(images, 8, mesh)
         state, metrics = step_fn(state, frozen, batch, key)
         losses.append(float(metrics["loss"]))

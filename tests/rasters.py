@@ -5,6 +5,7 @@ import numpy as np
 
 from crossearth_jax.data.classes import ClassSet
 from crossearth_jax.predict.predictor import Predictor
+from crossearth_jax.scoring.windows import Windows
 
 CLASSES = ClassSet(("ground", "roof & wall"), ((60, 60, 60), (255, 200, 0)))
 UTM = "EPSG:32618"
@@ -18,9 +19,8 @@ def bright_is_roof(windows):
 
 
 def predictor(score_fn=bright_is_roof, **about):
-    return Predictor(
-        score_fn, CLASSES, crop=64, stride=43, patch=32, batch=3, about=about
-    )
+    windows = Windows(crop=64, stride=43, patch=32, batch=3)
+    return Predictor(score_fn, CLASSES, windows, about)
 
 
 def squares(height, width, bands=3, seed=0, dtype=np.uint8, top=255):

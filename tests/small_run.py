@@ -14,10 +14,11 @@ from ml_collections import ConfigDict
 from safetensors.numpy import save_file
 
 from crossearth_jax import build, train
-from crossearth_jax.build_data import build_augment, build_data
+from crossearth_jax.build_data import build_data
 from crossearth_jax.data.pipeline import Batch, train_batches
 from crossearth_jax.models.crossearth import CrossEarth
 from crossearth_jax.models.parameters import dotted
+from crossearth_jax.run_settings import read_settings
 from crossearth_jax.system import sharding
 from crossearth_jax.train_step import TrainState
 
@@ -25,7 +26,7 @@ NUM_CLASSES = 5
 
 
 @dataclasses.dataclass
-class Run:
+class SmallRun:
     """What `train` builds before its loop, placed on devices as there."""
 
     network: build.Network
@@ -36,17 +37,18 @@ class Run:
     key: jax.Array
 
 
-def make_run(config: ConfigDict) -> Run:
+def make_run(config: ConfigDict) -> SmallRun:
     run = train.set_up(config)
-    step_fn, frozen = train.make_step(config, run)
+    step_fn, frozen = train.make_step(run)
     key = sharding.replicate(jax.random.key(0), run.mesh)
-    return Run(run.network, run.optimiser, step_fn, run.state, frozen, key)
+    return SmallRun(run.network, run.optimiser, step_fn, run.state, frozen, key)
 
 
 def device_batches(config: ConfigDict) -> Iterator[Batch]:
     mesh, size = sharding.make_mesh(), config.train.batch_size
-    augment, source = build_augment(config), build_data(config).train
-    for batch in train_batches(source, augment, batch_size=size, seed=0):
+    settings = read_settings(config)
+    source = build_data(settings.data).train
+    for batch in train_batches(source, settings.augment, batch_size=size, seed=0):
         yield sharding.shard_batch(batch, size, mesh)
 
 

@@ -13,6 +13,7 @@ from crossearth_jax.config import default
 from crossearth_jax.models.parameters import dotted
 from crossearth_jax.paper.settings import CLIMATES
 from crossearth_jax.run import announce
+from crossearth_jax.run_settings import read_settings
 
 
 def test_full_vit_large_has_the_authors_parameter_counts():
@@ -26,7 +27,13 @@ def test_full_vit_large_has_the_authors_parameter_counts():
     assert counts["backbone"][1] == pytest.approx(304e6, rel=0.005)
     assert counts["prompt"] == (512 * 512 * 3, 0)
     assert counts.keys() == {
-        *("backbone", "rein", "decoder", "gse", "injectors", "mim_decoder", "prompt")
+        "backbone",
+        "rein",
+        "decoder",
+        "gse",
+        "injectors",
+        "mim_decoder",
+        "prompt",
     }
 
 
@@ -100,14 +107,12 @@ def test_sizes_that_do_not_fit_are_refused(tiny_config, overrides, message):
 )
 def test_data_that_cannot_be_found_is_refused(tiny_config, overrides, message):
     with pytest.raises(ValueError, match=message):
-        build_data(tiny_config(**overrides))
+        build_data(read_settings(tiny_config(**overrides)).data)
 
 
 def test_synthetic_data_trains_one_climate_and_scores_all(tiny_config):
-    one, two = (
-        build_data(tiny_config(**{"data.climate": "tem", "train.seed": seed}))
-        for seed in (1, 2)
-    )
+    changes = ({"data.climate": "tem", "train.seed": seed} for seed in (1, 2))
+    one, two = (build_data(read_settings(tiny_config(**c)).data) for c in changes)
     roles = {domain.name: domain.role for domain in one.domains}
     assert roles == dict.fromkeys(CLIMATES, "unseen") | {"tem": "source"}
     assert one.domains[0].name == "tem"

@@ -10,13 +10,14 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from crossearth_jax import build
-from crossearth_jax.build_data import build_augment, build_data
+from crossearth_jax.build_data import build_data
 from crossearth_jax.config import default
 from crossearth_jax.data.known_classes import KNOWN_CLASSES
 from crossearth_jax.data.root import prepare_command
 from crossearth_jax.models.families import VARIANTS
 from crossearth_jax.paper.settings import RUNS, estimated_hours
 from crossearth_jax.paper.tables import setting_miou
+from crossearth_jax.run_settings import read_settings
 
 FOLDER = Path(__file__).parents[1] / "configs"
 
@@ -80,9 +81,8 @@ def test_config_is_locked_complete_and_resolves(path, argument):
         config
     )
     assert re.fullmatch(r"[\w.-]+", config.name)  # names the run's folder
-    build.build_objective(config)
+    read_settings(config)
     build.build_schedule(config)
-    build_augment(config)
     classes = config.data.classes
     assert classes is None or classes in KNOWN_CLASSES
     # Twice the patch: the coarsest stage map halves the token grid.
@@ -199,13 +199,13 @@ def test_paper_settings():
 def test_missing_data_name_the_command(run, tmp_path):
     config = make(FOLDER / run.file, run.argument)
     with pytest.raises(ValueError, match=r"data\.root") as error:
-        build_data(config)
+        build_data(read_settings(config).data)
     for domain in (run.source, *run.unseen):
         assert f"\n  {prepare_command(domain)}" in str(error.value)
     (tmp_path / run.source / "train").mkdir(parents=True)
     config.data.root = str(tmp_path)
     with pytest.raises(ValueError) as error:
-        build_data(config)
+        build_data(read_settings(config).data)
     message = str(error.value)
     assert f"{tmp_path}/{run.unseen[0]}/" in message
     assert f"{tmp_path}/{run.source}/train" not in message
@@ -225,12 +225,12 @@ def test_prepared_data_are_found(tmp_path):
             folder = tmp_path / domain / split / kind
             folder.mkdir(parents=True)
             Image.new(mode, (8, 6)).save(folder / "a.png")
-    data = build_data(config)
+    data = build_data(read_settings(config).data)
     assert data.classes is KNOWN_CLASSES["isprs5"] and len(data.train) == 1
     roles = [(domain.name, domain.role, domain.fit) for domain in data.domains]
     assert roles == [("potsdam5_rgb", "source", 512), ("rescuenet", "unseen", 512)]
     Image.new("L", (6, 8)).save(tmp_path / "rescuenet/val/labels/a.png")
     with pytest.raises(ValueError, match=r"rescuenet/val/labels/a.png: got a label of"):
-        build_data(config)
+        build_data(read_settings(config).data)
     config.data.check_headers = False
-    build_data(config)
+    build_data(read_settings(config).data)

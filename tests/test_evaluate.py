@@ -15,13 +15,14 @@ from crossearth_jax.evaluate import evaluate
 from crossearth_jax.pixels.normalise import normalise
 from crossearth_jax.pixels.resample_host import fitted_size
 from crossearth_jax.scoring.domain import evaluate_domain, label_scores
+from crossearth_jax.scoring.windows import Windows
 
 CLASSES = ClassSet(
     names=("field", "house", "water"),
     palette=((90, 160, 60), (200, 40, 40), (0, 0, 255)),
 )
 COLOURS = np.asarray(normalise(np.uint8(CLASSES.palette)[None]))[0]  # [K, 3]
-WINDOWS = {"crop": 32, "stride": 21, "patch": 16, "batch": 4}
+WINDOWS = Windows(crop=32, stride=21, patch=16, batch=4)
 
 
 @jax.jit
@@ -70,7 +71,9 @@ class Stray(Drawn):
 
 def domain_result(source, *, fit=None, score_fn=by_colour, **options):
     domain = ScoredDomain("somewhere", "unseen", source, fit)
-    return evaluate_domain(score_fn, domain, classes=CLASSES, **WINDOWS, **options)
+    return evaluate_domain(
+        score_fn, domain, classes=CLASSES, windows=WINDOWS, **options
+    )
 
 
 def test_one_confusion_matrix_over_all_images():
@@ -159,7 +162,7 @@ def test_report_and_pictures_are_written(tmp_path):
         classes=CLASSES,
         workdir=tmp_path,
         about={"step": 7},
-        **WINDOWS,
+        windows=WINDOWS,
     )
     assert json.loads((tmp_path / "report.json").read_text()) == report
     assert list(report["domains"]) == ["home", "away", "far"]
@@ -186,7 +189,7 @@ def test_a_class_set_says_what_else_is_scored(tmp_path):
     """Foreground and clutter are data of the classes, whatever their names."""
     domains = [ScoredDomain("away", "unseen", Drawn([(40, 60)] * 2, wrong_rows=8))]
     reports = [
-        evaluate(by_colour, domains, classes=classes, workdir=tmp_path, **WINDOWS)
+        evaluate(by_colour, domains, classes=classes, workdir=tmp_path, windows=WINDOWS)
         for classes in (
             dataclasses.replace(CLASSES, foreground=1),
             dataclasses.replace(CLASSES, clutter=1),
@@ -201,13 +204,17 @@ def test_a_class_set_says_what_else_is_scored(tmp_path):
 
 def test_without_unseen_domains_their_mean_is_null(tmp_path):
     domains = [ScoredDomain("home", "source", Drawn([(32, 32)]))]
-    report = evaluate(by_colour, domains, classes=CLASSES, workdir=tmp_path, **WINDOWS)
+    report = evaluate(
+        by_colour, domains, classes=CLASSES, workdir=tmp_path, windows=WINDOWS
+    )
     assert report["unseen_mean_mIoU"] is None
 
 
 def test_a_domain_without_one_readable_image_is_null(tmp_path):
     domains = [ScoredDomain("away", "unseen", Drawn([(32, 32)], broken=(0,)))]
-    report = evaluate(by_colour, domains, classes=CLASSES, workdir=tmp_path, **WINDOWS)
+    report = evaluate(
+        by_colour, domains, classes=CLASSES, workdir=tmp_path, windows=WINDOWS
+    )
     assert report["domains"]["away"]["mIoU"] is None
     assert report["unseen_mean_mIoU"] is None
     assert report["domains"]["away"]["skipped"] == ["image0"]
@@ -217,7 +224,7 @@ def test_a_failure_leaves_the_old_report(tmp_path):
     (tmp_path / "report.json").write_text("old")
     domains = [ScoredDomain("away", "unseen", Stray([(32, 32)]))]
     with pytest.raises(ValueError, match=r"away, image0: got label values \[9\]"):
-        evaluate(by_colour, domains, classes=CLASSES, workdir=tmp_path, **WINDOWS)
+        evaluate(by_colour, domains, classes=CLASSES, workdir=tmp_path, windows=WINDOWS)
     assert (tmp_path / "report.json").read_text() == "old"
     assert not list(tmp_path.rglob("*.tmp"))
 
@@ -229,7 +236,7 @@ def test_a_failure_leaves_the_old_report(tmp_path):
 def test_bad_domain_names_are_refused(tmp_path, names, message):
     domains = [ScoredDomain(name, "unseen", Drawn([(16, 16)])) for name in names]
     with pytest.raises(ValueError, match=message):
-        evaluate(by_colour, domains, classes=CLASSES, workdir=tmp_path, **WINDOWS)
+        evaluate(by_colour, domains, classes=CLASSES, workdir=tmp_path, windows=WINDOWS)
 
 
 def test_bad_scores_and_empty_sources_are_refused():

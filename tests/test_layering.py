@@ -14,7 +14,8 @@ FLOORS = (
     {"models", "losses", "data"},
     {"earth_style", "scoring"},
     {"config", "optim", "train_step"},
-    {"config_file", "config_keys", "paper_config", "build", "build_data", "report"},
+    {"run_settings", "config_file", "config_keys", "paper_config", "report"},
+    {"build", "build_data"},
     {"run"},
     {"evaluate", "predict", "features"},
     {"train"},
@@ -85,10 +86,58 @@ def test_arithmetic_of_features_knows_no_run():
         assert {room(n) for n in own} <= below, name
 
 
-def test_configuration_stops_at_the_entry_points():
-    """Only these may touch ConfigDict; below them arguments are explicit."""
-    allowed = {"config", "config_file", "paper_config", "build", "build_data"}
-    allowed |= {"train", "run/announce", "commands/ablate"}
-    for path in files("crossearth_jax"):
-        if "ml_collections" in {name.split(".")[0] for name in imports(path)}:
-            assert path.relative_to(PACKAGE).with_suffix("").as_posix() in allowed
+# Who reads keys of a ConfigDict, and who only hands one over. All others take settings.
+READERS = {
+    "config",
+    "config_file",
+    "config_keys",
+    "paper_config",
+    "run_settings",
+    "build",
+}
+READERS |= {"build", "commands/ablate", "main"}
+CARRIERS = {"train", "run/trained", "commands/replay", "commands/rerun"}
+
+
+def declared(tree: ast.AST) -> list[tuple[str, str]]:
+    """(name, annotation) of every argument and annotated variable or field."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.arg):
+            kind = node.annotation
+            found.append((node.arg, ast.unparse(kind) if kind else ""))
+        if isinstance(node, ast.AnnAssign):
+            found.append((ast.unparse(node.target), ast.unparse(node.annotation)))
+    return found
+
+
+def configurations(tree: ast.AST) -> set[str]:
+    """Names that hold a ConfigDict: declared as one, or read from a file."""
+    names = {name for name, kind in declared(tree) if "ConfigDict" in kind}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+            if ast.unparse(node.value.func) in ("config.load", "read_config"):
+                names |= {ast.unparse(target) for target in node.targets}
+    return names
+
+
+@pytest.mark.parametrize("path", files("crossearth_jax"), ids=str)
+def test_configuration_stops_at_the_entry_points(path):
+    place = path.relative_to(PACKAGE).with_suffix("").as_posix()
+    if place in READERS:
+        return
+    tree = ast.parse(path.read_text())
+    held = configurations(tree)
+    assert not held or place in CARRIERS
+    assert "ml_collections" not in imports(path) or place in CARRIERS
+    read = {
+        ast.unparse(node)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and ast.unparse(node.value) in held
+        and node.attr not in ("to_json", "to_dict")
+    }
+    assert not read, "take `RunSettings` instead"
+    # What has no type could be one in disguise.
+    loose = {name for name, kind in declared(tree) if kind in ("", "Any")}
+    assert "config" not in loose

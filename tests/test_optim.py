@@ -44,7 +44,10 @@ def mask(tiny_config):
 def test_no_decay_for_norms_tokens_scales_and_level_embed(mask):
     exempt = {path for path, decays in mask.items() if not decays}
     expected = {
-        *("rein.tokens_a", "rein.tokens_b", "rein.scale", "decoder.level_embed"),
+        "rein.tokens_a",
+        "rein.tokens_b",
+        "rein.scale",
+        "decoder.level_embed",
         *(f"injectors.{i}.gamma" for i in range(4)),
         *(f"backbone.blocks.{i}.{ls}" for i in range(4) for ls in ("ls1", "ls2")),
     }

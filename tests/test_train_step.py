@@ -10,7 +10,7 @@ import pytest
 from flax import nnx
 from small_run import abstract_model, device_batches, make_run, write_backbone
 
-from crossearth_jax import build, train_step
+from crossearth_jax import train_step
 from crossearth_jax.build_data import build_restyle
 from crossearth_jax.data.pipeline import Batch
 from crossearth_jax.losses.segmentation import SegmentationLoss
@@ -19,6 +19,7 @@ from crossearth_jax.models.dinov2 import DinoV2
 from crossearth_jax.models.mask2former import Segmentation
 from crossearth_jax.models.parameters import combine, dotted, partition, trainable_mask
 from crossearth_jax.pixels.normalise import normalise
+from crossearth_jax.run_settings import read_settings
 from crossearth_jax.train_step import (
     MaskedModelling,
     Objective,
@@ -145,8 +146,16 @@ def test_steps_count_and_report_every_loss(frozen_run):
     for values in frozen_run.metrics:
         assert all(np.isfinite(v) for v in values.values())
         assert values.keys() == {
-            *("loss", "seg", "class", "mask", "dice", "mim", "delta", "styled"),
-            *("gradient", "bad"),
+            "loss",
+            "seg",
+            "class",
+            "mask",
+            "dice",
+            "mim",
+            "delta",
+            "styled",
+            "gradient",
+            "bad",
         }
         total = values["seg"] + values["mim"] + values["delta"]
         assert values["loss"] == pytest.approx(total, rel=1e-6)
@@ -192,9 +201,9 @@ def test_both_views_go_through_the_backbone_in_one_call(tiny_config, monkeypatch
         return plain(self, image, refine, **options)
 
     monkeypatch.setattr(DinoV2, "__call__", counted)
-    model, restyle = abstract_model(config), build_restyle(config)
+    model, restyle = abstract_model(config), build_restyle(read_settings(config).style)
     batch = Batch(jnp.zeros((3, 32, 32, 3), "u1"), jnp.zeros((3, 32, 32), "u1"))
-    objective = build.build_objective(config)
+    objective = read_settings(config).objective
     key = jax.random.key(0)
     graph, params = nnx.split(model)
     jax.eval_shape(

@@ -9,10 +9,10 @@ import pytest
 from flax import nnx
 from small_run import abstract_model, device_batches, make_run, random_like
 
-from crossearth_jax import build
 from crossearth_jax.build_data import build_restyle
 from crossearth_jax.earth_style.restyle import FourierRestyle, StatisticsRestyle
 from crossearth_jax.models.parameters import dotted
+from crossearth_jax.run_settings import read_settings
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -119,7 +119,7 @@ def test_variant_takes_two_steps(tiny_config, overrides):
 
 def test_options_reach_the_objects(tiny_config):
     """A config key that nothing reads would pass the runs above."""
-    objective = build.build_objective(
+    objective = read_settings(
         tiny_config(
             **{
                 "loss.exclude_ignored": True,
@@ -138,7 +138,7 @@ def test_options_reach_the_objects(tiny_config):
                 "style.block": 16,
             }
         )
-    )
+    ).objective
     assert objective.segmentation.exclude_ignored
     assert objective.weights == (2.0, 3.0, 4.0)
     masked, style = objective.masked, objective.style
@@ -146,9 +146,9 @@ def test_options_reach_the_objects(tiny_config):
     assert (masked.ratio, masked.block) == (0.3, 4)
     assert (style.probability, style.polarity) == (0.25, "equation5")
     assert (style.per_image, style.ratio, style.block) == (True, 0.2, 16)
-    off = build.build_objective(tiny_config(**REIN))
-    assert off.style is None and off.masked is None
-    assert build_restyle(tiny_config(**REIN)) is None
+    off = read_settings(tiny_config(**REIN))
+    assert off.objective.style is None and off.objective.masked is None
+    assert build_restyle(off.style) is None
 
 
 @pytest.mark.parametrize(
@@ -156,14 +156,15 @@ def test_options_reach_the_objects(tiny_config):
     [("fourier", FourierRestyle), ("statistics", StatisticsRestyle)],
 )
 def test_stand_in_is_the_one_asked_for_and_says_so(tiny_config, kind, expected):
-    restyle = build_restyle(tiny_config(**{"style.transfer": kind}))
+    settings = read_settings(tiny_config(**{"style.transfer": kind}))
+    restyle = build_restyle(settings.style)
     assert type(restyle) is expected
     assert "STAND-IN" in restyle.description
 
 
 def test_ghiasi_without_weights_is_an_error_not_a_stand_in(tiny_config):
     with pytest.raises(ValueError, match="crossearth convert style"):
-        build_restyle(tiny_config(**{"style.transfer": "ghiasi"}))
+        build_restyle(read_settings(tiny_config(**{"style.transfer": "ghiasi"})).style)
 
 
 def test_gse_with_gamma_zero_predicts_exactly_as_the_rein_baseline(tiny_config):

@@ -61,7 +61,7 @@ PAPER = run_of("casid.py", "sub")  # which every ablation of the paper trains
 
 
 @dataclass(frozen=True)
-class Run:
+class AblationRun:
     """One run of an ablation.
 
     Attributes:
@@ -155,7 +155,7 @@ def rows_of(table: int) -> dict[str, Mapping[str, object]]:
 
 def plan(
     config: str, table: int, seeds: int, out: Path, changes: Sequence[str] = ()
-) -> list[Run]:
+) -> list[AblationRun]:
     """All runs of a table, seed by seed, so that a first column is there early.
 
     Raises:
@@ -169,14 +169,14 @@ def plan(
             own = {**values, "train.seed": seed}
             settings = *changes, *(f"--config.{k}={v}" for k, v in own.items())
             place = out / _slug(row) / f"seed_{seed}"
-            runs.append(Run(row, seed, place, config, tuple(settings)))
+            runs.append(AblationRun(row, seed, place, config, tuple(settings)))
     for run in runs[: len(rows_of(table))]:
         wanted(run)  # what does not parse is an error before the first run
     return runs
 
 
 @cache
-def wanted(run: Run) -> ConfigDict:
+def wanted(run: AblationRun) -> ConfigDict:
     """The configuration that a run will have.
 
     Raises:
@@ -185,7 +185,7 @@ def wanted(run: Run) -> ConfigDict:
     return config_file.parse(run.config, run.flags)
 
 
-def is_finished(run: Run) -> bool:
+def is_finished(run: AblationRun) -> bool:
     """Whether a run is there with its scores.
 
     Raises:
@@ -211,7 +211,7 @@ def is_finished(run: Run) -> bool:
     return report["about"].get("step") == here["train.steps"]
 
 
-def _part(text: str, runs: Sequence[Run]) -> list[Run]:
+def _part(text: str, runs: Sequence[AblationRun]) -> list[AblationRun]:
     found = re.fullmatch(r"(\d+)/(\d+)", text)
     index, parts = map(int, found.groups()) if found else (0, 0)
     if not 1 <= index <= parts:
@@ -224,7 +224,7 @@ def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9.τ]+", "_", text.replace(".py:", "_")).strip("_")
 
 
-def _shown(run: Run) -> str:
+def _shown(run: AblationRun) -> str:
     return shlex.join(["python", *run.command[1:]])
 
 
@@ -232,8 +232,8 @@ def _shown(run: Run) -> str:
 
 
 def work(
-    runs: Sequence[Run], start: Callable[[Run, Path], int] | None = None
-) -> list[Run]:
+    runs: Sequence[AblationRun], start: Callable[[AblationRun, Path], int] | None = None
+) -> list[AblationRun]:
     """Runs one after the other and reports each in a line; returns those that failed.
 
     Args:
@@ -267,7 +267,7 @@ def _last_line(log: Path) -> str:
     return next((line for line in reversed(lines) if line.strip()), "it is empty")
 
 
-def _process(run: Run, log: Path) -> int:
+def _process(run: AblationRun, log: Path) -> int:
     """A process in its own session: signals reach it through this one, once."""
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -304,7 +304,7 @@ def _passed_on(process: subprocess.Popen) -> Iterator[list[int]]:
 # ---- the table ----------------------------------------------------------------------
 
 
-def _write_tables(table: int, runs: Sequence[Run], out: Path, form: str) -> str:
+def _write_tables(table: int, runs: Sequence[AblationRun], out: Path, form: str) -> str:
     """Writes table_N.md and .csv of what is finished; returns it in a format too."""
     rows = [
         AblationRow(

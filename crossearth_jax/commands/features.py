@@ -60,7 +60,10 @@ def run(options: argparse.Namespace) -> None:
     numbers = {
         "about": trained.about(),
         "images": {n: list(i.shape[:2]) for n, i in zip(names, images, strict=True)},
-        "windows": {"crop": extract.crop, "stride": extract.stride},
+        "windows": {
+            "crop": extract.windows.crop,
+            "stride": extract.windows.stride,
+        },
         "shared_basis": options.shared_basis,
         "maps": _entries(maps, extract, blocks, changes),
     }

@@ -21,6 +21,7 @@ from crossearth_jax.data.classes import load_classes
 from crossearth_jax.data.pipeline import Batch
 from crossearth_jax.models.parameters import dotted, undotted
 from crossearth_jax.report.table import Section, Table
+from crossearth_jax.run_settings import read_settings
 from crossearth_jax.system.compiling import set_up_compiler
 from crossearth_jax.train_step import Metrics, make_gradients, step_key
 
@@ -57,7 +58,8 @@ def replay(dump: Path, console: Console) -> Metrics:
             f"got {dump} without batch and parameters, expected a folder that a run "
             "wrote: WORKDIR/nonfinite/step_N"
         )
-    settings = config.load(dump / "config.json")
+    given = config.load(dump / "config.json")
+    settings = read_settings(given)
     about = [json.loads(path.read_text()) for path in sorted(dump.glob("about.*.json"))]
     names = [name for part in about for name in part["names"]]
     arrays = [load_file(part) for part in parts]
@@ -65,15 +67,15 @@ def replay(dump: Path, console: Console) -> Metrics:
         *(np.concatenate([a[name] for a in arrays]) for name in ("image", "label"))
     )
     classes = load_classes(dump.parents[1] / "classes.json")
-    network = build.build_network(settings, len(classes.names))
+    network = build.build_network(given, len(classes.names))
     params = undotted(load_file(dump / "params.safetensors"), network.trainable)
     key = step_key(jax.random.key(settings.train.seed), about[0]["step"])
-    restyle = build_restyle(settings)
+    restyle = build_restyle(settings.style)
     graph, restyle_state = nnx.split(restyle) if restyle else (None, {})
     compute = make_gradients(
         network.graph,
         graph,
-        build.build_objective(settings),
+        settings.objective,
         accumulate=settings.train.accumulate,
     )
     frozen = {"model": network.frozen, "restyle": restyle_state}

@@ -16,14 +16,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, UInt8
 
-from crossearth_jax import build
-from crossearth_jax.build_data import (
-    Data,
-    build_augment,
-    build_data,
-    build_restyle,
-    build_windows,
-)
+from crossearth_jax.build_data import Data, build_data, build_restyle
 from crossearth_jax.commands.compare import make_sheets
 from crossearth_jax.commands.errors import guarded
 from crossearth_jax.commands.parser import make_parser
@@ -40,7 +33,6 @@ from crossearth_jax.scoring.counts import DomainCounts, read_counts
 from crossearth_jax.scoring.domain import Example, scored_records
 from crossearth_jax.scoring.score_fn import make_score_fn
 from crossearth_jax.scoring.windows import ScoreFn
-from crossearth_jax.system import sharding
 from crossearth_jax.system.compiling import set_up_compiler
 from crossearth_jax.system.whole_file import whole_file
 
@@ -94,7 +86,7 @@ def view_of(workdir: Path) -> RunView:
     shown, costly, views = {}, (), {}
     try:
         run = load_run(workdir)
-        data = build_data(run.config)
+        data = build_data(run.settings.data)
         shown, costly = _images(run, data, counts)
         views = training_views(run, data)
     except (ValueError, OSError) as error:
@@ -119,17 +111,18 @@ def _images(
     run: TrainedRun, data: Data, counts: Mapping[str, DomainCounts | None]
 ) -> tuple[dict[str, list[Shown]], list[Shown]]:
     """Best, median and worst of each domain, and the costliest of all."""
-    known = [domain for domain in data.domains if counts.get(domain.name)]
-    typical = {d.name: examples_of(counts[d.name]) for d in known}
-    costly = costliest({domain.name: counts[domain.name].costs() for domain in known})
+    known = {name: one for name, one in counts.items() if one}
+    domains = [domain for domain in data.domains if domain.name in known]
+    typical = {d.name: examples_of(known[d.name]) for d in domains}
+    costly = costliest({d.name: known[d.name].costs() for d in domains})
     network, seen = run.network, {}
     score_fn = make_score_fn(network.graph, run.state.params, network.frozen)
-    for domain in known:
+    for domain in domains:
         wanted = {index for _, name, index in costly if name == domain.name}
         wanted |= {*typical[domain.name].values()}
-        found = _predicted(score_fn, run, domain, counts[domain.name], wanted)
+        found = _predicted(score_fn, run, domain, known[domain.name], wanted)
         seen |= {(domain.name, index): one for index, one in found.items()}
-    mious = {domain.name: counts[domain.name].own_miou() for domain in known}
+    mious = {domain.name: known[domain.name].own_miou() for domain in domains}
 
     def shown(name: str, index: int, why: str) -> Shown:
         return Shown(name, seen[name, index], why, float(mious[name][index]))
@@ -176,15 +169,13 @@ def _predicted(
     wanted: Collection[int],
 ) -> dict[int, Example]:
     """Some images of a domain, by their index in its counts."""
-    windows = build_windows(run.config)
-    windows["batch"] = sharding.whole_batch(run.config.eval.batch)
     index_at = {counts.images[index].place: index for index in wanted}
     found = scored_records(
         score_fn,
         domain,
         sorted(index_at),
         len(run.classes.names),
-        windows,
+        run.windows.on_devices(),
         lambda *_: None,
     )
     return {
@@ -199,13 +190,13 @@ def training_views(
     run: TrainedRun, data: Data
 ) -> dict[str, UInt8[np.ndarray, "H W 3"]]:
     """X of the first batch, X_S and X_M made of it, and what MIM rebuilds of them."""
-    config, objective = run.config, build.build_objective(run.config)
-    restyle = build_restyle(config)
+    settings, objective = run.settings, run.settings.objective
+    restyle = build_restyle(settings.style)
     batches = train_batches(
         data.train,
-        build_augment(config),
+        settings.augment,
         batch_size=1,
-        seed=config.train.seed,
+        seed=settings.train.seed,
         start_step=0,
         host_index=0,
         host_count=1,
@@ -221,7 +212,7 @@ def training_views(
         model = nnx.merge(run.network.graph, combine(params, frozen))
         clean, keys = normalise(image), jax.random.split(key)
         views = {"X": clean}
-        if style := objective.style:
+        if (style := objective.style) and restyle:
             views["X_S"] = style.image(keys[0], clean, restyle)
         if masked := objective.masked:
             views["X_M"] = masked.image(keys[1], clean, model.prompt[...])
@@ -232,7 +223,7 @@ def training_views(
         return {n: jnp.clip(denormalise(x[0]), 0, 255) for n, x in views.items()}
 
     views = jax.jit(make)(
-        run.state.params, run.network.frozen, image, jax.random.key(config.train.seed)
+        run.state.params, run.network.frozen, image, jax.random.key(settings.train.seed)
     )
     # A jitted function returns its names sorted.
     rank = ["X", "X_S", "X_M"]

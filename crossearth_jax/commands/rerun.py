@@ -13,6 +13,7 @@ from crossearth_jax.commands.errors import guarded, report_stop
 from crossearth_jax.commands.parser import make_parser
 from crossearth_jax.run import provenance
 from crossearth_jax.run.stop import Stopped
+from crossearth_jax.run_settings import read_settings
 from crossearth_jax.system.compiling import set_up_compiler
 from crossearth_jax.system.memory import keep_freed_memory
 
@@ -61,16 +62,17 @@ def rerun(workdir: Path, again: Path) -> list[str]:
     """
     if again.resolve() == workdir.resolve():
         raise ValueError(f"got {again} for both runs: give another folder with --out")
-    settings = config.load(workdir / "config.json")
+    given = config.load(workdir / "config.json")
+    settings = read_settings(given)
     before = provenance.read(workdir)[-1]
-    now = provenance.collect(settings.train.seed, build_data(settings))
+    now = provenance.collect(settings.train.seed, build_data(settings.data))
     if now["must_agree"]["data"] != before["must_agree"]["data"]:
         raise ValueError(
             f"got other data than {workdir} was trained on (names or sizes of files "
             "differ), expected the same: restore it, or train again"
         )
     changes = _changes(before, now)
-    train.train(settings, again)
+    train.train(given, again)
     return [*changes, _comparison(_metrics(workdir), _metrics(again))]
 
 

@@ -19,7 +19,7 @@ from crossearth_jax.features.domains import choose_domains
 from crossearth_jax.features.extractor import has_injector, make_extractor
 from crossearth_jax.features.gap import domain_gaps, needed, silhouettes
 from crossearth_jax.features.pca import fit_basis
-from crossearth_jax.features.plot import Points, embed, write_scatter
+from crossearth_jax.features.plot import Scatter, embed, write_scatter
 from crossearth_jax.features.sample import Bounds, Sample, sample_domain
 from crossearth_jax.report.table import Section, Table
 from crossearth_jax.run.trained import TrainedRun, load_run
@@ -93,7 +93,7 @@ def _sampled(
 def _title(trained: TrainedRun, tap: int, injector: bool) -> str:
     variant = "with" if injector else "without"
     step = int(trained.state.step)
-    return f"{trained.config.name}, step {step}, tap {tap} {variant} Injector"
+    return f"{trained.settings.name}, step {step}, tap {tap} {variant} Injector"
 
 
 def reduced_samples(samples: Sequence[Sample]) -> tuple[list[Sample], float]:
@@ -123,9 +123,9 @@ def measured(samples: Sequence[Sample], classes: ClassSet, seed: int) -> dict[st
     }
 
 
-def drawn(samples: Sequence[Sample], title: str, seed: int) -> Points:
+def drawn(samples: Sequence[Sample], title: str, seed: int) -> Scatter:
     """The tokens of all domains in the plane."""
-    return Points(
+    return Scatter(
         places=embed(np.concatenate([sample.features for sample in samples]), seed),
         classes=np.concatenate([sample.classes for sample in samples]),
         domains=np.repeat(np.arange(len(samples)), [len(s.classes) for s in samples]),
@@ -174,7 +174,7 @@ def _number(value: float | None) -> str:
 
 def _write_points(
     path: Path,
-    points: Points,
+    points: Scatter,
     samples: Sequence[Sample],
     domains: Sequence[ScoredDomain],
     classes: ClassSet,

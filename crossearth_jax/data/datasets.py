@@ -15,43 +15,17 @@ from absl import logging
 from jaxtyping import UInt8
 
 from crossearth_jax.data.classes import (
-    ENCODINGS,
     ClassSet,
     LabelEncoding,
     encode_label,
     resolve_encoding,
 )
 from crossearth_jax.data.decode import read_image, read_label
-from crossearth_jax.data.folders import (
-    Domain,
-    Pair,
-    find_pairs,
-    parse_domain,
-    parse_domains,
-)
-from crossearth_jax.data.infer import infer_classes
-from crossearth_jax.data.known_classes import CASID
+from crossearth_jax.data.folders import Pair
 from crossearth_jax.data.packed import Packed
 from crossearth_jax.data.timed import TIMEOUT_S
 from crossearth_jax.pixels.imagenet import IMAGENET_GREY
 from crossearth_jax.pixels.labels import IGNORE
-
-__all__ = [
-    "CASID",
-    "ENCODINGS",
-    "IGNORE",
-    "ClassSet",
-    "Domain",
-    "FolderSource",
-    "LabelEncoding",
-    "Pair",
-    "Record",
-    "Source",
-    "find_pairs",
-    "infer_classes",
-    "parse_domain",
-    "parse_domains",
-]
 
 SKIP_SHARE = 0.1  # of a source may be corrupt with on_corrupt="skip"
 SKIP_LEAST = 3  # but fewer files than this never stop a run

@@ -10,8 +10,19 @@ from crossearth_jax.data.packed import SUFFIX, Packed, packed_files
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 # Georeferencing, statistics and overviews that other tools leave beside images.
 SIDE_SUFFIXES = (
-    *(".xml", ".ovr", ".msk", ".prj", ".wld"),
-    *(".tfw", ".tifw", ".tiffw", ".pgw", ".pngw", ".jgw", ".jpgw", ".jpegw"),
+    ".xml",
+    ".ovr",
+    ".msk",
+    ".prj",
+    ".wld",
+    ".tfw",
+    ".tifw",
+    ".tiffw",
+    ".pgw",
+    ".pngw",
+    ".jgw",
+    ".jpgw",
+    ".jpegw",
 )
 SIDE_NAMES = ("thumbs.db", "desktop.ini")
 

@@ -26,8 +26,13 @@ ISPRS5 = ClassSet(
 
 LOVEDA = ClassSet(
     names=(
-        *("background", "building", "road", "water"),
-        *("barren", "forest", "agriculture"),
+        "background",
+        "building",
+        "road",
+        "water",
+        "barren",
+        "forest",
+        "agriculture",
     ),
     palette=(WHITE, RED, YELLOW, BLUE, (159, 129, 183), GREEN, (255, 195, 128)),
 )

@@ -152,18 +152,7 @@ def train_batches(
         raise ValueError(f"got start_step={start_step}, expected 0 or more")
     records = _order(source, seed).random_map(_Load(source, augment))
     batches = _batched(records, batch_size, host_index, host_count)[start_step:]
-    stream = batches.to_iter_dataset(
-        grain.ReadOptions(
-            num_threads=num_threads, prefetch_buffer_size=max(prefetch, num_threads)
-        )
-    )
-    if num_workers > 0:
-        if not flags.FLAGS.is_parsed():  # Grain's workers read flags
-            flags.FLAGS.mark_as_parsed()
-        stream = stream.mp_prefetch(
-            grain.MultiprocessingOptions(num_workers=num_workers),
-            worker_init_fn=_end_with_parent,
-        )
+    stream = _read_ahead(batches, num_threads, num_workers, max(prefetch, num_threads))
     names = partial(
         batch_names,
         source,
@@ -176,6 +165,22 @@ def train_batches(
     files = 2 * batch_size // host_count
     per_file = source.timeout_s if isinstance(source, FolderSource) else TIMEOUT_S
     return Batches(stream, source, start_step, names, START_S + files * per_file)
+
+
+def _read_ahead(
+    batches: grain.MapDataset[Any], num_threads: int, num_workers: int, prefetch: int
+) -> grain.IterDataset[Any]:
+    """Reads by threads, in processes of their own if there are workers."""
+    options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=prefetch)
+    stream = batches.to_iter_dataset(options)
+    if num_workers < 1:
+        return stream
+    if not flags.FLAGS.is_parsed():  # Grain's workers read flags
+        flags.FLAGS.mark_as_parsed()
+    return stream.mp_prefetch(
+        grain.MultiprocessingOptions(num_workers=num_workers),
+        worker_init_fn=_end_with_parent,
+    )
 
 
 class Batches(Iterator[Batch]):

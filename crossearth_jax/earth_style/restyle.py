@@ -5,7 +5,6 @@ All three have one call, `(key, image in [0, 1]) -> image in [0, 1]`, and hold o
 """
 
 from pathlib import Path
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -69,9 +68,9 @@ class GhiasiRestyle(nnx.Module):
 
     @property
     def description(self) -> str:
-        """One line for the log."""
+        """In words, for the log."""
         return (
-            f"Earth style: p_s and p_t (Ghiasi et al.), alpha {self.alpha} "
+            f"p_s and p_t (Ghiasi et al.), alpha {self.alpha} "
             "between the image's own style and a sampled Earth style"
         )
 
@@ -119,7 +118,7 @@ class FourierRestyle(nnx.Module):
 
     @property
     def description(self) -> str:
-        """One line for the log."""
+        """In words, for the log."""
         return _stand_in(
             "low-frequency amplitudes swapped with", len(self.pool[...]), "fourier"
         )
@@ -159,7 +158,7 @@ class StatisticsRestyle(nnx.Module):
 
     @property
     def description(self) -> str:
-        """One line for the log."""
+        """In words, for the log."""
         return _stand_in(
             "channel mean and deviation moved to those of",
             len(self.mean[...]),
@@ -167,14 +166,17 @@ class StatisticsRestyle(nnx.Module):
         )
 
 
+Restyling = GhiasiRestyle | FourierRestyle | StatisticsRestyle
+
+
 def load_restyle(
-    kind: Literal["ghiasi", "fourier", "statistics"],
+    kind: str,
     *,
     weights: str | Path | None,
     statistics: str | Path | None,
     pool: Pool | None,
     alpha: float,
-) -> GhiasiRestyle | FourierRestyle | StatisticsRestyle:
+) -> Restyling:
     """Builds the restyling that a config asks for.
 
     Args:
@@ -249,6 +251,6 @@ def _low_band(height: int, width: int, beta: float) -> np.ndarray:
 
 def _stand_in(what: str, size: int, kind: str) -> str:
     return (
-        f"Earth style: STAND-IN for p_t (style.transfer={kind!r}, no style networks "
+        f"STAND-IN for p_t (style.transfer={kind!r}, no style networks "
         f"in use): {what} a pool of {size} images"
     )

@@ -16,7 +16,7 @@ def choose_domains(
     """The domains of a run, or those that a text names.
 
     Args:
-      run: its configuration names what is scored; where it scores no part of the
+      run: its settings name what is scored; where it scores no part of the
         source domain, its training images replace it, as "training".
       text: comma-separated names of the run's domains and NAME=IMAGES:LABELS of
         others, see `folders.parse_domains`; None takes all of the run's.
@@ -25,7 +25,8 @@ def choose_domains(
     Raises:
       ValueError: there is no such domain, too many, or other classes in the data.
     """
-    data = build_data(run.config)
+    settings = run.settings.data
+    data = build_data(settings)
     if len(data.classes.names) != len(run.classes.names):
         raise ValueError(
             f"got data of classes {', '.join(data.classes.names)}, expected those of "
@@ -33,20 +34,18 @@ def choose_domains(
         )
     own = {domain.name: domain for domain in data.domains}
     if not any(domain.role == "source" for domain in own.values()):
-        training = ScoredDomain("training", "source", data.train, run.config.eval.fit)
+        training = ScoredDomain("training", "source", data.train, settings.fit)
         own = {"training": training, **own}
     if text is None:
         return _drawable(list(own.values()))
-    settings, chosen = run.config.data, []
-    encoding = encoding or settings.encoding
+    chosen, encoding = [], encoding or settings.encoding
     for group in _groups(text, own):
         if group in own:
             chosen.append(own[group])
             continue
         domain = parse_domain(fill_root(group, settings.root))
         source = FolderSource(domain.find_pairs(), data.classes, encoding)
-        fit = run.config.eval.fit
-        chosen.append(ScoredDomain(domain.name, "unseen", source, fit))
+        chosen.append(ScoredDomain(domain.name, "unseen", source, settings.fit))
     return _drawable(chosen)
 
 

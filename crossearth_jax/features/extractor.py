@@ -8,7 +8,7 @@ from jaxtyping import Float32, UInt8
 
 from crossearth_jax.features.taps import FeatureFn, image_features, make_feature_fn
 from crossearth_jax.run.trained import TrainedRun
-from crossearth_jax.system import sharding
+from crossearth_jax.scoring.windows import Windows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,30 +20,20 @@ class Extractor:
       taps: the T taps, counted from 0.
       variants: the V variants; True is with Injector(GSE).
       token: pixels of a token's side.
-      crop: window length, pixels.
-      stride: step between windows.
-      patch: window sides are multiples of it.
-      batch: windows per call.
+      windows: their sizes, and how many go into a call.
     """
 
     feature_fn: FeatureFn
     taps: tuple[int, ...]
     variants: tuple[bool, ...]
     token: int
-    crop: int
-    stride: int
-    patch: int
-    batch: int
+    windows: Windows
 
     def __call__(
         self, image: UInt8[np.ndarray, "H W 3"]
     ) -> Float32[np.ndarray, "V T h w C"]:
         """Features of an RGB image on the 0-255 scale, of any size."""
-        sizes = {
-            name: getattr(self, name)
-            for name in ("token", "crop", "stride", "patch", "batch")
-        }
-        return image_features(self.feature_fn, image, **sizes)
+        return image_features(self.feature_fn, image, self.windows, token=self.token)
 
 
 def has_injector(run: TrainedRun) -> bool:
@@ -69,16 +59,11 @@ def make_extractor(
     Raises:
       ValueError: as `make_feature_fn`, or the batch is not positive.
     """
-    batch = run.config.eval.batch if batch is None else batch
-    if batch < 1:
-        raise ValueError(f"got batch {batch}, expected 1 or more windows")
+    windows = run.windows.changed(batch=batch).on_devices()
     return Extractor(
         make_feature_fn(run.network, run.state, taps=taps, variants=variants),
         tuple(taps),
         tuple(variants),
         token=run.network.model.config.backbone.patch_size,
-        crop=run.crop,
-        stride=run.stride,
-        patch=run.patch,
-        batch=sharding.whole_batch(batch),
+        windows=windows,
     )

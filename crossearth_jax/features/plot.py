@@ -15,8 +15,14 @@ from crossearth_jax.system.whole_file import whole_file
 
 # Okabe and Ito's colours, which the colour-blind can tell apart; yellow and black last.
 COLOURS = (
-    *("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9"),
-    *("#F0E442", "#000000"),
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#CC79A7",
+    "#D55E00",
+    "#56B4E9",
+    "#F0E442",
+    "#000000",
 )
 MARKERS = ("o", "*", "^", "s", "D", "P", "X", "v")
 NEIGHBOURS = 15
@@ -25,8 +31,8 @@ SAME_FILE = {"svg.hashsalt": "crossearth", "font.family": "DejaVu Sans"}
 
 
 @dataclass(frozen=True)
-class Points:
-    """What is drawn.
+class Scatter:
+    """Points of classes and domains in a plane, and a title.
 
     Attributes:
       places: in the plane.
@@ -72,7 +78,7 @@ def embed(features: Float[np.ndarray, "n d"], seed: int) -> Float32[np.ndarray, 
         return umap.fit_transform(features).astype(np.float32)
 
 
-def write_scatter(points: Points, classes: ClassSet, paths: Sequence[Path]) -> None:
+def write_scatter(points: Scatter, classes: ClassSet, paths: Sequence[Path]) -> None:
     """Draws classes by colour and domains by marker; and once more domains by colour.
 
     Args:
@@ -119,7 +125,7 @@ def class_colour(classes: ClassSet, k: int) -> Any:
 
 def _panel(
     axes: Any,
-    points: Points,
+    points: Scatter,
     kinds: Int[np.ndarray, "n"],
     colours: Sequence[tuple[int, str, Any]],
     title: str,

@@ -17,7 +17,8 @@ from jaxtyping import Array, Float, Float32, PyTree, UInt8
 from crossearth_jax import build
 from crossearth_jax.models.parameters import combine
 from crossearth_jax.pixels.normalise import normalise
-from crossearth_jax.scoring.windows import make_plan
+from crossearth_jax.scoring.batches import in_batches
+from crossearth_jax.scoring.windows import Windows
 from crossearth_jax.system import sharding
 from crossearth_jax.train_step import TrainState
 
@@ -91,52 +92,41 @@ def make_feature_fn(
 def image_features(
     feature_fn: FeatureFn,
     image: UInt8[np.ndarray, "H W 3"],
+    windows: Windows,
     *,
     token: int,
-    crop: int,
-    stride: int,
-    patch: int,
-    batch: int,
 ) -> Float32[np.ndarray, "V T h w C"]:
     """Features of one image, h = ⌈H / token⌉ and w = ⌈W / token⌉.
 
     Args:
       feature_fn: from `make_feature_fn`.
       image: RGB on the 0-255 scale, of any size.
+      windows: their sizes; the stride is rounded to whole tokens, the patch is a
+        multiple of `token`.
       token: pixels of a token's side.
-      crop: window length; a shorter axis has one window, padded to whole patches.
-      stride: step between windows, rounded to whole tokens.
-      patch: window sides are multiples of it, a multiple of `token`.
-      batch: windows per call; the last call repeats a window to fill it.
     """
-    plan = make_plan(
-        *(-(-n // token) for n in image.shape[:2]),  # in tokens
-        crop=crop // token,
-        stride=max(1, round(stride / token)),
-        patch=patch // token,
-        blend="cosine",  # so that no seam shows
+    rows, columns = (-(-n // token) for n in image.shape[:2])
+    in_tokens = Windows(
+        windows.crop // token,
+        max(1, round(windows.stride / token)),
+        windows.patch // token,
+        windows.batch,
     )
-    (height, width), (h, w) = plan.padded, plan.window
+    layout = in_tokens.lay(rows, columns, "cosine")  # so that no seam shows
+    (height, width), (h, w) = layout.padded, layout.window
     below, right = height * token - image.shape[0], width * token - image.shape[1]
     pixels = np.pad(normalise(image), ((0, below), (0, right), (0, 0)))
-    weight, count = (np.outer(*axes)[..., None] for axes in (plan.weight, plan.total))
-    origins = list(product(plan.tops, plan.lefts))
+    weight = np.outer(*layout.weight)[..., None]  # [h, w, 1]
+    cuts = (
+        ((y, x), pixels[y * token : (y + h) * token, x * token : (x + w) * token])
+        for y, x in product(layout.tops, layout.lefts)
+    )
     total: np.ndarray | None = None  # V, T and C are known with the first features
-    for start in range(0, len(origins), batch):
-        places = origins[start : start + batch]
-        cuts = [
-            pixels[_area(y * token, x * token, h * token, w * token)] for y, x in places
-        ]
-        cuts += cuts[-1:] * (batch - len(cuts))
-        features = np.asarray(feature_fn(np.stack(cuts)))
+    for (y, x), features in in_batches(feature_fn, cuts, windows.batch):
         if total is None:
-            shape = *features.shape[1:3], height, width, features.shape[-1]
-            total = np.zeros(shape, np.float32)
-        for (y, x), one in zip(places, features, strict=False):
-            total[:, :, *_area(y, x, h, w)] += weight * one
-    total /= count
-    return total[:, :, : plan.height, : plan.width]
-
-
-def _area(y: int, x: int, height: int, width: int) -> tuple[slice, slice]:
-    return slice(y, y + height), slice(x, x + width)
+            variants, taps, *_, channels = features.shape
+            total = np.zeros((variants, taps, height, width, channels), np.float32)
+        total[:, :, *layout.area(y, x)] += weight * features
+    assert total is not None, "an image has at least one window"
+    total /= np.outer(*layout.total)[..., None]
+    return total[:, :, :rows, :columns]

@@ -5,11 +5,12 @@ per class that is present; pixels of label 255 are in no mask.
 """
 
 import dataclasses
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Integer
+from jaxtyping import Array, Bool, Float, Integer
 
 from crossearth_jax.losses.matcher import dice_terms, match, matching_costs
 from crossearth_jax.pixels.labels import IGNORE
@@ -42,7 +43,7 @@ class SegmentationLoss:
     exclude_ignored: bool = False
 
 
-class Points(NamedTuple):
+class LossPoints(NamedTuple):
     """Random points in [0, 1]², x first, for all predictions.
 
     Attributes:
@@ -58,7 +59,7 @@ class Points(NamedTuple):
 
 def draw_points(
     key: Array, loss: SegmentationLoss, shape: tuple[int, int, int]
-) -> Points:
+) -> LossPoints:
     """Draws all points of one loss.
 
     Args:
@@ -71,7 +72,7 @@ def draw_points(
     chosen = int(loss.importance * n)
     keys = jax.random.split(key, 3)
     per_mask = (predictions, batch, classes)
-    return Points(
+    return LossPoints(
         match=jax.random.uniform(keys[0], (predictions, batch, n, 2)),
         candidates=jax.random.uniform(
             keys[1], (*per_mask, int(loss.oversample * n), 2)
@@ -103,59 +104,97 @@ def _image_terms(
     class_logits: Float[Array, "Q K1"],
     mask_logits: Float[Array, "Q h w"],
     label: Integer[Array, "H W"],
-    points: Points,
+    points: LossPoints,
     loss: SegmentationLoss,
 ) -> dict[str, Array]:
     """Unreduced terms of one prediction and image; `points` without P and B."""
-    num_classes = class_logits.shape[-1] - 1
-    targets = class_masks(label, num_classes)  # [H, W, K]
+    targets = class_masks(label, class_logits.shape[-1] - 1)  # [H, W, K]
     present = targets.any((0, 1))
-    kept = (label != IGNORE).astype(jnp.float32)[..., None]
-
-    def validity(xy: Array) -> Array:
-        if not loss.exclude_ignored:
-            return jnp.ones(xy.shape[0])
-        return (sample_bilinear(kept, xy)[:, 0] > 0.5).astype(jnp.float32)
-
+    kept = (label != IGNORE).astype(jnp.float32)[..., None]  # [H, W, 1]
     frozen = jax.lax.stop_gradient((class_logits, mask_logits))
-    costs = matching_costs(
-        frozen[0],
-        sample_bilinear(frozen[1].transpose(1, 2, 0), points.match).T,
-        sample_bilinear(targets, points.match).T,
-        validity(points.match),
-        class_weight=loss.class_weight,
-        mask_weight=loss.mask_weight,
-        dice_weight=loss.dice_weight,
-    )
-    query = match(costs["class"] + costs["mask"] + costs["dice"], present)  # [K]
-
-    def mask_terms(mask: Array, target: Array, *chosen: Array) -> tuple[Array, Array]:
-        xy = uncertain_points(jax.lax.stop_gradient(mask), *chosen, loss.num_points)
-        logits = sample_bilinear(mask[..., None], xy)[:, 0]  # [n]
-        target = sample_bilinear(target[..., None], xy)[:, 0]
-        valid = validity(xy)
-        bce = jax.nn.softplus(logits) - logits * target
-        bce = (bce * valid).sum() / jnp.maximum(valid.sum(), 1)
-        outside = jnp.where(valid > 0, logits, -jnp.inf)
-        return bce, dice_terms(outside, target * valid)
-
-    bce, dice = jax.vmap(mask_terms)(
+    query = _matched(*frozen, targets, kept, points.match, loss)  # [K]
+    bce, dice = jax.vmap(partial(_mask_terms, kept=kept, loss=loss))(
         mask_logits[query], targets.transpose(2, 0, 1), points.candidates, points.extra
     )
-    # Class target of every query: K ("no object") unless a present class took it.
-    slot = jnp.where(present, query, mask_logits.shape[0])
-    wanted = jnp.full(mask_logits.shape[0], num_classes)
-    wanted = wanted.at[slot].set(jnp.arange(num_classes), mode="drop")
-    weight = jnp.where(wanted == num_classes, loss.no_object, 1.0)
-    entropy = -jnp.take_along_axis(
-        jax.nn.log_softmax(class_logits), wanted[:, None], axis=-1
-    )[:, 0]
     return {
-        "class": (entropy * weight).sum(),
+        "class": _class_term(class_logits, query, present, loss.no_object),
         "mask": jnp.where(present, bce, 0).sum(),
         "dice": jnp.where(present, dice, 0).sum(),
         "query": jnp.where(present, query, -1),
     }
+
+
+def _validity(
+    kept: Float[Array, "H W 1"], xy: Float[Array, "n 2"], loss: SegmentationLoss
+) -> Float[Array, "n"]:
+    """1 at the points that count, 0 on ignored pixels if those are left out."""
+    if not loss.exclude_ignored:
+        return jnp.ones(xy.shape[0])
+    return (sample_bilinear(kept, xy)[:, 0] > 0.5).astype(jnp.float32)
+
+
+def _matched(
+    class_logits: Float[Array, "Q K1"],
+    mask_logits: Float[Array, "Q h w"],
+    targets: Float[Array, "H W K"],
+    kept: Float[Array, "H W 1"],
+    xy: Float[Array, "n 2"],
+    loss: SegmentationLoss,
+) -> Integer[Array, "K"]:
+    """The query of every class at the least cost; any for a class that is absent."""
+    costs = matching_costs(
+        class_logits,
+        sample_bilinear(mask_logits.transpose(1, 2, 0), xy).T,
+        sample_bilinear(targets, xy).T,
+        _validity(kept, xy, loss),
+        class_weight=loss.class_weight,
+        mask_weight=loss.mask_weight,
+        dice_weight=loss.dice_weight,
+    )
+    present = targets.any((0, 1))
+    return match(costs["class"] + costs["mask"] + costs["dice"], present)
+
+
+def _mask_terms(
+    mask: Float[Array, "h w"],
+    target: Float[Array, "H W"],
+    candidates: Float[Array, "n3 2"],
+    extra: Float[Array, "nr 2"],
+    *,
+    kept: Float[Array, "H W 1"],
+    loss: SegmentationLoss,
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Cross-entropy and Dice term of one mask at its uncertain points."""
+    clean = jax.lax.stop_gradient(mask)
+    xy = uncertain_points(clean, candidates, extra, loss.num_points)
+    logits = sample_bilinear(mask[..., None], xy)[:, 0]  # [n]
+    truth = sample_bilinear(target[..., None], xy)[:, 0]
+    valid = _validity(kept, xy, loss)
+    bce = jax.nn.softplus(logits) - logits * truth
+    bce = (bce * valid).sum() / jnp.maximum(valid.sum(), 1)
+    outside = jnp.where(valid > 0, logits, -jnp.inf)
+    return bce, dice_terms(outside, truth * valid)
+
+
+def _class_term(
+    class_logits: Float[Array, "Q K1"],
+    query: Integer[Array, "K"],
+    present: Bool[Array, "K"],
+    no_object: float,
+) -> Float[Array, ""]:
+    """Weighted cross-entropy of all queries.
+
+    The target is K ("no object") unless a present class took the query.
+    """
+    queries, classes = class_logits.shape[0], class_logits.shape[1] - 1
+    slot = jnp.where(present, query, queries)
+    wanted = jnp.full(queries, classes)
+    wanted = wanted.at[slot].set(jnp.arange(classes), mode="drop")
+    weight = jnp.where(wanted == classes, no_object, 1.0)
+    entropy = -jnp.take_along_axis(
+        jax.nn.log_softmax(class_logits), wanted[:, None], axis=-1
+    )[:, 0]
+    return (entropy * weight).sum()
 
 
 def mean_over(
@@ -179,7 +218,7 @@ def segmentation_terms(
     class_logits: Float[Array, "P B Q K1"],
     mask_logits: Float[Array, "P B Q h w"],
     label: Integer[Array, "B H W"],
-    points: Points,
+    points: LossPoints,
     loss: SegmentationLoss,
     labels: Integer[Array, "N H W"] | None = None,
 ) -> dict[str, Array]:
@@ -207,7 +246,9 @@ def segmentation_terms(
     weight, masks = mean_over(whole, classes, queries, loss.no_object)
     share = label.shape[0] / whole.shape[0]
 
-    def prediction(classes: Array, masks_: Array, points: Points) -> dict[str, Array]:
+    def prediction(
+        classes: Array, masks_: Array, points: LossPoints
+    ) -> dict[str, Array]:
         terms = jax.vmap(lambda c, m, y, p: _image_terms(c, m, y, p, loss))(
             classes, masks_, label, points
         )
@@ -219,15 +260,3 @@ def segmentation_terms(
         }
 
     return jax.vmap(prediction)(class_logits, mask_logits, points)
-
-
-def segmentation_loss(
-    class_logits: Float[Array, "P B Q K1"],
-    mask_logits: Float[Array, "P B Q h w"],
-    label: Integer[Array, "B H W"],
-    points: Points,
-    loss: SegmentationLoss,
-) -> Float[Array, ""]:
-    """L_Seg: the plain sum of all terms of all predictions."""
-    terms = segmentation_terms(class_logits, mask_logits, label, points, loss)
-    return (terms["class"] + terms["mask"] + terms["dice"]).sum()

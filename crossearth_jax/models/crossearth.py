@@ -150,21 +150,7 @@ class CrossEarth(nnx.Module):
                     for _ in range(4)
                 ]
             )
-        # Float32 whatever the rest computes in: a layer attends where the mask before
-        # it exceeds one half, so rounding there changes what queries see.
-        self.decoder = Mask2Former(
-            vit.width,
-            config.width,
-            config.num_classes,
-            encoder_layers=config.encoder_layers,
-            decoder_layers=config.decoder_layers,
-            heads=config.heads,
-            points=config.points,
-            encoder_ffn=config.encoder_ffn,
-            decoder_ffn=config.decoder_ffn,
-            groups=config.groups,
-            rngs=rngs,
-        )
+        self.decoder = _decoder(config, rngs=rngs)
         if config.mim:
             self.mim_decoder = _mim_decoder(config, rngs=rngs, dtype=dtype)
             self.prompt = nnx.Param(jnp.zeros((config.crop, config.crop, 3)))
@@ -205,6 +191,27 @@ class CrossEarth(nnx.Module):
         return semantic_scores(
             output.class_logits[-1], output.mask_logits[-1], image.shape[1:3]
         )
+
+
+def _decoder(config: ModelConfig, *, rngs: nnx.Rngs) -> Mask2Former:
+    """Float32 whatever the rest computes in.
+
+    A layer attends where the mask before it exceeds one half, so rounding there
+    changes what queries see.
+    """
+    return Mask2Former(
+        config.backbone.width,
+        config.width,
+        config.num_classes,
+        encoder_layers=config.encoder_layers,
+        decoder_layers=config.decoder_layers,
+        heads=config.heads,
+        points=config.points,
+        encoder_ffn=config.encoder_ffn,
+        decoder_ffn=config.decoder_ffn,
+        groups=config.groups,
+        rngs=rngs,
+    )
 
 
 def _mim_decoder(

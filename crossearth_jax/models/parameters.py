@@ -28,7 +28,7 @@ def undotted(flat: Mapping[str, Any], like: PyTree) -> PyTree:
     return jax.tree.unflatten(jax.tree.structure(like), [flat[path] for path in paths])
 
 
-def compare(stored: dict, wanted: dict, what: str) -> None:
+def check_same(stored: dict, wanted: dict, what: str) -> None:
     """Raises if paths, shapes or types differ; Orbax would cast silently."""
     if stored == wanted:
         return
@@ -107,7 +107,7 @@ def fill(params: PyTree, weights: Mapping[str, np.ndarray], prefix: str) -> PyTr
     """
     part = dotted({prefix: params[prefix]})
     given = {k: v for k, v in weights.items() if f"{k}.".startswith(prefix + ".")}
-    compare(
+    check_same(
         {k: v.shape for k, v in given.items()},
         {k: v.shape for k, v in part.items()},
         f"the weights for {prefix}",

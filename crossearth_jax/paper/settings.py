@@ -15,7 +15,7 @@ Mask = tuple[float, int]  # τ, the share of altered area, and B, the block in p
 
 
 @dataclass(frozen=True)
-class Run:
+class BenchmarkRun:
     """One training run.
 
     Attributes:
@@ -79,46 +79,56 @@ def casid_targets(source: str) -> dict[str, str]:
     return {home: source} | {f"{home}2{x.capitalize()}": x for x in others}
 
 
-def _casid(source: str) -> Run:
+def _casid(source: str) -> BenchmarkRun:
     config = f"configs/casid.py:{source}"
-    return Run(config, source, casid_targets(source), crop=1024, mim_loss="l1")
+    return BenchmarkRun(config, source, casid_targets(source), crop=1024, mim_loss="l1")
 
 
 RUNS = (
-    Run(
+    BenchmarkRun(
         "configs/potsdam_vaihingen.py:p_irrg",
         "potsdam_irrg",
         {"P(i)2V": "vaihingen", "P(i)2P(r)": "potsdam_rgb"},
     ),
-    Run(
+    BenchmarkRun(
         "configs/potsdam_vaihingen.py:p_rgb",
         "potsdam_rgb",
         {"P(r)2V": "vaihingen", "P(r)2P(i)": "potsdam_irrg"},
     ),
-    Run(
+    BenchmarkRun(
         "configs/potsdam_vaihingen.py:vaihingen",
         "vaihingen",
         {"V2P(i)": "potsdam_irrg", "V2P(r)": "potsdam_rgb"},
     ),
-    Run("configs/loveda.py:urban", "loveda_urban", {"U2R": "loveda_rural"}, crop=1024),
-    Run("configs/loveda.py:rural", "loveda_rural", {"R2U": "loveda_urban"}, crop=1024),
-    Run(
+    BenchmarkRun(
+        "configs/loveda.py:urban", "loveda_urban", {"U2R": "loveda_rural"}, crop=1024
+    ),
+    BenchmarkRun(
+        "configs/loveda.py:rural", "loveda_rural", {"R2U": "loveda_urban"}, crop=1024
+    ),
+    BenchmarkRun(
         "configs/deepglobe_massachusetts.py",
         "deepglobe",
         {"D2M": "massachusetts"},
         crop=1024,
     ),
-    Run(
+    BenchmarkRun(
         "configs/potsdam_rescuenet.py:irrg", "potsdam5_irrg", {"P(i)2Res": "rescuenet"}
     ),
-    Run("configs/potsdam_rescuenet.py:rgb", "potsdam5_rgb", {"P(r)2Res": "rescuenet"}),
-    Run("configs/whu_building.py:aerial", "whu_aerial", {"A2S": "whu_satellite"}),
-    Run("configs/whu_building.py:satellite", "whu_satellite", {"S2A": "whu_aerial"}),
+    BenchmarkRun(
+        "configs/potsdam_rescuenet.py:rgb", "potsdam5_rgb", {"P(r)2Res": "rescuenet"}
+    ),
+    BenchmarkRun(
+        "configs/whu_building.py:aerial", "whu_aerial", {"A2S": "whu_satellite"}
+    ),
+    BenchmarkRun(
+        "configs/whu_building.py:satellite", "whu_satellite", {"S2A": "whu_aerial"}
+    ),
     *map(_casid, CLIMATES),
 )
 
 
-def run_of(config_file: str, argument: str = "") -> Run:
+def run_of(config_file: str, argument: str = "") -> BenchmarkRun:
     """The run of "casid.py" with the argument "sub", for example.
 
     Raises:

@@ -24,7 +24,6 @@ from crossearth_jax.predict.pipeline import Waiting, read_ahead, write_behind
 from crossearth_jax.predict.predictor import Predictor
 from crossearth_jax.predict.quicklook import write_quicklook
 from crossearth_jax.predict.scene import Reading, Scene, open_scene
-from crossearth_jax.predict.strip import read_windows
 from crossearth_jax.predict.vector import write_polygons
 from crossearth_jax.predict.write import (
     Layer,
@@ -209,14 +208,14 @@ def _score(
 ) -> None:
     """Reader thread → this thread and the devices → writer thread."""
     height, width = scene.grid.height, scene.grid.width
-    plan = predictor.plan(height, width, blend)
-    batches = read_windows(scene.read_rows, plan, predictor.batch, scene.dtype)
+    layout = predictor.windows.lay(height, width, blend)
+    batches = predictor.read(scene.read_rows, layout, scene.dtype)
     with (
         row_writer(plain, scene.grid) as write,
         closing(read_ahead(batches, waiting)) as ahead,
         write_behind(write, waiting) as put,
     ):
-        for block in predictor.blocks(ahead, plan):
+        for block in predictor.blocks(ahead, layout):
             put(block)
             progress(block.top + len(block.valid), height)
 
@@ -256,8 +255,8 @@ def _options(predictor: Predictor, wanted: Wanted) -> dict[str, Any]:
     return {
         **asdict(wanted.reading),
         "blend": wanted.blend,
-        "crop": predictor.crop,
-        "stride": predictor.stride,
+        "crop": predictor.windows.crop,
+        "stride": predictor.windows.stride,
     }
 
 

@@ -7,20 +7,21 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float32, Num, UInt8
+from numpy.typing import DTypeLike
 
 from crossearth_jax.data.classes import ClassSet
 from crossearth_jax.predict import tta as augmentation
 from crossearth_jax.predict.scene import Reading, scene_of
 from crossearth_jax.predict.strip import (
-    Batch,
     Block,
+    ReadRows,
+    WindowBatch,
     blended,
     read_windows,
 )
 from crossearth_jax.run.trained import load_run
 from crossearth_jax.scoring.score_fn import make_score_fn
-from crossearth_jax.scoring.windows import Blend, Plan, ScoreFn, make_plan
-from crossearth_jax.system import sharding
+from crossearth_jax.scoring.windows import Blend, Layout, ScoreFn, Windows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,19 +32,13 @@ class Predictor:
       score_fn: normalised windows [b, h, w, 3] → class scores [b, h, w, K], not
         negative.
       classes: names and palette of the K classes.
-      crop: window length, pixels.
-      stride: step between windows.
-      patch: window sides are multiples of it.
-      batch: windows per call.
+      windows: their sizes, and how many go into a call.
       about: where the weights come from, kept in every map.
     """
 
     score_fn: ScoreFn
     classes: ClassSet
-    crop: int
-    stride: int
-    patch: int
-    batch: int
+    windows: Windows
     about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __call__(
@@ -76,18 +71,19 @@ class Predictor:
           blend: "flat" or "cosine".
         """
         with scene_of(dataset, reading or Reading()) as scene:
-            plan = self.plan(scene.grid.height, scene.grid.width, blend)
-            windows = read_windows(scene.read_rows, plan, self.batch, scene.dtype)
-            yield from self.blocks(windows, plan)
+            layout = self.windows.lay(scene.grid.height, scene.grid.width, blend)
+            batches = self.read(scene.read_rows, layout, scene.dtype)
+            yield from self.blocks(batches, layout)
 
-    def plan(self, height: int, width: int, blend: Blend) -> Plan:
-        """The windows of a scene."""
-        sizes = {"crop": self.crop, "stride": self.stride, "patch": self.patch}
-        return make_plan(height, width, blend=blend, **sizes)
+    def read(
+        self, read_rows: ReadRows, layout: Layout, dtype: DTypeLike
+    ) -> Iterator[WindowBatch]:
+        """Cuts a scene into batches, see `strip.read_windows`."""
+        return read_windows(read_rows, layout, self.windows.batch, dtype)
 
-    def blocks(self, batches: Iterator[Batch], plan: Plan) -> Iterator[Block]:
+    def blocks(self, batches: Iterator[WindowBatch], layout: Layout) -> Iterator[Block]:
         """Scores windows and blends them, see `strip.blended`."""
-        return blended(self.score_fn, batches, plan, len(self.classes.names))
+        return blended(self.score_fn, batches, layout, len(self.classes.names))
 
     def _array_blocks(
         self, image: Num[np.ndarray, "H W 3"], blend: Blend
@@ -98,9 +94,8 @@ class Predictor:
             rows = image[start:stop]
             return rows, np.ones(rows.shape[:2], bool)
 
-        plan = self.plan(*image.shape[:2], blend)
-        windows = read_windows(read_rows, plan, self.batch, image.dtype)
-        return self.blocks(windows, plan)
+        layout = self.windows.lay(image.shape[0], image.shape[1], blend)
+        return self.blocks(self.read(read_rows, layout, image.dtype), layout)
 
 
 def load(
@@ -115,7 +110,7 @@ def load(
 
     Args:
       checkpoint: the workdir of a run, or a checkpoint folder inside one.
-      precision: "f32" or "bf16"; None takes what it was trained in.
+      precision: "float32" or "bfloat16"; None takes what it was trained in.
       batch: windows per call, over all devices; None takes the run's eval.batch.
       stride: step between windows; None takes the run's.
       tta: of "flips" and "scales", see `tta.augmented`.
@@ -124,16 +119,11 @@ def load(
       ValueError: there is no such run, or its files or an argument are invalid.
     """
     run = load_run(checkpoint, precision)
-    batch = run.config.eval.batch if batch is None else batch
-    if batch < 1:
-        raise ValueError(f"got batch {batch}, expected 1 or more windows")
+    windows = run.windows.changed(stride=stride, batch=batch).on_devices()
     score_fn = make_score_fn(run.network.graph, run.state.params, run.network.frozen)
     return Predictor(
-        score_fn=augmentation.augmented(score_fn, tta, patch=run.patch),
+        score_fn=augmentation.augmented(score_fn, tta, patch=windows.patch),
         classes=run.classes,
-        crop=run.crop,
-        stride=stride or run.stride,
-        patch=run.patch,
-        batch=sharding.whole_batch(batch),
+        windows=windows,
         about={**run.about(), "tta": list(tta)},
     )

@@ -6,7 +6,6 @@ area. Windows, padding and average are those of `sliding` (method §9): with fla
 weights the result is the same.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -16,7 +15,8 @@ from numpy.typing import DTypeLike
 
 from crossearth_jax.pixels.imagenet import IMAGENET_MEAN, IMAGENET_STD
 from crossearth_jax.pixels.labels import IGNORE
-from crossearth_jax.scoring.windows import Plan, ScoreFn
+from crossearth_jax.scoring.batches import filled, one_behind
+from crossearth_jax.scoring.windows import Layout, ScoreFn
 
 # Rows [start, stop) of a scene: pixels on the 0-255 scale, and what is valid.
 ReadRows = Callable[
@@ -37,7 +37,7 @@ class RowEnd:
 
 
 @dataclass(frozen=True)
-class Batch:
+class WindowBatch:
     """Windows for one call of the network, and what to do with the results.
 
     Attributes:
@@ -50,8 +50,8 @@ class Batch:
 
 
 def read_windows(
-    read_rows: ReadRows, plan: Plan, batch: int, dtype: DTypeLike
-) -> Iterator[Batch]:
+    read_rows: ReadRows, layout: Layout, batch: int, dtype: DTypeLike
+) -> Iterator[WindowBatch]:
     """Reads each row of a scene once and cuts it into batches of one shape.
 
     Windows without a valid pixel are left out: no valid pixel lies in them. The last
@@ -59,40 +59,40 @@ def read_windows(
 
     Args:
       read_rows: returns rows of the scene.
-      plan: its windows.
+      layout: its windows.
       batch: windows per batch.
       dtype: of the rows; the strip keeps it, since a wide one of 8 bits takes a
         quarter of the memory of its normalised pixels.
     """
-    width, (h, w) = plan.padded[1], plan.window
+    width, (h, w) = layout.padded[1], layout.window
     pixels = np.zeros((h, width, 3), dtype)
     valid = np.zeros((h, width), bool)
     read, top = 0, 0  # rows read so far; the scene's row that the strip starts with
     windows: list[np.ndarray] = []
     steps: list[int | RowEnd] = []
-    for row, start in enumerate(plan.tops):
+    for row, start in enumerate(layout.tops):
         _roll(pixels, start - top)
         _roll(valid, start - top)
-        top, stop = start, min(start + h, plan.height)
+        top, stop = start, min(start + h, layout.height)
         for first, end in _pieces(read, stop):
-            fresh = np.s_[first - top : end - top, : plan.width]
+            fresh = np.s_[first - top : end - top, : layout.width]
             pixels[fresh], valid[fresh] = read_rows(first, end)
         read = stop
-        for left in plan.lefts:
+        for left in layout.lefts:
             columns = np.s_[:, left : left + w]
             if valid[columns].any():
                 windows.append(_normalised(pixels[columns], valid[columns]))
                 steps.append(left)
             if len(windows) == batch:
-                yield Batch(np.stack(windows), steps)
+                yield WindowBatch(np.stack(windows), steps)
                 windows, steps = [], []
-        first, end = plan.span(row)
-        steps.append(RowEnd(valid[: end - first, : plan.width].copy()))
+        first, end = layout.span(row)
+        steps.append(RowEnd(valid[: end - first, : layout.width].copy()))
         if sum(isinstance(step, RowEnd) for step in steps) == ROW_ENDS:
-            yield Batch(_filled(windows, batch), steps)
+            yield WindowBatch(_filled(windows, batch), steps)
             windows, steps = [], []
     if steps:
-        yield Batch(_filled(windows, batch), steps)
+        yield WindowBatch(_filled(windows, batch), steps)
 
 
 def _normalised(
@@ -111,9 +111,7 @@ def _normalised(
 def _filled(
     windows: list[np.ndarray], batch: int
 ) -> Float32[np.ndarray, "b h w 3"] | None:
-    if not windows:
-        return None
-    return np.stack(windows + windows[-1:] * (batch - len(windows)))
+    return filled(windows, batch) if windows else None
 
 
 def _pieces(start: int, stop: int) -> Iterator[tuple[int, int]]:
@@ -164,35 +162,30 @@ class Block:
 
 
 def blended(
-    score_fn: ScoreFn, batches: Iterable[Batch], plan: Plan, num_classes: int
+    score_fn: ScoreFn, batches: Iterable[WindowBatch], layout: Layout, num_classes: int
 ) -> Iterator[Block]:
     """Scores batches and yields finished rows from top to bottom.
-
-    JAX returns before the scores are computed, so a batch is fetched only after the
-    next one was sent: the host adds up while the device works.
 
     Raises:
       ValueError: `score_fn` returns another shape than it should, or not numbers.
     """
-    strip = _Strip(plan, num_classes)
-    in_flight: deque = deque()
-    for batch in batches:
-        sent = None if batch.windows is None else score_fn(batch.windows)
-        in_flight.append((batch.steps, sent))
-        if len(in_flight) > 1:
-            yield from strip.take(*in_flight.popleft())
-    while in_flight:
-        yield from strip.take(*in_flight.popleft())
+    strip = _Strip(layout, num_classes)
+    calls = (
+        (batch.steps, None if batch.windows is None else score_fn(batch.windows))
+        for batch in batches
+    )
+    for steps, sent in one_behind(calls):
+        yield from strip.take(steps, sent)
 
 
 class _Strip:
     """Sum of weighted scores over one window row."""
 
-    def __init__(self, plan: Plan, num_classes: int) -> None:
-        self.plan, self.row = plan, 0
-        shape = plan.window[0], plan.padded[1], num_classes
+    def __init__(self, layout: Layout, num_classes: int) -> None:
+        self.layout, self.row = layout, 0
+        shape = layout.window[0], layout.padded[1], num_classes
         self.sum = np.zeros(shape, np.float32)
-        rows, columns = plan.weight
+        rows, columns = layout.weight
         self.weight = np.outer(rows, columns)[..., None]  # [h, w, 1]
 
     def take(self, steps: list[int | RowEnd], result: object) -> Iterator[Block]:
@@ -205,7 +198,7 @@ class _Strip:
 
     def _checked(self, result: object) -> Float32[np.ndarray, "b h w K"]:
         scores = np.asarray(result, np.float32)
-        expected = (*self.plan.window, self.sum.shape[2])
+        expected = (*self.layout.window, self.sum.shape[2])
         if scores.shape[1:] != expected:
             raise ValueError(
                 f"got scores of {scores.shape[1:]}, expected {expected}: the score "
@@ -216,17 +209,17 @@ class _Strip:
         return scores
 
     def _add(self, left: int, scores: Float32[np.ndarray, "h w K"]) -> None:
-        area = self.sum[:, left : left + self.plan.window[1]]
-        area += scores if self.plan.blend == "flat" else scores * self.weight
+        area = self.sum[:, left : left + self.layout.window[1]]
+        area += scores if self.layout.blend == "flat" else scores * self.weight
 
     def _finish(self, valid: Bool[np.ndarray, "r W"]) -> Iterator[Block]:
-        top, stop = self.plan.span(self.row)
-        rows, columns = self.plan.total
+        top, stop = self.layout.span(self.row)
+        rows, columns = self.layout.total
         for first, end in _pieces(top, stop):
-            total = np.outer(rows[first:end], columns[: self.plan.width])  # [r, W]
-            sums = self.sum[first - top : end - top, : self.plan.width]
+            total = np.outer(rows[first:end], columns[: self.layout.width])  # [r, W]
+            sums = self.sum[first - top : end - top, : self.layout.width]
             piece = sums / total[..., None]
             yield Block(first, piece, valid[first - top : end - top])
-        if self.row + 1 < len(self.plan.tops):
+        if self.row + 1 < len(self.layout.tops):
             _roll(self.sum, stop - top)
         self.row += 1

@@ -10,17 +10,29 @@ from crossearth_jax.config import flattened
 
 # Keys that change no result, or only as another seed does.
 IMMATERIAL = {
-    *("name", "workdir", "train.seed", "train.log_every", "train.checkpoint_every"),
-    *("train.keep", "train.keep_every", "train.fsdp", "data.root", "data.threads"),
-    *("data.workers", "data.check_headers", "data.timeout_s", "eval.batch"),
-    *("eval.examples", "backbone.remat"),
+    "name",
+    "workdir",
+    "train.seed",
+    "train.log_every",
+    "train.checkpoint_every",
+    "train.keep",
+    "train.keep_every",
+    "train.fsdp",
+    "data.root",
+    "data.threads",
+    "data.workers",
+    "data.check_headers",
+    "data.timeout_s",
+    "eval.batch",
+    "eval.examples",
+    "backbone.remat",
 }
 PARTS = {"GSE": "gse.enabled", "MIM": "mim.enabled", "style": "style.probability"}
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """One run.
+    """A scored run by its configuration and report alone; its weights stay on disk.
 
     Attributes:
       place: its workdir.

@@ -42,7 +42,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class RunView:
-    """All that a page shows about one run.
+    """All that a page shows of one run: an `Experiment`, and what was found anew.
 
     Attributes:
       experiment: configuration and scores.

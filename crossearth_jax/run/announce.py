@@ -3,59 +3,46 @@
 from pathlib import Path
 
 import jax
-from flax import nnx
 from jaxtyping import PyTree
-from ml_collections import ConfigDict
 from rich.console import Console
 
 from crossearth_jax.build import Network
 from crossearth_jax.build_data import Data
+from crossearth_jax.earth_style.restyle import Restyling
 from crossearth_jax.report.table import Section, Table
+from crossearth_jax.run_settings import RunSettings
 
 
 def announce(
-    config: ConfigDict,
+    settings: RunSettings,
     workdir: Path,
     data: Data,
     network: Network,
-    restyle: nnx.Module | None,
+    restyle: Restyling | None,
     start: int,
 ) -> None:
     """Prints parameters, devices, data and where everything is written."""
     console = Console(highlight=False)
     parameter_table(network.trainable, network.frozen).show(console)
-    devices = jax.devices()
+    devices, train = jax.devices(), settings.train
     facts = {
         "devices": f"{len(devices)} x {devices[0].device_kind}, "
         f"{jax.process_count()} host(s)",
-        "precision": config.precision,
-        "global batch": f"{config.train.batch_size} x {config.data.crop}² pixels",
+        "precision": settings.precision,
+        "global batch": f"{train.batch_size} x {settings.augment.crop}² pixels",
         "training data": f"{len(data.train)} images, classes: "
         f"{', '.join(data.classes.names)}",
         "scored domains": ", ".join(
             f"{d.name} ({d.role}, {len(d.source)})" for d in data.domains
         )
         or "none",
-        "Earth style": _style(restyle),
-        "backbone": _backbone(config),
-        "steps": f"{start} of {config.train.steps} done"
-        if start
-        else str(config.train.steps),
+        "Earth style": restyle.description if restyle else "off",
+        "backbone": settings.backbone,
+        "steps": f"{start} of {train.steps} done" if start else f"{train.steps}",
         "written to": str(workdir.absolute()),
     }
     for name, fact in facts.items():
         console.print(f"[bold]{name:>15}[/]  {fact}", soft_wrap=True)
-
-
-def _style(restyle: nnx.Module | None) -> str:
-    return restyle.description.removeprefix("Earth style: ") if restyle else "off"
-
-
-def _backbone(config: ConfigDict) -> str:
-    backbone = config.backbone
-    origin = backbone.weights or "random weights"
-    state = "trained too" if backbone.trainable else "frozen"
-    return f"{backbone.variant}, {origin}, {state}"
 
 
 def parameter_counts(trainable: PyTree, frozen: PyTree) -> dict[str, tuple[int, int]]:

@@ -17,7 +17,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 from orbax.checkpoint.checkpoint_managers import preservation_policy as preservation
 
-from crossearth_jax.models.parameters import compare, dotted, undotted
+from crossearth_jax.models.parameters import check_same, dotted, undotted
 from crossearth_jax.run import orbax_noise, seal
 from crossearth_jax.system import hosts
 from crossearth_jax.train_step import TrainState
@@ -156,7 +156,8 @@ class Checkpoints:
                 raise OSError("Orbax refused")
         except Exception as error:
             logging.error("%s; training goes on", self._failed(error))
-        return self._last == step
+            return False
+        return True
 
     def seal_when_complete(self) -> None:
         """Seals the last save if it is on disk; cheap, called between steps."""
@@ -236,7 +237,7 @@ class Checkpoints:
             for path, x in dotted(like).items()
         }
         stored = self._manager.item_metadata(step)
-        compare(
+        check_same(
             {path: (tuple(x.shape), str(x.dtype)) for path, x in stored.items()},
             {path: (x.shape, str(x.dtype)) for path, x in wanted.items()},
             f"checkpoint {self._folder}/{step}",

@@ -65,8 +65,9 @@ def export(
     """
     _check(out, batch, platforms, weights)
     arrays = inference_weights(run)
-    function, size = partial(_scores, run), "b" if batch is None else batch
-    shape = jax_export.symbolic_shape(f"{size}, {run.crop}, {run.crop}, 3")
+    function, crop = partial(_scores, run), run.windows.crop
+    size = "b" if batch is None else batch
+    shape = jax_export.symbolic_shape(f"{size}, {crop}, {crop}, 3")
     windows = jax.ShapeDtypeStruct(shape, np.uint8)
     if weights == "baked":
         # NumPy, so that they become constants of the function.
@@ -138,8 +139,8 @@ def _describe(
         "pixel is the arg-max, of overlapping windows the arg-max of their mean",
         "classes": list(run.classes.names),
         "palette": [list(colour) for colour in run.classes.palette],
-        "crop": run.crop,
-        "stride": run.stride,
+        "crop": run.windows.crop,
+        "stride": run.windows.stride,
         "batch": batch,
         "normalisation": {
             "mean": IMAGENET_MEAN.tolist(),

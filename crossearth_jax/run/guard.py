@@ -78,7 +78,10 @@ class LossGuard:
             self.skipped += 1
             logging.warning(
                 "step %d is not finite and was skipped, %d in a row (%s; images: %s)",
-                *(step, bad, shown, files),
+                step,
+                bad,
+                shown,
+                files,
             )
             return
         folder = self._dump(step, values, batch, state)

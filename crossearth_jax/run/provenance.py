@@ -21,7 +21,13 @@ from crossearth_jax.system.whole_file import whole_file
 
 PACKAGES = (
     "crossearth_jax",
-    *("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy"),
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "grain",
+    "numpy",
     "opencv-python-headless",
 )
 

@@ -6,62 +6,54 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from ml_collections import ConfigDict
 
 from crossearth_jax import build
 from crossearth_jax.build import initial_state
-from crossearth_jax.build_data import build_windows
 from crossearth_jax.config import load as read_config
 from crossearth_jax.data.classes import ClassSet, load_classes
 from crossearth_jax.models.parameters import digest_of_arrays, dotted
 from crossearth_jax.run import seal
 from crossearth_jax.run.checkpoint import Checkpoints
+from crossearth_jax.run_settings import RunSettings, read_settings
+from crossearth_jax.scoring.windows import Windows
 from crossearth_jax.system import sharding
 from crossearth_jax.train_step import TrainState
 
-PRECISIONS = {"f32": "float32", "bf16": "bfloat16"}
+PRECISIONS = tuple(build.DTYPES)
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainedRun:
-    """A run as one of its checkpoints left it.
+    """A run as one of its checkpoints left it, with its weights in memory.
 
     Attributes:
       workdir: of the run.
-      config: as it was trained, but for the precision if another was asked for.
+      settings: as it was trained, but for the precision if another was asked for.
       classes: names and palette.
       network: structure and frozen weights.
       state: with the trained parameters.
     """
 
     workdir: Path
-    config: Any
+    settings: RunSettings
     classes: ClassSet
     network: build.Network
     state: TrainState
 
     @property
-    def crop(self) -> int:
-        """Window length, pixels."""
-        return self.config.data.crop
-
-    @property
-    def stride(self) -> int:
-        """Step between windows."""
-        return build_windows(self.config)["stride"]
-
-    @property
-    def patch(self) -> int:
-        """Window sides are multiples of it."""
-        return build_windows(self.config)["patch"]
+    def windows(self) -> Windows:
+        """Of predictions."""
+        return self.settings.windows
 
     def about(self) -> dict[str, Any]:
         """Where the weights come from."""
         return {
             "checkpoint": str(self.workdir.resolve()),
-            "name": self.config.name,
+            "name": self.settings.name,
             "step": int(self.state.step),
             "weights": self._digest() + self.network.digest[:4],
-            "precision": self.config.precision,
+            "precision": self.settings.precision,
         }
 
     def _digest(self) -> str:
@@ -70,17 +62,23 @@ class TrainedRun:
 
 
 def load_run(checkpoint: str | Path, precision: str | None = None) -> TrainedRun:
-    """Reads a run; see `load` for the arguments."""
+    """Reads a run.
+
+    Args:
+      checkpoint: the workdir of a run, or a checkpoint folder inside one.
+      precision: "float32" or "bfloat16"; None takes what it was trained in.
+
+    Raises:
+      ValueError: there is no such run, its files do not fit, or there is no such
+        precision.
+    """
     workdir = find_workdir(Path(checkpoint))
-    config = read_config(workdir / "config.json")
-    if precision is not None:
-        if precision not in PRECISIONS:
-            raise ValueError(f'got precision "{precision}", expected f32 or bf16')
-        config.precision = PRECISIONS[precision]
+    changes = {} if precision is None else {"precision": precision}
+    config = read_config(workdir / "config.json", changes)
     classes, step = load_classes(workdir / "classes.json"), _step(Path(checkpoint))
     network = build.build_network(config, len(classes.names))
     state = _restored(config, network, workdir, step)
-    return TrainedRun(workdir, config, classes, network, state)
+    return TrainedRun(workdir, read_settings(config), classes, network, state)
 
 
 def find_workdir(checkpoint: Path) -> Path:
@@ -115,7 +113,7 @@ def _step(checkpoint: Path) -> int | None:
 
 
 def _restored(
-    config: Any, network: build.Network, workdir: Path, step: int | None
+    config: ConfigDict, network: build.Network, workdir: Path, step: int | None
 ) -> TrainState:
     """The state of a run after a step, the newest if None."""
     optimiser = build.build_optimiser(config, network, build.build_schedule(config))

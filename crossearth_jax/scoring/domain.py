@@ -1,7 +1,7 @@
 """Scores one named domain: records → windows → one confusion matrix per image."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import jax
@@ -21,7 +21,7 @@ from crossearth_jax.scoring.counts import (
 )
 from crossearth_jax.scoring.metrics import confusion_matrix
 from crossearth_jax.scoring.sliding import stream_scores
-from crossearth_jax.scoring.windows import ScoreFn
+from crossearth_jax.scoring.windows import ScoreFn, Windows
 from crossearth_jax.system import hosts
 from crossearth_jax.system.progress import progress
 
@@ -70,10 +70,7 @@ def evaluate_domain(
     domain: ScoredDomain,
     *,
     classes: ClassSet,
-    crop: int,
-    stride: int,
-    patch: int,
-    batch: int,
+    windows: Windows,
     examples: int = 4,
 ) -> DomainResult:
     """Counts one domain's pixels; see `evaluate` for the arguments.
@@ -84,7 +81,6 @@ def evaluate_domain(
     """
     if len(domain.source) == 0:
         raise ValueError(f"got no images in domain {domain.name!r}: check it")
-    windows = {"crop": crop, "stride": stride, "patch": patch, "batch": batch}
     own = _score_share(score_fn, domain, len(classes.names), examples, windows)
     parts = hosts.gather(own)
     in_order = sorted(one for part in parts for one in part.skipped)
@@ -118,7 +114,7 @@ def _score_share(
     domain: ScoredDomain,
     num_classes: int,
     examples: int,
-    windows: Mapping[str, int],
+    windows: Windows,
 ) -> _Share:
     """Scores every n-th image: this host's share."""
     places = range(jax.process_index(), len(domain.source), jax.process_count())
@@ -151,7 +147,7 @@ def scored_records(
     domain: ScoredDomain,
     places: Sequence[int],
     num_classes: int,
-    windows: Mapping[str, int],
+    windows: Windows,
     skip: Callable[[int, Record], None],
 ) -> Iterator[tuple[int, Record, Float[np.ndarray, "_ _ K"]]]:
     """Yields some records of a domain with their scores at the label's size.
@@ -161,7 +157,7 @@ def scored_records(
       domain: where the records are.
       places: of the records in the domain.
       num_classes: K.
-      windows: crop, stride, patch and batch.
+      windows: their sizes.
       skip: called with what could not be read.
 
     Raises:
@@ -178,7 +174,7 @@ def scored_records(
             else:
                 skip(place, record)
 
-    for result in stream_scores(score_fn, valid_images(), **windows):
+    for result in stream_scores(score_fn, valid_images(), windows):
         place, record = waiting.popleft()
         yield place, record, label_scores(result, record.label.shape, num_classes)
 

@@ -1,4 +1,4 @@
-"""Scores of a domain, all from one confusion matrix (benchmarks, "Scoring")."""
+"""Metrics of a domain, all from one confusion matrix (benchmarks, "Scoring")."""
 
 from dataclasses import dataclass
 
@@ -46,8 +46,8 @@ def confusion_matrix(
 
 
 @dataclass(frozen=True)
-class Scores:
-    """Scores as fractions of 1, float64; nan where a class leaves one undefined.
+class ConfusionMetrics:
+    """Fractions of 1, float64; nan where a class leaves one undefined.
 
     Attributes:
       iou: per class; nan if the class is in neither truth nor prediction, and 0 if
@@ -69,13 +69,13 @@ class Scores:
     overall_accuracy: float
 
 
-def scores(confusion: Int[np.ndarray, "K K"]) -> Scores:
-    """Scores of a confusion matrix with rows for the truth."""
+def confusion_metrics(confusion: Int[np.ndarray, "K K"]) -> ConfusionMetrics:
+    """Metrics of a confusion matrix with rows for the truth."""
     right = np.diag(confusion)
     true, predicted = confusion.sum(1), confusion.sum(0)
     iou = _ratio(right, true + predicted - right)
     f1 = _ratio(2 * right, true + predicted)
-    return Scores(
+    return ConfusionMetrics(
         iou=iou,
         accuracy=_ratio(right, true),
         precision=_ratio(right, predicted),
@@ -86,7 +86,7 @@ def scores(confusion: Int[np.ndarray, "K K"]) -> Scores:
     )
 
 
-def extra_scores(
+def extra_metrics(
     iou: Float[np.ndarray, "K"],
     *,
     foreground: int | None = None,
@@ -95,7 +95,7 @@ def extra_scores(
     """What a class set is also scored by, on the same confusion matrix.
 
     Args:
-      iou: per class, `Scores.iou`.
+      iou: per class, `ConfusionMetrics.iou`.
       foreground: id of the one class of interest: gives "foreground_IoU", its IoU.
       clutter: id of the left-over class: gives "mIoU_without_clutter". Only the class
         is left out of the mean. Its pixels stay counted, so that calling clutter a

@@ -1,12 +1,14 @@
-"""Where windows lie, what they weigh, and what scores them (method §9)."""
+"""Windows: their sizes, where they lie, what they weigh, what scores them (§9)."""
 
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Array, Float, Float32
+
+from crossearth_jax.system import sharding
 
 # Normalised windows to class scores, usually jitted.
 ScoreFn = Callable[
@@ -44,13 +46,13 @@ Blend = Literal["flat", "cosine"]
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Where the windows of one scene lie and how much they weigh.
+class Layout:
+    """Where the windows of one image lie and how much they weigh.
 
     Attributes:
-      height: of the scene, pixels.
-      width: of the scene, pixels.
-      window: height and width of a window; smaller than the crop where the scene is.
+      height: of the image, pixels.
+      width: of the image, pixels.
+      window: height and width of a window; smaller than the crop where the image is.
       tops: first rows of the windows.
       lefts: first columns of the windows.
       blend: "flat" or "cosine".
@@ -71,9 +73,8 @@ class Plan:
     @functools.cached_property
     def weight(self) -> tuple[Float32[np.ndarray, "h"], Float32[np.ndarray, "w"]]:
         """Weights in a window, as factors of its rows and its columns."""
-        return _weights(self.window[0], self.blend), _weights(
-            self.window[1], self.blend
-        )
+        height, width = self.window
+        return _weights(height, self.blend), _weights(width, self.blend)
 
     @functools.cached_property
     def total(self) -> tuple[Float32[np.ndarray, "H"], Float32[np.ndarray, "W"]]:
@@ -86,36 +87,88 @@ class Plan:
         last = row + 1 == len(self.tops)
         return self.tops[row], self.height if last else self.tops[row + 1]
 
+    def area(self, top: int, left: int) -> tuple[slice, slice]:
+        """Rows and columns of the window that begins at a pixel."""
+        height, width = self.window
+        return slice(top, top + height), slice(left, left + width)
 
-def make_plan(
-    height: int, width: int, *, crop: int, stride: int, patch: int, blend: Blend
-) -> Plan:
-    """Lays the windows of `sliding` over a scene; see there.
 
-    Args:
-      height: pixels.
-      width: pixels.
-      crop: window length, a multiple of `patch`.
-      stride: step between windows.
-      patch: the network's patch size in pixels.
-      blend: "flat", the method's average, or "cosine", without seams.
+@dataclass(frozen=True)
+class Windows:
+    """The windows of sliding inference.
 
-    Raises:
-      ValueError: the crop is not a multiple of the patch, the stride leaves gaps, or
-        the blending is unknown.
+    Attributes:
+      crop: window length in pixels, a multiple of `patch`.
+      stride: step between windows, at most `crop`.
+      patch: window sides are multiples of it.
+      batch: windows per call of the network.
     """
-    if crop % patch or not 0 < stride <= crop or blend not in ("flat", "cosine"):
-        raise ValueError(
-            f'got crop {crop}, patch {patch}, stride {stride}, blend "{blend}", '
-            "expected a crop of whole patches, a positive stride <= crop, and "
-            '"flat" or "cosine"'
+
+    crop: int
+    stride: int
+    patch: int
+    batch: int
+
+    def __post_init__(self) -> None:
+        """Checks the sizes.
+
+        Raises:
+          ValueError: the crop is not a multiple of the patch, the stride leaves gaps,
+            or the batch is not positive.
+        """
+        if self.patch < 1 or self.crop % self.patch:
+            raise ValueError(
+                f"got crop {self.crop} and patch {self.patch}, expected a crop of "
+                "whole patches: change the crop"
+            )
+        if not 0 < self.stride <= self.crop:
+            raise ValueError(
+                f"got crop {self.crop}, stride {self.stride}, expected positive "
+                "numbers with stride <= crop: the method uses round(2/3 crop)"
+            )
+        if self.batch < 1:
+            raise ValueError(f"got batch {self.batch}, expected 1 or more windows")
+
+    def changed(
+        self, *, stride: int | None = None, batch: int | None = None
+    ) -> "Windows":
+        """The same but for what is given."""
+        return Windows(
+            self.crop,
+            self.stride if stride is None else stride,
+            self.patch,
+            self.batch if batch is None else batch,
         )
-    window = window_length(height, crop, patch), window_length(width, crop, patch)
-    tops, lefts = (
-        window_origins(max(size, length), length, min(stride, length))
-        for size, length in zip((height, width), window, strict=True)
-    )
-    return Plan(height, width, window, tuple(tops), tuple(lefts), blend)
+
+    def on_devices(self) -> "Windows":
+        """The same with a batch that the devices of this host share evenly."""
+        return self.changed(batch=sharding.whole_batch(self.batch))
+
+    def lay(self, height: int, width: int, blend: Blend = "flat") -> Layout:
+        """Lays windows over an image.
+
+        An axis shorter than the crop has one window, its length rounded up to whole
+        patches.
+
+        Args:
+          height: pixels.
+          width: pixels.
+          blend: "flat", the method's average, or "cosine", without seams.
+
+        Raises:
+          ValueError: the image is empty, or the blending is unknown.
+        """
+        if blend not in get_args(Blend):
+            raise ValueError(f'got blend "{blend}", expected "flat" or "cosine"')
+        sides = height, width
+        lengths = [window_length(size, self.crop, self.patch) for size in sides]
+        tops, lefts = (
+            # An axis that was padded has one window, whatever the stride.
+            window_origins(max(size, length), length, min(self.stride, length))
+            for size, length in zip(sides, lengths, strict=True)
+        )
+        window = lengths[0], lengths[1]
+        return Layout(height, width, window, tuple(tops), tuple(lefts), blend)
 
 
 def _weights(length: int, blend: Blend) -> Float32[np.ndarray, "n"]:

@@ -266,7 +266,9 @@ def test_the_paper_alone_with_means_recomputed_and_misprints_flagged():
         ("V2P(r)", "MTP"),
     ]
     assert [x.setting for x in paper_sheet(11).lines if x.note] == [
-        *("Sub2Tem", "Sub2Tms", "Sub2Trf")
+        "Sub2Tem",
+        "Sub2Tms",
+        "Sub2Trf",
     ]
     with pytest.raises(ValueError, match=r"got table 14, expected one of 3, 4, "):
         make_sheets([], [14])

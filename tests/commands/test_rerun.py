@@ -8,6 +8,7 @@ from crossearth_jax import train
 from crossearth_jax.build_data import build_data
 from crossearth_jax.commands import rerun
 from crossearth_jax.run import provenance
+from crossearth_jax.run_settings import read_settings
 
 
 @pytest.fixture
@@ -17,7 +18,8 @@ def finished(tiny_config, tmp_path):
     workdir = tmp_path / "run"
     workdir.mkdir()
     train.write_config(config, workdir)
-    origin = provenance.collect(config.train.seed, build_data(config))
+    settings = read_settings(config)
+    origin = provenance.collect(settings.train.seed, build_data(settings.data))
     provenance.write(origin, workdir, 0)
     write_losses(workdir, [3.0, 2.0, 1.0])
     return workdir

@@ -15,6 +15,7 @@ from crossearth_jax.data.folders import parse_domain
 from crossearth_jax.data.infer import infer_classes
 from crossearth_jax.data.pack import pack_split
 from crossearth_jax.data.packed import packed_files
+from crossearth_jax.run_settings import read_settings
 
 TWO = ClassSet(("ground", "building"), ((0, 0, 0), (255, 0, 0)))
 
@@ -154,11 +155,11 @@ def test_a_run_reads_packed_splits_below_its_root(split):
     config.data.train = "{root}/sub/train"
     config.data.unseen = "away={root}/sub/train.array_record"
     pack_split(split)
-    loose = build_data(config)
+    loose = build_data(read_settings(config).data)
     assert isinstance(parse_domain(str(split)).find_pairs()[0].image, Path)
     fingerprint, image = loose.train.fingerprint(), loose.train[3].image
     split.rename(split.parent / "old")
-    packed = build_data(config)
+    packed = build_data(read_settings(config).data)
     assert packed.classes == loose.classes
     assert packed.train.fingerprint() == fingerprint
     for source in (packed.train, packed.domains[0].source):

@@ -219,7 +219,9 @@ def test_eval_records_are_all_in_order(tmp_path):
 WORKERS_THEN_HANG = """
 import multiprocessing, sys, time
 from itertools import islice
-from crossearth_jax.data.datasets import ClassSet, FolderSource, parse_domain
+from crossearth_jax.data.classes import ClassSet
+from crossearth_jax.data.datasets import FolderSource
+from crossearth_jax.data.folders import parse_domain
 from crossearth_jax.data.pipeline import Augment, train_batches
 if __name__ == "__main__":
     pairs = parse_domain(sys.argv[1]).find_pairs()

@@ -20,6 +20,8 @@ from crossearth_jax.features.taps import make_feature_fn
 from crossearth_jax.models.parameters import combine
 from crossearth_jax.pixels.normalise import normalise
 from crossearth_jax.run.trained import TrainedRun
+from crossearth_jax.run_settings import read_settings
+from crossearth_jax.scoring.windows import Windows
 from crossearth_jax.train_step import TrainState
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -35,7 +37,8 @@ def run(tiny_config, tmp_path_factory, quick_compile):
     for injector in params["injectors"].values():
         injector["gamma"] = np.full_like(injector["gamma"], 0.5)
     state = TrainState(params, None, jnp.int32(4), jnp.int32(0))
-    return TrainedRun(tmp_path_factory.mktemp("run"), config, CASID, network, state)
+    workdir = tmp_path_factory.mktemp("run")
+    return TrainedRun(workdir, read_settings(config), CASID, network, state)
 
 
 def picture(height, width):
@@ -56,7 +59,7 @@ def test_features_are_those_of_the_model_before_and_after_the_injector(run):
         injected = [f(t, queries) for f, t in zip(model.injectors, taps, strict=True)]
         return taps, injected
 
-    x = np.repeat(normalise(image)[None], run.config.eval.batch, 0)
+    x = np.repeat(normalise(image)[None], run.windows.batch, 0)
     for v, maps in enumerate(reference(run.state.params, run.network.frozen, x)):
         for tap in ALL:
             np.testing.assert_allclose(features[v, tap], maps[tap][0], atol=1e-5)
@@ -139,8 +142,8 @@ def test_umap_of_the_runs_domains_twice_the_same(run, tmp_path, monkeypatch, cap
                 :, None, None
             ]
 
-        sizes = {"token": 8, "crop": 32, "stride": 24, "patch": 16, "batch": 2}
-        return Extractor(means, taps=(3,), variants=(True,), **sizes)
+        windows = Windows(crop=32, stride=24, patch=16, batch=2)
+        return Extractor(means, (3,), (True,), token=8, windows=windows)
 
     monkeypatch.setattr(umap, "make_extractor", extractor)
     for out in ("one", "two"):

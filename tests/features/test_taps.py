@@ -5,6 +5,7 @@ import pytest
 
 from crossearth_jax.features.taps import image_features
 from crossearth_jax.pixels.normalise import normalise
+from crossearth_jax.scoring.windows import Windows
 
 TOKEN, CROP, PATCH = 4, 16, 8
 
@@ -25,14 +26,14 @@ def means(windows):
 @pytest.mark.parametrize("batch", [1, 4])
 def test_features_lie_where_their_pixels_are(size, batch):
     image = picture(*size)
-    sizes = {"token": TOKEN, "crop": CROP, "stride": 11, "patch": PATCH}
+    windows = Windows(CROP, 11, PATCH, batch)
     seen = []
 
     def counted(windows):
         seen.append(windows.shape)
         return means(windows)
 
-    features = image_features(counted, image, batch=batch, **sizes)
+    features = image_features(counted, image, windows, token=TOKEN)
     grid = -(-size[0] // TOKEN), -(-size[1] // TOKEN)
     below, right = (g * TOKEN - n for g, n in zip(grid, size, strict=True))
     padded = np.pad(normalise(image), ((0, below), (0, right), (0, 0)))
@@ -52,8 +53,8 @@ def test_overlaps_are_averaged_with_less_weight_at_edges():
         ramp[..., 0, :] = 1  # 1 in the first column of each window
         return ramp
 
-    sizes = {"token": TOKEN, "crop": CROP, "stride": 8, "patch": PATCH, "batch": 1}
-    one = image_features(edges, picture(16, 32), **sizes)[0, 0, 0, :, 0]
+    windows = Windows(CROP, 8, PATCH, batch=1)
+    one = image_features(edges, picture(16, 32), windows, token=TOKEN)[0, 0, 0, :, 0]
     assert one[0] == 1  # nothing overlaps here
     inner = one[2]  # first of the second window, third of the first
     assert 0 < inner < 0.25

@@ -16,7 +16,7 @@ import numpy as np
 from flax import nnx
 
 from crossearth_jax.losses.segmentation import (
-    Points,
+    LossPoints,
     SegmentationLoss,
     segmentation_terms,
 )
@@ -91,7 +91,7 @@ def compute():
     label[0, :9] = 255
     shape, extra = (CONFIG.decoder_layers + 1, 2), POINTS - int(0.75 * POINTS)
     random = np.random.default_rng(1).uniform
-    points = Points(
+    points = LossPoints(
         *(
             jnp.asarray(random(size=(*shape, *rest, 2)), jnp.float32)
             for rest in ((POINTS,), (CLASSES, 3 * POINTS), (CLASSES, extra))

@@ -25,7 +25,7 @@ from parity_fixtures import (
 
 from crossearth_jax.losses.matcher import matching_costs
 from crossearth_jax.losses.segmentation import (
-    Points,
+    LossPoints,
     SegmentationLoss,
     class_masks,
     segmentation_terms,
@@ -70,7 +70,7 @@ def matched(layer):
 
 
 def points_of(draws, pairs, loss, classes):
-    """Recorded draws as `Points`; absent classes take points that count for nothing.
+    """Recorded draws as `LossPoints`; points of absent classes count for nothing.
 
     Args:
       draws: per layer (match image 0, match image 1, candidates, extra).
@@ -90,7 +90,7 @@ def points_of(draws, pairs, loss, classes):
         for row, (image, _, label) in enumerate(pairs[layer]):
             many[layer, image, label] = wide[row]
             few[layer, image, label] = narrow[row]
-    return Points(*map(jnp.asarray, (match, many, few)))
+    return LossPoints(*map(jnp.asarray, (match, many, few)))
 
 
 @cache

@@ -15,6 +15,7 @@ from crossearth_jax.models.pixel_decoder import reference_points
 from crossearth_jax.pixels.resample import resize_bilinear
 from crossearth_jax.scoring.domain import label_scores
 from crossearth_jax.scoring.sliding import sliding_scores
+from crossearth_jax.scoring.windows import Windows
 
 
 def backbone_stages(model, image):
@@ -166,10 +167,7 @@ def slide_errors():
         mean = sliding_scores(
             lambda windows: scores(params, windows),
             np.moveaxis(found[f"{case}/input"][0], 0, -1),
-            crop=crop,
-            stride=stride,
-            patch=patch,
-            batch=3,
+            Windows(crop, stride, patch, batch=3),
         )
         logits, at_label = found[f"{case}/logits"][0], found[f"{case}/predict_logits"]
         errors[case] = relative(np.moveaxis(mean, -1, 0), logits)

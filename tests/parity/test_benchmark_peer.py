@@ -15,6 +15,7 @@ from crossearth_jax import build
 from crossearth_jax.models.parameters import dotted, partition, trainable_mask
 from crossearth_jax.optim import decay_mask
 from crossearth_jax.pixels.normalise import normalise
+from crossearth_jax.run_settings import read_settings
 from crossearth_jax.train_step import make_gradients, step_key
 
 torch = pytest.importorskip("torch")
@@ -74,7 +75,7 @@ def test_losses_and_the_gradient_of_every_parameter(sides):
     config, model, params, batch, key, peer = sides
     mask = trainable_mask(params)
     trainable, frozen = partition(params, mask)
-    objective = build.build_objective(config)
+    objective = read_settings(config).objective
     gradients = make_gradients(nnx.graphdef(model), None, objective)
     ours, metrics = jax.jit(gradients, compiler_options=QUICK)(
         trainable, {"model": frozen, "restyle": {}}, batch, step_key(key, 0)
@@ -114,7 +115,7 @@ def test_the_same_parameters_decay(sides):
 def test_its_own_steps(sides):
     """With its own random numbers the loss falls, and frozen weights stay."""
     config, *_, batch, _, peer = sides
-    objective = build.build_objective(config)
+    objective = read_settings(config).objective
     torch.manual_seed(0)
     exempt = peer_names.exempt_from_decay(peer)
     optimiser = make_optimiser(peer, lambda name: name not in exempt, lr=1e-2)

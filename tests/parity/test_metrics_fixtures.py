@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from outside import FIXTURES, needs_fixtures
 
-from crossearth_jax.scoring.metrics import confusion_matrix, scores
+from crossearth_jax.scoring.metrics import confusion_matrix, confusion_metrics
 
 PAIRS = {"A": (0, 1, 2, 3), "B": (0, 1, 2, 3), "D": (0,)}
 
@@ -39,7 +39,7 @@ def test_areas_are_equal(recorded, tag):
 
 @pytest.mark.parametrize("tag", PAIRS)
 def test_scores_are_equal(recorded, tag):
-    ours = scores(confusion(recorded, tag, PAIRS[tag]))
+    ours = confusion_metrics(confusion(recorded, tag, PAIRS[tag]))
     for name, values in {
         "IoU": ours.iou,
         "Acc": ours.accuracy,
@@ -57,7 +57,7 @@ def test_scores_are_equal(recorded, tag):
 
 @pytest.mark.parametrize("tag", PAIRS)
 def test_reported_means_are_equal(recorded, tag):
-    ours = scores(confusion(recorded, tag, PAIRS[tag]))
+    ours = confusion_metrics(confusion(recorded, tag, PAIRS[tag]))
     theirs = json.loads((FIXTURES / "metrics.json").read_text())[tag]
     assert round(100 * ours.miou, 2) == pytest.approx(theirs["mIoU"], abs=1e-5)
     overall = round(100 * ours.overall_accuracy, 2)
@@ -67,5 +67,5 @@ def test_reported_means_are_equal(recorded, tag):
 
 
 def test_undefined_scores_set_to_zero_are_their_nan_to_num(recorded):
-    ours = scores(confusion(recorded, "C", range(4)))
+    ours = confusion_metrics(confusion(recorded, "C", range(4)))
     np.testing.assert_allclose(np.nan_to_num(ours.iou), recorded["C_IoU"], atol=1e-6)

@@ -16,6 +16,7 @@ from crossearth_jax.predict.files import (
 )
 from crossearth_jax.predict.scene import Reading
 from crossearth_jax.scoring.sliding import sliding_scores
+from crossearth_jax.scoring.windows import Windows
 
 rasterio = pytest.importorskip("rasterio", reason="needs the extra geo")
 shutil = pytest.importorskip("rasterio.shutil", reason="needs the extra geo")
@@ -25,8 +26,8 @@ EVERYTHING = Wanted(probabilities="uint8", confidence=True, quicklook=True)
 
 def expected_shares(values):
     pixels = np.asarray(normalise(np.moveaxis(values, 0, 2)))
-    sizes = {"crop": 64, "stride": 43, "patch": 32, "batch": 2}
-    scores = sliding_scores(bright_is_roof, pixels, **sizes)
+    windows = Windows(crop=64, stride=43, patch=32, batch=2)
+    scores = sliding_scores(bright_is_roof, pixels, windows)
     return scores / scores.sum(2, keepdims=True)
 
 

@@ -20,6 +20,7 @@ from crossearth_jax.run.checkpoint import Checkpoints
 from crossearth_jax.run.trained import find_workdir
 from crossearth_jax.scoring.score_fn import make_score_fn
 from crossearth_jax.scoring.sliding import sliding_scores
+from crossearth_jax.scoring.windows import Windows
 from crossearth_jax.system import sharding
 from crossearth_jax.train import write_config
 from crossearth_jax.train_step import TrainState
@@ -59,10 +60,10 @@ def predictor(run):
 def test_a_loaded_run_gives_the_evaluations_scores(run, predictor, size):
     image = picture(*size)
     pixels = np.asarray(normalise(image))
-    sizes = {"crop": 32, "stride": 21, "patch": 16, "batch": 4}
+    windows = Windows(crop=32, stride=21, patch=16, batch=4)
     # A strip is another compiled shape; one function for both saves seconds.
     score_fn = run[1] if min(size) >= 32 else predictor.score_fn
-    expected = sliding_scores(score_fn, pixels, **sizes)
+    expected = sliding_scores(score_fn, pixels, windows)
     share = expected / expected.sum(2, keepdims=True)
     np.testing.assert_allclose(predictor.probabilities(image), share, atol=1e-5)
     assert predictor(image).shape == size
@@ -71,11 +72,11 @@ def test_a_loaded_run_gives_the_evaluations_scores(run, predictor, size):
 
 def test_an_older_step_in_bfloat16_with_augmentation(run, predictor):
     first = load(
-        run[0] / "checkpoints/1", precision="bf16", batch=2, tta=["flips"], stride=8
+        run[0] / "checkpoints/1", precision="bfloat16", batch=2, tta=["flips"], stride=8
     )
     assert predictor.about["step"] == 2 and first.about["step"] == 1
     assert first.about["weights"] != predictor.about["weights"]
-    assert (first.stride, first.batch) == (8, 2)
+    assert (first.windows.stride, first.windows.batch) == (8, 2)
     assert first.about["tta"] == ["flips"] and first.about["precision"] == "bfloat16"
     # Mirrored views are averaged, so the scores follow a mirrored image.
     image = picture(32, 32)
@@ -117,7 +118,7 @@ jax.config.update("jax_disable_most_optimizations", True)
 import numpy as np
 from crossearth_jax.predict import load
 predictor = load(sys.argv[1], batch=3)
-assert jax.local_device_count() == 2 and predictor.batch == 4
+assert jax.local_device_count() == 2 and predictor.windows.batch == 4
 image = np.random.default_rng(0).integers(0, 256, (75, 50, 3)).astype(np.uint8)
 windows = np.zeros((4, 32, 32, 3), np.float32)
 assert len(predictor.score_fn(windows).sharding.device_set) == 2

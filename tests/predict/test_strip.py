@@ -9,13 +9,13 @@ from crossearth_jax.data.classes import ClassSet
 from crossearth_jax.pixels.labels import IGNORE
 from crossearth_jax.pixels.normalise import normalise
 from crossearth_jax.predict.predictor import Predictor
-from crossearth_jax.predict.strip import Batch, read_windows
+from crossearth_jax.predict.strip import WindowBatch, read_windows
 from crossearth_jax.scoring.sliding import sliding_scores
-from crossearth_jax.scoring.windows import make_plan
+from crossearth_jax.scoring.windows import Windows
 
 CLASSES = ClassSet(tuple("abcd"), tuple((k, k, k) for k in range(4)))
 CROP, STRIDE, PATCH = 32, 21, 16
-WINDOWS = {"crop": CROP, "stride": STRIDE, "patch": PATCH}
+WINDOWS = Windows(CROP, STRIDE, PATCH, batch=2)
 
 
 def position_score(windows):
@@ -26,8 +26,8 @@ def position_score(windows):
     return jax.nn.softmax(features) * (1 + down + along)
 
 
-def predictor(score_fn=position_score, *, batch=4, **changes):
-    return Predictor(score_fn, CLASSES, batch=batch, **{**WINDOWS, **changes})
+def predictor(score_fn=position_score, *, batch=4):
+    return Predictor(score_fn, CLASSES, WINDOWS.changed(batch=batch))
 
 
 def picture(height, width, seed=0):
@@ -42,9 +42,7 @@ SIZES = [(32, 32), (75, 50), (64, 90), (53, 33), (20, 70), (9, 9), (1, 77), (77,
 @pytest.mark.parametrize("batch", [1, 3, 40])
 def test_flat_blending_equals_the_evaluation(size, batch):
     image = picture(*size)
-    expected = sliding_scores(
-        position_score, np.asarray(normalise(image)), batch=2, **WINDOWS
-    )
+    expected = sliding_scores(position_score, np.asarray(normalise(image)), WINDOWS)
     p = predictor(batch=batch)
     np.testing.assert_allclose(p.scores(image), expected, atol=1e-6)
     share = expected / expected.sum(2, keepdims=True)
@@ -57,10 +55,10 @@ def test_cosine_blending_is_the_weighted_mean_of_the_windows():
     pixels = np.asarray(normalise(image))
     ramp = np.sin(np.pi * (np.arange(CROP) + 0.5) / CROP) ** 2
     weight = np.outer(ramp, ramp)[..., None]
-    plan = make_plan(75, 50, blend="cosine", **WINDOWS)
+    layout = WINDOWS.lay(75, 50, "cosine")
     total, weights = np.zeros((75, 50, 4)), np.zeros((75, 50, 1))
-    for y in plan.tops:
-        for x in plan.lefts:
+    for y in layout.tops:
+        for x in layout.lefts:
             area = np.s_[y : y + CROP, x : x + CROP]
             total[area] += weight * np.asarray(position_score(pixels[area][None])[0])
             weights[area] += weight
@@ -82,11 +80,11 @@ def jump_at_borders(blend, crop=256, stride=171):
         return jnp.broadcast_to(scores, (len(windows), *scores.shape))
 
     two = ClassSet(("a", "b"), ((0, 0, 0), (9, 9, 9)))
-    p = Predictor(ramps, two, crop=crop, stride=stride, patch=32, batch=2)
+    p = Predictor(ramps, two, Windows(crop, stride, patch=32, batch=2))
     image = np.full((40, 700, 3), 90, np.uint8)
     row = p.probabilities(image, blend)[0, :, 0].astype(np.float64)
     steps = np.diff(row)
-    lefts = p.plan(40, 700, blend).lefts
+    lefts = p.windows.lay(40, 700, blend).lefts
     borders = [b - 1 for x in lefts for b in (x, x + crop) if 2 < b < 698]
     beyond = [abs(steps[b] - (steps[b - 1] + steps[b + 1]) / 2) for b in borders]
     return max(beyond) / row.mean()
@@ -132,8 +130,8 @@ def test_rows_are_read_once_and_in_order():
             (stop - start, 50), bool
         )
 
-    plan = make_plan(200, 50, blend="flat", **WINDOWS)
-    list(read_windows(read_rows, plan, 4, np.float32))
+    layout = WINDOWS.lay(200, 50)
+    list(read_windows(read_rows, layout, 4, np.float32))
     assert asked[0][0] == 0 and asked[-1][1] == 200
     assert [a[1] for a in asked[:-1]] == [a[0] for a in asked[1:]]
     assert max(stop - start for start, stop in asked) <= CROP
@@ -146,8 +144,8 @@ def test_windows_without_data_are_left_out_and_hold_nothing_back():
         valid[rows < 3, :5] = True  # one corner of the scene
         return np.zeros((stop - start, 500, 3), np.float32), valid
 
-    plan = make_plan(2000, 500, blend="flat", **WINDOWS)
-    batches: list[Batch] = list(read_windows(read_rows, plan, 8, np.float32))
+    layout = WINDOWS.lay(2000, 500)
+    batches: list[WindowBatch] = list(read_windows(read_rows, layout, 8, np.float32))
     sent = [b for b in batches if b.windows is not None]
     assert len(sent) == 1 and sent[0].windows.shape == (8, 32, 32, 3)
     assert max(len(b.steps) for b in batches) < 10  # their masks are not piled up
@@ -163,10 +161,10 @@ def test_nodata_is_255_and_changes_nothing_elsewhere():
         return image[start:stop], valid[start:stop]
 
     p = predictor()
-    plan = p.plan(75, 90, "flat")
-    blocks = list(p.blocks(read_windows(read_rows, plan, 4, image.dtype), plan))
+    layout = p.windows.lay(75, 90)
+    blocks = list(p.blocks(read_windows(read_rows, layout, 4, image.dtype), layout))
     labels = np.concatenate([b.labels() for b in blocks])
-    expected = sliding_scores(position_score, pixels, batch=2, **WINDOWS)
+    expected = sliding_scores(position_score, pixels, WINDOWS)
     assert (labels[~valid] == IGNORE).all()
     np.testing.assert_array_equal(labels[valid], expected.argmax(2)[valid])
     shares = np.concatenate([b.probabilities() for b in blocks])
@@ -181,8 +179,8 @@ def test_windows_are_normalised_and_0_without_data():
     def read_rows(start, stop):
         return image[start:stop], valid[start:stop]
 
-    plan = make_plan(CROP, CROP, blend="flat", **WINDOWS)
-    batch = next(read_windows(read_rows, plan, 1, image.dtype))
+    layout = WINDOWS.lay(CROP, CROP)
+    batch = next(read_windows(read_rows, layout, 1, image.dtype))
     expected = np.where(valid[..., None], np.asarray(normalise(image)), 0)
     np.testing.assert_allclose(batch.windows[0], expected, atol=1e-6)
 
@@ -194,5 +192,3 @@ def test_scores_that_do_not_fit_are_refused():
         predictor(lambda w: position_score(w) * jnp.nan)(picture(40, 40))
     with pytest.raises((ValueError, TypeError), match="flat"):  # or by its annotation
         predictor()(picture(40, 40), "sharp")
-    with pytest.raises(ValueError, match="stride <= crop"):
-        predictor(stride=40)(picture(80, 80))

@@ -21,8 +21,10 @@ from crossearth_jax.data.known_classes import CASID
 from crossearth_jax.pixels.normalise import normalise
 from crossearth_jax.run import export
 from crossearth_jax.run.trained import TrainedRun
+from crossearth_jax.run_settings import read_settings
 from crossearth_jax.scoring.score_fn import make_score_fn
 from crossearth_jax.scoring.sliding import sliding_scores
+from crossearth_jax.scoring.windows import Windows
 from crossearth_jax.train_step import TrainState
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "run_exported.py"
@@ -37,7 +39,7 @@ def run(tiny_config, quick_compile):
     network = build.build_network(config, len(CASID.names))
     params = jax.tree.map(lambda x: x * 1.5, network.trainable)
     state = TrainState(params, {}, jnp.int32(7), jnp.int32(0))
-    return TrainedRun(Path("runs/tiny"), config, CASID, network, state)
+    return TrainedRun(Path("runs/tiny"), read_settings(config), CASID, network, state)
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +114,7 @@ np.savez("scores.npz", one=scores(windows[:1]), three=scores(windows))
     pixel_scores = sliding_scores(
         make_score_fn(run.network.graph, run.state.params, run.network.frozen),
         np.asarray(normalise(picture)),
-        **{"crop": CROP, "stride": 21, "patch": 16, "batch": 1},
+        Windows(crop=CROP, stride=21, patch=16, batch=1),
     )
     labels = Image.open(tmp_path / "scene.classes.png")
     assert np.array_equal(labels, pixel_scores.argmax(2))

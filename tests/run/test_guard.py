@@ -59,7 +59,7 @@ def moved(before, after):
 
 def test_a_bad_step_changes_nothing_but_the_counts(stepper):
     states, metrics = stepper.steps("gbgb")
-    assert [moved(*pair) for pair in pairwise(states)] == [*(True, False, True, False)]
+    assert [moved(*pair) for pair in pairwise(states)] == [True, False, True, False]
     assert [int(s.step) for s in states] == [0, 1, 2, 3, 4]
     assert [int(s.bad) for s in states] == [0, 0, 1, 0, 1]
     assert [bool(np.isfinite(m["loss"])) for m in metrics] == [True, False, True, False]
@@ -101,7 +101,10 @@ def test_too_many_in_a_row_end_the_run_with_a_dump(stepper, tmp_path):
     folder = tmp_path / "nonfinite" / "step_2"
     files = {path.name for path in folder.iterdir()}
     assert files == {
-        *("batch.0.safetensors", "about.0.json", "params.safetensors", "config.json")
+        "batch.0.safetensors",
+        "about.0.json",
+        "params.safetensors",
+        "config.json",
     }
     before = dotted(stepper.steps("g")[0][-1].params)
     dumped = load_file(folder / "params.safetensors")

@@ -10,7 +10,7 @@ from crossearth_jax.scoring.counts import (
     read_counts,
     write_counts,
 )
-from crossearth_jax.scoring.metrics import confusion_matrix, scores
+from crossearth_jax.scoring.metrics import confusion_matrix, confusion_metrics
 
 K = 4
 
@@ -29,11 +29,13 @@ def drawn_domain(images=12, seed=0):
 def test_a_cost_is_what_the_domain_gains_without_the_image():
     counts = drawn_domain()
     matrices = [counts.confusion(i) for i in range(12)]
-    whole = scores(sum(matrices)).miou
+    whole = confusion_metrics(sum(matrices)).miou
     for i, cost in enumerate(counts.costs()):
         rest = sum(m for j, m in enumerate(matrices) if j != i)
-        assert cost == pytest.approx(scores(rest).miou - whole)
-        assert counts.own_miou()[i] == pytest.approx(scores(matrices[i]).miou)
+        assert cost == pytest.approx(confusion_metrics(rest).miou - whole)
+        assert counts.own_miou()[i] == pytest.approx(
+            confusion_metrics(matrices[i]).miou
+        )
 
 
 def test_a_domain_comes_back_as_it_was_written(tmp_path):

@@ -1,7 +1,11 @@
 import numpy as np
 import pytest
 
-from crossearth_jax.scoring.metrics import confusion_matrix, extra_scores, scores
+from crossearth_jax.scoring.metrics import (
+    confusion_matrix,
+    confusion_metrics,
+    extra_metrics,
+)
 
 
 def labels(*rows):
@@ -51,7 +55,7 @@ def test_stray_prediction_under_an_ignored_label_does_not_count():
 
 
 def test_scores_by_hand():
-    found = scores(np.array([[6, 2], [1, 11]]))
+    found = confusion_metrics(np.array([[6, 2], [1, 11]]))
     np.testing.assert_allclose(found.iou, [6 / 9, 11 / 14])
     np.testing.assert_allclose(found.accuracy, [6 / 8, 11 / 12])
     np.testing.assert_allclose(found.precision, [6 / 7, 11 / 13])
@@ -62,39 +66,39 @@ def test_scores_by_hand():
 
 
 def test_absent_class_is_left_out_but_a_false_alarm_counts_as_zero():
-    absent = scores(np.array([[3, 1, 0], [0, 4, 0], [0, 0, 0]]))
+    absent = confusion_metrics(np.array([[3, 1, 0], [0, 4, 0], [0, 0, 0]]))
     assert np.isnan(absent.iou[2]) and np.isnan(absent.f1[2])
     assert absent.miou == pytest.approx((3 / 4 + 4 / 5) / 2)
-    alarm = scores(np.array([[3, 0, 1], [0, 4, 0], [0, 0, 0]]))
+    alarm = confusion_metrics(np.array([[3, 0, 1], [0, 4, 0], [0, 0, 0]]))
     assert alarm.iou[2] == alarm.f1[2] == alarm.precision[2] == 0
     assert np.isnan(alarm.accuracy[2])
     assert alarm.miou == pytest.approx((3 / 4 + 1 + 0) / 3)
 
 
 def test_nothing_counted_is_undefined_without_a_warning(recwarn):
-    empty = scores(np.zeros((2, 2), np.int64))
+    empty = confusion_metrics(np.zeros((2, 2), np.int64))
     assert np.isnan([empty.miou, empty.mf1, empty.overall_accuracy, *empty.iou]).all()
     assert not recwarn.list
 
 
 def test_counts_stay_exact_above_float32():
-    found = scores(np.array([[2**24 + 1, 0], [0, 1]]))
+    found = confusion_metrics(np.array([[2**24 + 1, 0], [0, 1]]))
     assert found.iou[0] == 1
-    assert scores(np.array([[2**24, 1], [0, 1]])).overall_accuracy < 1
+    assert confusion_metrics(np.array([[2**24, 1], [0, 1]])).overall_accuracy < 1
 
 
 def test_extra_scores_are_those_of_the_same_matrix():
     """Clutter leaves the mean only: its pixels still lower what was called wrongly."""
-    iou = scores(np.array([[6, 0, 0], [0, 5, 3], [1, 2, 4]])).iou
+    iou = confusion_metrics(np.array([[6, 0, 0], [0, 5, 3], [1, 2, 4]])).iou
     np.testing.assert_allclose(iou, [6 / 7, 5 / 10, 4 / 10])
-    assert extra_scores(iou) == {}
-    assert extra_scores(iou, foreground=1) == {"foreground_IoU": 0.5}
-    found = extra_scores(iou, clutter=2)
+    assert extra_metrics(iou) == {}
+    assert extra_metrics(iou, foreground=1) == {"foreground_IoU": 0.5}
+    found = extra_metrics(iou, clutter=2)
     assert found == {"mIoU_without_clutter": pytest.approx((6 / 7 + 5 / 10) / 2)}
 
 
 def test_extra_scores_of_absent_classes():
     iou = np.array([np.nan, 0.25, np.nan])
-    assert np.isnan(extra_scores(iou, foreground=0)["foreground_IoU"])
-    assert extra_scores(iou, clutter=2)["mIoU_without_clutter"] == 0.25
-    assert np.isnan(extra_scores(iou, clutter=1)["mIoU_without_clutter"])
+    assert np.isnan(extra_metrics(iou, foreground=0)["foreground_IoU"])
+    assert extra_metrics(iou, clutter=2)["mIoU_without_clutter"] == 0.25
+    assert np.isnan(extra_metrics(iou, clutter=1)["mIoU_without_clutter"])

@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -5,7 +7,9 @@ import pytest
 from outside import FIXTURES, needs_fixtures
 
 from crossearth_jax.scoring.sliding import sliding_scores, stream_scores
-from crossearth_jax.scoring.windows import window_length, window_origins
+from crossearth_jax.scoring.windows import Windows, window_length, window_origins
+
+WINDOWS = Windows(crop=32, stride=21, patch=16, batch=2)
 
 
 def image(height, width, seed=0):
@@ -76,9 +80,7 @@ def test_short_axes_are_rounded_up_to_patches():
 @pytest.mark.parametrize("batch", [1, 4, 50])
 def test_equals_a_plain_loop(batch):
     picture = image(75, 50)
-    got = sliding_scores(
-        position_score, picture, crop=32, stride=21, patch=16, batch=batch
-    )
+    got = sliding_scores(position_score, picture, WINDOWS.changed(batch=batch))
     assert got.dtype == np.float32
     np.testing.assert_allclose(got, plain_loop(picture, 32, 21), atol=1e-4)
 
@@ -91,14 +93,14 @@ def test_short_image_is_padded_and_cut():
         return windows
 
     picture = image(20, 70)
-    got = sliding_scores(score, picture, crop=32, stride=21, patch=16, batch=2)
+    got = sliding_scores(score, picture, WINDOWS)
     np.testing.assert_allclose(got, picture, atol=1e-6)
     assert {w.shape for w in seen} == {(2, 32, 32, 3)}
     assert not any(w[:, 20:].any() for w in seen)
 
     seen.clear()
     picture = image(9, 70)
-    got = sliding_scores(score, picture, crop=32, stride=21, patch=16, batch=2)
+    got = sliding_scores(score, picture, WINDOWS)
     np.testing.assert_allclose(got, picture, atol=1e-6)
     assert {w.shape for w in seen} == {(2, 16, 32, 3)}
 
@@ -106,11 +108,11 @@ def test_short_image_is_padded_and_cut():
 def test_images_share_batches_and_keep_their_order():
     sizes = [(32, 32), (75, 50), (20, 40), (32, 32), (33, 32), (40, 64)]
     pictures = [image(*size, seed=i) for i, size in enumerate(sizes)]
-    arguments = {"crop": 32, "stride": 21, "patch": 16}
-    together = list(stream_scores(position_score, pictures, batch=4, **arguments))
+    four, one = WINDOWS.changed(batch=4), WINDOWS.changed(batch=1)
+    together = list(stream_scores(position_score, pictures, four))
     assert len(together) == len(pictures)
     for picture, got in zip(pictures, together, strict=True):
-        alone = sliding_scores(position_score, picture, batch=1, **arguments)
+        alone = sliding_scores(position_score, picture, one)
         np.testing.assert_allclose(got, alone, atol=1e-5)
 
 
@@ -122,7 +124,7 @@ def test_one_window_images_fill_the_batches():
         return windows
 
     pictures = [image(32, 32, seed=i) for i in range(9)]
-    list(stream_scores(score, pictures, crop=32, stride=21, patch=16, batch=4))
+    list(stream_scores(score, pictures, WINDOWS.changed(batch=4)))
     assert calls == [(4, 32, 32, 3)] * 3
 
 
@@ -134,9 +136,7 @@ def test_images_are_read_only_as_they_are_needed():
             read.append(i)
             yield image(32, 32, seed=i)
 
-    stream = stream_scores(
-        position_score, pictures(), crop=32, stride=21, patch=16, batch=2
-    )
+    stream = stream_scores(position_score, pictures(), WINDOWS)
     next(stream)
     assert len(read) <= 4
 
@@ -150,18 +150,24 @@ def test_a_jitted_function_compiles_once():
         return position_score(windows)
 
     for size in ((75, 50), (33, 90), (32, 32)):
-        sliding_scores(score, image(*size), crop=32, stride=21, patch=16, batch=4)
+        sliding_scores(score, image(*size), WINDOWS.changed(batch=4))
     assert traces == [(4, 32, 32, 3)]
 
 
 def test_bad_arguments_are_refused():
+    for changes, message in (
+        ({"crop": 30}, "got crop 30 and patch 16, expected a crop of whole patches"),
+        ({"stride": 33}, "got crop 32, stride 33, .* stride <= crop"),
+        ({"stride": 0}, "stride <= crop"),
+        ({"batch": 0}, "got batch 0, expected 1 or more windows"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            dataclasses.replace(WINDOWS, **changes)
     picture = image(40, 40)
-    with pytest.raises(ValueError, match="whole patches"):
-        sliding_scores(position_score, picture, crop=30, stride=20, patch=16, batch=1)
     with pytest.raises(ValueError, match="keep the size"):
-        sliding_scores(
-            lambda w: w[:, ::2], picture, crop=32, stride=21, patch=16, batch=1
-        )
+        sliding_scores(lambda w: w[:, ::2], picture, WINDOWS)
+    with pytest.raises(ValueError, match="got 1 results, expected 2"):
+        sliding_scores(lambda w: w[:1], picture, WINDOWS)
 
 
 @needs_fixtures("slide.npz")
@@ -192,7 +198,7 @@ def test_the_authors_windows_and_average(case):
             results.append(recorded[f"{case}/window{i}_logits"][0].transpose(1, 2, 0))
         return np.stack(results)
 
-    got = sliding_scores(replay, picture, crop=crop, stride=stride, patch=16, batch=4)
+    got = sliding_scores(replay, picture, Windows(crop, stride, 16, batch=4))
     assert next(replayed, None) is None
     expected = recorded[f"{case}/logits"][0].transpose(1, 2, 0)
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-6)

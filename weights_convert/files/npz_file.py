@@ -16,8 +16,14 @@ _READERS = {
     (2, 0): np.lib.format.read_array_header_2_0,
 }
 _DAMAGE = (
-    *(ValueError, TypeError, SyntaxError, EOFError, OSError),
-    *(tokenize.TokenError, zipfile.BadZipFile, zlib.error),
+    ValueError,
+    TypeError,
+    SyntaxError,
+    EOFError,
+    OSError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
 )
 
 

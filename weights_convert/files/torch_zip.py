@@ -236,10 +236,6 @@ def _ordered_dict(pairs: object = ()) -> OrderedDict:
     return OrderedDict((key(name), value) for name, value in pairs)
 
 
-def _complex(real: object, imag: object) -> complex:
-    return complex(expect(real, float), expect(imag, float))
-
-
 def _encode(text: object, encoding: object) -> bytes:
     if expect(encoding, str) != "latin1":  # as which pickle writes bytes
         raise ValueError("got a pickle that encodes text, expected bytes as latin1")

@@ -7,6 +7,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,29 @@ def _say_extra(files: RawFiles, items: Iterable[Item]) -> None:
         print(f"not used: {len(extra)} image files ({shown})")
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """What is there of one domain, and what is left to do.
+
+    Attributes:
+      folder: of the domain.
+      items: all its raw pairs.
+      sources: the raw files, as the manifest lists them.
+      begun: settings that the folder was begun with; None for a new one.
+      done: pairs that are there already, by split and name.
+      todo: the others.
+      manifest: of a domain that was complete.
+    """
+
+    folder: Path
+    items: Sequence[Item]
+    sources: list[dict[str, Any]]
+    begun: dict[str, Any] | None
+    done: dict[tuple[str, str], Written]
+    todo: list[Item]
+    manifest: dict[str, Any] | None
+
+
 def _prepare_domain(
     data_set: DataSet,
     files: RawFiles,
@@ -115,50 +139,69 @@ def _prepare_domain(
     *,
     workers: int,
 ) -> dict[str, Any]:
-    journal = Journal(folder)
-    settings, done = journal.read()
-    old = read_manifest(folder)
-    if settings is None:
+    plan = _planned(data_set, files, folder, items)
+    if plan.manifest and not plan.todo:
+        _refuse_strangers(folder, plan.done.values())
+        print(f"{folder}: complete, nothing to do ({_counts(plan.manifest)})")
+        return plan.manifest
+    journal = _begun(data_set, plan, code())
+    written = plan.done | _written(data_set, plan, code(), journal, workers)
+    ordered = [written[item.split, item.name] for item in items]
+    return _finish(data_set, folder, code(), items, ordered, plan.sources)
+
+
+def _planned(
+    data_set: DataSet, files: RawFiles, folder: Path, items: Sequence[Item]
+) -> _Plan:
+    """Looks at what is there; changes nothing."""
+    begun, noted = Journal(folder).read()
+    manifest = read_manifest(folder)
+    if begun is None:
         _refuse_strangers(folder, ())
     else:
-        _check_settings(folder, settings, settings_of(data_set))
-    done = dict(_still_valid(folder, items, done))
+        _check_settings(folder, begun, settings_of(data_set))
+    done = dict(_still_valid(folder, items, noted))
     todo = [item for item in items if (item.split, item.name) not in done]
     sources = sources_of(files, items)
-    if old and old["sources"] != sources:
+    if manifest and manifest["sources"] != sources:
         print(
             f"{folder}: the raw files are not those of manifest.json (other sizes, "
             f"places or digests); {len(todo)} of {len(items)} pairs differ in size"
         )
-    if old and not todo:
-        _refuse_strangers(folder, done.values())
-        print(f"{folder}: complete, nothing to do ({_counts(old)})")
-        return old
-    known = {"labels": code().describe()}
-    if settings is not None:
-        _check_settings(folder, settings, known)
-    if done:
-        print(f"{folder}: {len(done)} of {len(items)} pairs are there, continuing")
-    _make_folders(folder, {item.split for item in items})
+    return _Plan(folder, items, sources, begun, done, todo, manifest)
+
+
+def _begun(data_set: DataSet, plan: _Plan, code: LabelCode) -> Journal:
+    """Makes the folders, and a journal of what is there; no manifest from here on."""
+    folder, known = plan.folder, {"labels": code.describe()}
+    if plan.begun is not None:
+        _check_settings(folder, plan.begun, known)
+    if plan.done:
+        there = f"{len(plan.done)} of {len(plan.items)} pairs are there"
+        print(f"{folder}: {there}, continuing")
+    _make_folders(folder, {item.split for item in plan.items})
     (folder / "manifest.json").unlink(missing_ok=True)
-    journal.begin(settings_of(data_set) | known, done.values())
+    journal = Journal(folder)
+    journal.begin(settings_of(data_set) | known, plan.done.values())
+    return journal
+
+
+def _written(
+    data_set: DataSet, plan: _Plan, code: LabelCode, journal: Journal, workers: int
+) -> dict[tuple[str, str], Written]:
+    """Writes what is left to do, and a line of the journal for each pair."""
+    folder, classes = plan.folder, len(data_set.classes.names)
     jobs = [
-        Job(
-            item,
-            item.code or code(),
-            folder,
-            data_set.tile,
-            len(data_set.classes.names),
-        )
-        for item in todo
+        Job(item, item.code or code, folder, data_set.tile, classes)
+        for item in plan.todo
     ]
+    found = {}
     with progress(f"preparing {folder.name}", len(jobs), "raw pairs") as advance:
         for written in _write_all(jobs, workers):
             journal.add(written)
-            done[written.split, written.name] = written
+            found[written.split, written.name] = written
             advance()
-    ordered = [done[item.split, item.name] for item in items]
-    return _finish(data_set, folder, code(), items, ordered, sources)
+    return found
 
 
 def _finish(

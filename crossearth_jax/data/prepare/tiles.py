@@ -1,7 +1,5 @@
 """Cutting a large image into squares that cover it, the last ones shifted inwards."""
 
-import math
-
 
 def origins(size: int, tile: int) -> tuple[int, ...]:
     """Where tiles start along one side: every `tile`, the last at `size - tile`.
@@ -22,11 +20,6 @@ def origins(size: int, tile: int) -> tuple[int, ...]:
 def tile_corners(height: int, width: int, tile: int) -> list[tuple[int, int]]:
     """Upper left corners (y, x) of all tiles, row by row."""
     return [(y, x) for y in origins(height, tile) for x in origins(width, tile)]
-
-
-def tile_count(height: int, width: int, tile: int) -> int:
-    """How many tiles an image is cut into."""
-    return math.prod(len(origins(side, tile)) for side in (height, width))
 
 
 def tile_name(name: str, y: int, x: int, tile: int) -> str:

@@ -22,7 +22,7 @@ from crossearth_jax.data.prepare.casid import (
 from crossearth_jax.data.prepare.items import Palette
 from crossearth_jax.data.prepare.raw import RawFiles
 from crossearth_jax.data.prepare.run import prepare
-from crossearth_jax.data.prepare.tiles import tile_count
+from crossearth_jax.data.prepare.tiles import tile_corners
 
 TRAIN = {("sub", "train"): 2, ("tem", "train"): 2, ("tms", "train"): 1}
 TEST = {(climate, "test"): 1 for climate in ("sub", "tem", "tms", "trf")}
@@ -157,8 +157,8 @@ def test_truncated_archive_is_named(tmp_path):
 
 
 def test_25_tiles_an_image_give_the_papers_counts():
-    assert tile_count(5000, 5000, DATA_SET.tile) == 25
-    assert tile_count(1024, 1024, DATA_SET.tile) == 1  # CrossEarth's copy is cut
+    assert len(tile_corners(5000, 5000, DATA_SET.tile)) == 25
+    assert len(tile_corners(1024, 1024, DATA_SET.tile)) == 1  # CrossEarth's copy is cut
     assert sum(DATA_SET.expected.values()) == 25 * 980
     assert all(count % 25 == 0 for count in DATA_SET.expected.values())
 

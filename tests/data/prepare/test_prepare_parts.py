@@ -16,7 +16,6 @@ from crossearth_jax.data.prepare.raw import RawFiles
 from crossearth_jax.data.prepare.tiles import (
     origins,
     tile_corners,
-    tile_count,
     tile_name,
 )
 from crossearth_jax.data.prepare.vaihingen import DATA_SET, TRAIN, VAL
@@ -62,16 +61,16 @@ def test_origins_cover_the_side_and_stay_inside():
 
 
 def test_tile_counts_of_the_isprs_sets():
-    assert tile_count(6000, 6000, 512) == potsdam.TILES == 144
+    assert len(tile_corners(6000, 6000, 512)) == potsdam.TILES == 144
     assert (len(potsdam.TRAIN), len(potsdam.VAL)) == (24, 14)
     assert not potsdam.TRAIN & potsdam.VAL
     expected = potsdam.data_set().expected
     assert expected["potsdam_irrg", "train"] == 24 * 144 == 3456
     assert expected["potsdam_rgb", "val"] == 14 * 144 == 2016
-    assert tile_count(5000, 5000, 1024) == 25
+    assert len(tile_corners(5000, 5000, 1024)) == 25
     assert TRAIN | VAL == set(VAIHINGEN) and not TRAIN & VAL
     for split, areas in (("train", TRAIN), ("val", VAL)):
-        tiles = (tile_count(h, w, 512) for a in areas for w, h in [VAIHINGEN[a]])
+        tiles = (len(tile_corners(h, w, 512)) for a in areas for w, h in [VAIHINGEN[a]])
         assert sum(tiles) == DATA_SET.expected["vaihingen", split]
 
 
