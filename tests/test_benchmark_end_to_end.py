@@ -103,6 +103,7 @@ def write_raw(name, folder, monkeypatch):
     mini.write_raw(folder, extra=True, **ODD.get(name, {}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_from_raw_archives_to_the_paper_s_table(name, tmp_path, monkeypatch):
     data_sets, images = CASES[name]

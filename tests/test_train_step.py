@@ -67,6 +67,7 @@ def frozen_run(tiny_config, tmp_path_factory, quick_compile):
     )
 
 
+@pytest.mark.slow
 def test_frozen_backbone_is_bit_identical_after_training(frozen_run):
     after = dotted(jax.device_get(frozen_run.run.frozen["model"]))
     assert after.keys() == frozen_run.weights.keys()
@@ -74,6 +75,7 @@ def test_frozen_backbone_is_bit_identical_after_training(frozen_run):
         assert given.tobytes() == np.asarray(after[path]).tobytes(), path
 
 
+@pytest.mark.slow
 def test_every_trainable_array_moves(frozen_run):
     before = dotted(frozen_run.before[0].params)
     after = dotted(jax.device_get(frozen_run.states[-1].params))
@@ -84,12 +86,14 @@ def test_every_trainable_array_moves(frozen_run):
     assert after["prompt"].any()
 
 
+@pytest.mark.slow
 def test_frozen_style_arrays_stay(frozen_run):
     before, after = frozen_run.before[1], jax.device_get(frozen_run.run.frozen)
     for x, y in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True):
         assert np.array_equal(x, y)
 
 
+@pytest.mark.slow
 def test_optimiser_holds_nothing_of_the_backbone(frozen_run):
     state = frozen_run.states[-1]
     held = dotted(state.opt_state)
@@ -111,6 +115,7 @@ def computed(text: str, shape: tuple[int, ...]) -> bool:
     return any("stablehlo.reverse" not in line for line in found)
 
 
+@pytest.mark.slow
 def test_no_backbone_weight_gradient_is_in_the_program(frozen_run):
     params = dotted(frozen_run.states[-1].params)
     assert computed(frozen_run.text, params["gse.convs.0.kernel"].shape)
@@ -120,16 +125,19 @@ def test_no_backbone_weight_gradient_is_in_the_program(frozen_run):
         assert not computed(frozen_run.text, shape), name
 
 
+@pytest.mark.slow
 def test_one_compilation_serves_all_steps(frozen_run):
     assert frozen_run.sizes == [1, 1, 1]
 
 
+@pytest.mark.slow
 def test_state_is_donated_and_frozen_arrays_are_not(frozen_run):
     for used in frozen_run.states[:-1]:
         assert all(x.is_deleted() for x in jax.tree.leaves(used))
     assert not any(x.is_deleted() for x in jax.tree.leaves(frozen_run.run.frozen))
 
 
+@pytest.mark.slow
 def test_transfer_guard_notices_host_inputs(frozen_run):
     """Shows that the guard around the three steps could have failed."""
     run, state = frozen_run.run, frozen_run.states[-1]
@@ -141,6 +149,7 @@ def test_transfer_guard_notices_host_inputs(frozen_run):
         jnp.asarray(frozen_run.host.image) + frozen_run.host.image
 
 
+@pytest.mark.slow
 def test_steps_count_and_report_every_loss(frozen_run):
     assert [int(s.step) for s in frozen_run.states[-1:]] == [3]
     for values in frozen_run.metrics:

@@ -19,6 +19,9 @@ pytestmark = pytest.mark.usefixtures("quick_compile")
 NO_STYLE = {"style.probability": 0.0}
 REIN = {"gse.enabled": False, "mim.enabled": False, **NO_STYLE}
 STYLED = {"style.probability": 1.0}
+# Half the blocks, each tapped twice, compile in half the time; none of the options
+# below cares how many there are.
+SHALLOW = {"backbone.depth": 2, "backbone.taps": (0, 0, 1, 1)}
 # One row per compilation: several options share it where they do not interfere.
 # (name, overrides, parameters that must be there, that must not, metrics)
 RUNS = [
@@ -54,7 +57,7 @@ RUNS = [
             "optim.warmup_steps": 5,
             "optim.warmup_factor": 0.5,
         },
-        {"backbone.blocks.3.attn.key.kernel", "mim_decoder.linear.kernel"},
+        {"backbone.blocks.1.attn.key.kernel", "mim_decoder.linear.kernel"},
         {"mim_decoder.convs"},
         {"mim"},
     ),
@@ -88,10 +91,11 @@ RUNS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("overrides", [r[1:] for r in RUNS], ids=[r[0] for r in RUNS])
 def test_variant_takes_two_steps(tiny_config, overrides):
     changes, there, absent, metrics = overrides
-    config = tiny_config(**changes)
+    config = tiny_config(**SHALLOW, **changes)
     run = make_run(config)
     names = set(dotted(run.state.params))
     assert there <= names
@@ -167,6 +171,7 @@ def test_ghiasi_without_weights_is_an_error_not_a_stand_in(tiny_config):
         build_restyle(read_settings(tiny_config(**{"style.transfer": "ghiasi"})).style)
 
 
+@pytest.mark.slow
 def test_gse_with_gamma_zero_predicts_exactly_as_the_rein_baseline(tiny_config):
     full, rein = (abstract_model(tiny_config(**c)) for c in ({}, REIN))
     params = random_like(nnx.to_pure_dict(nnx.state(full)))

@@ -192,6 +192,7 @@ def wait_for(found, seconds=60):
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_stopped_run_leaves_whole_maps_and_the_next_one_makes_the_rest(
     tmp_path, monkeypatch, how
@@ -216,6 +217,7 @@ def test_a_stopped_run_leaves_whole_maps_and_the_next_one_makes_the_rest(
     ]
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path):
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (3, 600, 600)).astype(np.uint8)

@@ -129,6 +129,7 @@ def test_one_coloured_image_stays_finite(calls):
         assert np.isfinite(restyle(KEY, flat)).all()
 
 
+@pytest.mark.slow
 def test_alpha_mixes_earth_and_own_style(networks, predict, paint, earth, image):
     styles = jax.random.normal(KEY, (2, 100))
     result = GhiasiRestyle(*networks, earth, 0.3).repaint(image, styles)

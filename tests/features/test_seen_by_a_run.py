@@ -24,7 +24,7 @@ from crossearth_jax.run_settings import read_settings
 from crossearth_jax.scoring.windows import Windows
 from crossearth_jax.train_step import TrainState
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_compile")]
 ALL = (0, 1, 2, 3)
 
 

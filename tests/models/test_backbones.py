@@ -135,6 +135,7 @@ def test_frozen_is_the_file_and_checkpoints_hold_the_rest(saved, run):
         np.testing.assert_array_equal(stored[path], array, path)
 
 
+@pytest.mark.slow
 def test_export_gives_what_predict_gives(run, monkeypatch, tmp_path):
     monkeypatch.setattr(predictor, "load_run", lambda *_: run)
     predict = predictor.load(run.workdir, batch=1)

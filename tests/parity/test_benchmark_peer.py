@@ -25,6 +25,8 @@ from benchmarks import peer_names  # noqa: E402
 from benchmarks.peer_losses import Draws, draw, make_optimiser, step_losses  # noqa: E402
 from benchmarks.peer_torch import CrossEarth  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 CLASSES = 3
 
 

@@ -18,9 +18,12 @@ from parity_losses import (
 from crossearth_jax.data.transforms import pad_to_crop
 from crossearth_jax.pixels.normalise import IMAGENET_MEAN, normalise
 
-pytestmark = needs_fixtures(
-    "tiny_losses.npz", "tiny_adamw.npz", "tiny_segmentor.pth", "tiny_config.json"
-)
+pytestmark = [
+    pytest.mark.slow,
+    needs_fixtures(
+        "tiny_losses.npz", "tiny_adamw.npz", "tiny_segmentor.pth", "tiny_config.json"
+    ),
+]
 LIMIT = 1e-4
 
 

@@ -1,9 +1,10 @@
 """The shared ASPP decoder of the authors' deleted training state."""
 
+import pytest
 from outside import needs_fixtures
 from parity_mim import measured
 
-pytestmark = needs_fixtures("mim_history.npz")
+pytestmark = [pytest.mark.slow, needs_fixtures("mim_history.npz")]
 
 
 def test_reconstruction_losses_and_gradients():

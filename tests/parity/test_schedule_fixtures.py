@@ -48,6 +48,7 @@ def test_learning_rate(name):
     np.testing.assert_allclose(got, [*curve.values()], rtol=2e-6, atol=1e-13)
 
 
+@pytest.mark.slow
 def test_parameter_groups():
     model, trainable = full_model()
     groups = schedule_file()["param_groups_512"]

@@ -10,9 +10,12 @@ from parity_segmentor import compute_stages, resized_case, slide_errors, stage_e
 
 from crossearth_jax.pixels.normalise import normalise
 
-pytestmark = needs_fixtures(
-    "tiny_segmentor.npz", "tiny_segmentor.pth", "tiny_config.json", "slide.npz"
-)
+pytestmark = [
+    pytest.mark.slow,
+    needs_fixtures(
+        "tiny_segmentor.npz", "tiny_segmentor.pth", "tiny_config.json", "slide.npz"
+    ),
+]
 LIMIT = 1e-4
 # Fractions of what PyTorch's own float32 loses against its float64.
 TIGHT = 2e-5

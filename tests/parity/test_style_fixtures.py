@@ -12,7 +12,10 @@ from crossearth_jax.earth_style.statistics import EarthStatistics, embed_noise
 from crossearth_jax.earth_style.weights import load_style_networks, save_style_arrays
 from weights_convert.style import convert_embedding_statistics, convert_style
 
-pytestmark = needs_fixtures("style.npz", "style.pth", "mim_history.npz")
+pytestmark = [
+    pytest.mark.slow,
+    needs_fixtures("style.npz", "style.pth", "mim_history.npz"),
+]
 # Measured: 3e-6 at most; PyTorch's own float32 is 1.4e-6 from its float64.
 TOLERANCE = 2e-5
 

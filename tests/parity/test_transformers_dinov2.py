@@ -10,6 +10,8 @@ from crossearth_jax.models.dinov2 import DinoV2, ViTConfig
 from crossearth_jax.models.parameters import dotted, read_weights, undotted
 from weights_convert.dinov2 import dinov2
 
+pytestmark = pytest.mark.slow
+
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 

@@ -14,8 +14,7 @@ from weights_convert.dinov3 import PRETRAINING, dinov3
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_compile")]
 PREFIX = 5  # class and registers
 
 

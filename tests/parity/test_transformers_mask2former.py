@@ -20,6 +20,8 @@ from weights_convert.torch_layers import (
     norm,
 )
 
+pytestmark = pytest.mark.slow
+
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 theirs = pytest.importorskip("transformers.models.mask2former.modeling_mask2former")

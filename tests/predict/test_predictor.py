@@ -56,6 +56,7 @@ def predictor(run):
     return load(run[0], batch=4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(75, 50), (32, 32), (1, 77)])
 def test_a_loaded_run_gives_the_evaluations_scores(run, predictor, size):
     image = picture(*size)
@@ -70,6 +71,7 @@ def test_a_loaded_run_gives_the_evaluations_scores(run, predictor, size):
     assert predictor.classes == CASID
 
 
+@pytest.mark.slow
 def test_an_older_step_in_bfloat16_with_augmentation(run, predictor):
     first = load(
         run[0] / "checkpoints/1", precision="bfloat16", batch=2, tta=["flips"], stride=8
@@ -126,6 +128,7 @@ np.save(sys.argv[2], predictor.scores(image))
 """
 
 
+@pytest.mark.slow
 def test_two_devices_share_the_windows(run, predictor, tmp_path):
     place = tmp_path / "scores.npy"
     subprocess.run(

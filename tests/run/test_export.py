@@ -85,6 +85,7 @@ def sidecar(out):
     return out.with_suffix(".json")
 
 
+@pytest.mark.slow
 def test_another_process_without_the_package_gives_the_same(
     exported, run, score_fn, tmp_path
 ):
@@ -123,6 +124,7 @@ np.savez("scores.npz", one=scores(windows[:1]), three=scores(windows))
     assert labels.getpalette()[: len(palette)] == palette
 
 
+@pytest.mark.slow
 def test_weights_baked_in_give_nearly_the_same(baked, example, score_fn):
     scores, about = example.load(sidecar(baked))
     assert about["weights"] is None

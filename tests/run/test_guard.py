@@ -16,9 +16,14 @@ from crossearth_jax import train
 from crossearth_jax.models.parameters import dotted
 from crossearth_jax.run.guard import LAG, LossGuard
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
-PLAIN = {"mim.enabled": False, "style.probability": 0.0}  # compiles sooner
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_compile")]
+PLAIN = {  # compiles sooner
+    "backbone.depth": 1,
+    "backbone.taps": (0, 0, 0, 0),
+    "gse.enabled": False,
+    "mim.enabled": False,
+    "style.probability": 0.0,
+}
 PATIENCE = 2
 
 

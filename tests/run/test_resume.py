@@ -10,7 +10,11 @@ from benchmarks.reliability import runs
 from benchmarks.reliability.runs import EVERY, Runs
 from benchmarks.reliability.stops import stop
 
+pytestmark = pytest.mark.slow
+
 STEPS = 12
+# What is saved and drawn is the same in kind; each of the five starts traces less.
+SMALLER = ("--config.mim.enabled=False", "--config.gse.enabled=False")
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +22,8 @@ def series(tmp_path_factory):
     """All runs share compiled programs, as the default cache does."""
     folder = tmp_path_factory.mktemp("resume")
     compiled = jax.config.jax_compilation_cache_dir
-    return Runs(folder, STEPS, ("--config.data.eval_scenes=3",), compiled=compiled)
+    options = ("--config.data.eval_scenes=3", *SMALLER)
+    return Runs(folder, STEPS, options, compiled=compiled)
 
 
 def test_a_disturbed_run_ends_bitwise_as_an_undisturbed_one(series):

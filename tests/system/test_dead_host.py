@@ -15,6 +15,8 @@ import pytest
 from benchmarks.reliability.runs import free_address
 from crossearth_jax.system.hosts import FAILED
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 LIMIT = 10.0  # seconds
 

@@ -177,6 +177,7 @@ def read_report(workdir: Path) -> dict:
     return json.loads((workdir / "report.json").read_text())
 
 
+@pytest.mark.slow
 def test_only_the_first_host_prints_and_writes(two_hosts, folder):
     first, second = two_hosts
     assert "2 x cpu, 2 host(s)" in first
@@ -190,6 +191,7 @@ def test_only_the_first_host_prints_and_writes(two_hosts, folder):
     assert not list((folder / "two").rglob("*.tmp"))
 
 
+@pytest.mark.slow
 def test_losses_are_those_of_one_process_with_two_devices(two_hosts, folder):
     got, log = read_metrics(folder / "two"), folder / "one" / "metrics.jsonl"
     alone = subprocess.Popen(
@@ -212,6 +214,7 @@ def test_losses_are_those_of_one_process_with_two_devices(two_hosts, folder):
     assert {entry["styled"] for entry in got} == {0.0, 1.0}
 
 
+@pytest.mark.slow
 def test_scores_are_exactly_those_of_one_process(two_hosts, folder, quick_compile):
     alone = folder / "alone"
     shutil.copytree(folder / "two", alone)
@@ -226,6 +229,7 @@ def test_scores_are_exactly_those_of_one_process(two_hosts, folder, quick_compil
     assert pictures == sorted(p.name for p in (alone / "pictures").iterdir())
 
 
+@pytest.mark.slow
 def test_hosts_that_differ_end_with_the_reason(folder):
     address = free_address()
     processes = [

@@ -13,27 +13,29 @@ import pytest
 from crossearth_jax.system import sharding
 
 ROOT = Path(__file__).parents[2]
-STEPS = 20
+STEPS = 8
 
 
 @pytest.fixture(scope="module")
 def layouts(tmp_path_factory):
-    """Twenty steps of batch 8 on 1 and on 4 x 2 virtual devices.
+    """Steps of batch 8 on 1 and on 2 x 2 virtual devices.
 
     docs/reliability.md has more layouts; each takes half a minute to compile.
     """
     workdir = tmp_path_factory.mktemp("layouts")
     environment = os.environ | {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
         "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}",
     }
     script = ROOT / "tests" / "device_curves.py"
-    command = [sys.executable, script, workdir, str(STEPS), "1", "8/2"]
+    command = [sys.executable, script, workdir, str(STEPS), "1", "4/2"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads((workdir / "curves.json").read_text())
 
 
+@pytest.mark.slow
 def test_device_count_and_fsdp_do_not_change_the_losses(layouts):
     alone = np.array(layouts["1"]["losses"])
     assert len(alone) == STEPS
@@ -42,12 +44,14 @@ def test_device_count_and_fsdp_do_not_change_the_losses(layouts):
         np.testing.assert_allclose(found["losses"], alone, rtol=1e-5, err_msg=name)
 
 
+@pytest.mark.slow
 def test_steps_are_compiled_once(layouts):
     assert {found["compilations"] for found in layouts.values()} == {1}
 
 
+@pytest.mark.slow
 def test_two_devices_share_the_frozen_weights(layouts):
-    assert layouts["8/2"]["frozen_bytes"] < 0.51 * layouts["1"]["frozen_bytes"]
+    assert layouts["4/2"]["frozen_bytes"] < 0.51 * layouts["1"]["frozen_bytes"]
 
 
 def test_fsdp_must_divide_the_devices():

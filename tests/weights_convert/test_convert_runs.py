@@ -20,6 +20,8 @@ from weights_convert.crossearth import crossearth
 from weights_convert.files.open import open_weights
 from weights_convert.to_torch import to_torch
 
+pytestmark = pytest.mark.slow
+
 CLASSES = 5
 
 
