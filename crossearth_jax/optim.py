@@ -30,7 +30,7 @@ def learning_rate(
         # Whole steps are subtracted, so that float32 stays exact near the end.
         left = (decay_steps - 1 - count) / (decay_steps - warmup_steps - 1)
         fall = jax.numpy.clip(left, 0, 1) ** power
-        return lr * jax.numpy.where(count < warmup_steps, rise, fall)
+        return lr * jax.numpy.where(jax.numpy.less(count, warmup_steps), rise, fall)
 
     return schedule
 

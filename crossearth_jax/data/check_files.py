@@ -66,6 +66,7 @@ def _reason_in_time(timeout_s: float, pair: Pair) -> str | None:
 
 def _reason(pair: Pair) -> str | None:
     """Why a pair cannot be used; None if its headers are fine."""
+    assert isinstance(pair.image, Path) and isinstance(pair.label, Path)
     try:
         image, label = _size(pair.image), _size(pair.label)
     except ValueError as error:

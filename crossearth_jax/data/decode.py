@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import tifffile
 from jaxtyping import Integer, UInt8
-from PIL import Image, TiffImagePlugin
+from PIL import Image, ImageFile, TiffImagePlugin
 
 from crossearth_jax.data.packed import Packed
 from crossearth_jax.data.timed import TIMEOUT_S, read_in_time
@@ -133,7 +133,7 @@ def _check_single_page(path: Path | Packed, image: Image.Image) -> None:
         )
 
 
-def _check_pixel_type(path: Path | Packed, image: Image.Image) -> None:
+def _check_pixel_type(path: Path | Packed, image: ImageFile.ImageFile) -> None:
     """Refuses what Pillow would silently cut to the high byte, and print colours."""
     deep = any(";16" in str(tile.args) for tile in image.tile)
     if deep and image.mode in ("RGB", "RGBA", "LA"):

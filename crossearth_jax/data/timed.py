@@ -40,7 +40,7 @@ def within(timeout_s: float, function: Callable[[], T]) -> T:
       TimeoutError: it took longer. Nothing can end a read that hangs: its thread stays,
         but does not keep the process from ending.
     """
-    results: SimpleQueue[tuple[T | None, BaseException | None]] = SimpleQueue()
+    results: SimpleQueue[tuple[T, None] | tuple[None, BaseException]] = SimpleQueue()
 
     def run() -> None:
         try:
@@ -50,9 +50,9 @@ def within(timeout_s: float, function: Callable[[], T]) -> T:
 
     Thread(target=run, daemon=True).start()
     try:
-        result, error = results.get(timeout=timeout_s)
+        outcome = results.get(timeout=timeout_s)
     except Empty:
         raise TimeoutError(f"got nothing within {timeout_s:g} s") from None
-    if error is not None:
-        raise error
-    return result  # ty: ignore
+    if outcome[1] is not None:
+        raise outcome[1]
+    return outcome[0]

@@ -50,7 +50,8 @@ def styled_image(
             "set style.polarity"
         )
     mask_key, style_key = jax.random.split(key)
-    altered = altered_mask(mask_key, *x.shape[:3], ratio, block)
+    batch, height, width, _ = x.shape
+    altered = altered_mask(mask_key, batch, height, width, ratio, block)
     takes_style = altered if polarity == "altered" else ~altered
     image = jnp.clip(denormalise(jax.lax.stop_gradient(x)) / 255, 0, 1)
     styled = jax.lax.stop_gradient(normalise(restyle(style_key, image) * 255))
@@ -92,7 +93,8 @@ def masked_image(
             f"{prompt.shape[0]}x{prompt.shape[1]}, expected the same size: build the "
             "prompt for this crop size"
         )
-    altered = altered_mask(key, *x.shape[:3], ratio, block)[..., None]
+    batch, height, width, _ = x.shape
+    altered = altered_mask(key, batch, height, width, ratio, block)[..., None]
     v = prompt.astype(x.dtype)
     if prompt_mode == "replace":
         return jnp.where(altered, v, x)

@@ -13,7 +13,7 @@ patches (class, registers), T = R + N.
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -35,19 +35,35 @@ Refine = Callable[[int | Array, Array, np.ndarray | None], Array]
 class BackboneConfig(Protocol):
     """The sizes that the rest of the model reads; a family adds its own.
 
-    Attributes:
-      width: C.
-      depth: L, number of blocks.
-      heads: attention heads; the Injectors have as many.
-      taps: 0-based blocks whose outputs are the four stage features.
-      patch_size: p.
+    Read-only, as the fields of a frozen dataclass are.
     """
 
-    width: int
-    depth: int
-    heads: int
-    taps: tuple[int, ...]
-    patch_size: int
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def width(self) -> int:
+        """C."""
+        ...
+
+    @property
+    def depth(self) -> int:
+        """L, number of blocks."""
+        ...
+
+    @property
+    def heads(self) -> int:
+        """Attention heads; the Injectors have as many."""
+        ...
+
+    @property
+    def taps(self) -> tuple[int, ...]:
+        """0-based blocks whose outputs are the four stage features."""
+        ...
+
+    @property
+    def patch_size(self) -> int:
+        """Pixels along a side of a patch, p."""
+        ...
 
 
 class Backbone(Protocol):

@@ -1,11 +1,10 @@
 """Every backbone by name. A new family: one line in each of the two literals."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
-from flax import nnx
-
 from crossearth_jax.models import dinov2, dinov3, rvsa
-from crossearth_jax.models.backbone import BackboneConfig
+from crossearth_jax.models.backbone import Backbone, BackboneConfig
 
 
 class Family(NamedTuple):
@@ -13,11 +12,11 @@ class Family(NamedTuple):
 
     Attributes:
       name: also the kind that `weights_convert` takes for its weights.
-      module: a `backbone.Backbone`, made as module(config, rngs=…, dtype=…).
+      module: makes a `backbone.Backbone`, as module(config, rngs=…, dtype=…).
     """
 
     name: str
-    module: type[nnx.Module]
+    module: Callable[..., Backbone]
 
 
 FAMILIES: dict[type, Family] = {

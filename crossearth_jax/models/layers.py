@@ -76,7 +76,9 @@ class LayerNorm(nnx.LayerNorm):
 
     def __call__(self, x: Float[Array, "*shape C"]) -> Float[Array, "*shape C"]:
         """Normalises, scales and shifts; the result has the compute type."""
-        scale, bias = (p[...].astype(jnp.float32) for p in (self.scale, self.bias))
+        assert self.scale is not None and self.bias is not None  # as made below
+        scale = jnp.asarray(self.scale[...], jnp.float32)
+        bias = jnp.asarray(self.bias[...], jnp.float32)
         return normalised(x, scale, bias, self.epsilon).astype(self.dtype)
 
 

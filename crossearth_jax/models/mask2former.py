@@ -19,7 +19,7 @@ from crossearth_jax.models.layers import (
     xavier,
 )
 from crossearth_jax.models.pixel_decoder import PixelDecoder
-from crossearth_jax.pixels.resample import resize_bilinear
+from crossearth_jax.pixels.resample import resize_bilinear, sides
 
 
 class Segmentation(NamedTuple):
@@ -159,13 +159,13 @@ class Mask2Former(nnx.Module):
         for memory, level in zip(memories, self.level_embed[...], strict=True):
             flat = memory.reshape(batch, -1, width) + level
             tokens.append(flat)
-            positions.append(sine_position(*memory.shape[1:3], width))
+            positions.append(sine_position(*sides(memory), width))
         content = self.query_feature(queries)
         query = jnp.broadcast_to(content, (batch, *content.shape))
         predictions = [self.predict(query, mask_features)]
         for i, layer in enumerate(self.layers):
             level = i % 3
-            mask = attention_mask(predictions[-1][1], memories[level].shape[1:3])
+            mask = attention_mask(predictions[-1][1], sides(memories[level]))
             query = layer(query, queries, tokens[level], positions[level], mask)
             predictions.append(self.predict(query, mask_features))
         classes, masks = zip(*predictions, strict=True)

@@ -166,10 +166,12 @@ def trainable_mask(params: PyTree, *, train_backbone: bool = False) -> PyTree:
 def partition(params: PyTree, mask: PyTree) -> tuple[PyTree, PyTree]:
     """Splits nested dicts into (where the mask is True, the rest)."""
     flat, chosen = (traverse_util.flatten_dict(tree) for tree in (params, mask))
-    return tuple(
-        traverse_util.unflatten_dict({k: v for k, v in flat.items() if chosen[k] is b})
-        for b in (True, False)
-    )
+
+    def part(where: bool) -> PyTree:
+        kept = {k: v for k, v in flat.items() if chosen[k] is where}
+        return traverse_util.unflatten_dict(kept)
+
+    return part(True), part(False)
 
 
 def combine(*trees: PyTree) -> PyTree:
@@ -190,5 +192,5 @@ def digest_of_arrays(arrays: Mapping[str, np.ndarray]) -> str:
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
         total.update(f"{name} {array.shape} {array.dtype}\n".encode())
-        total.update(array.reshape(-1).view(np.uint8))
+        total.update(array.reshape(-1).view(np.uint8).data)
     return total.hexdigest()

@@ -15,7 +15,7 @@ from crossearth_jax.models.layers import (
     sine_position,
     xavier,
 )
-from crossearth_jax.pixels.resample import resize_bilinear
+from crossearth_jax.pixels.resample import resize_bilinear, sides
 
 
 class EncoderLayer(nnx.Module):
@@ -163,29 +163,31 @@ class PixelDecoder(nnx.Module):
         Returns:
           Mask features at stride 4 and memories of stride 32, 16, 8.
         """
-        finest, *others = sizes or [x.shape[1:3] for x in stages]
-        sizes = others[::-1]  # coarsest first
+        finest, *others = sizes or [sides(x) for x in stages]
+        coarse_to_fine = others[::-1]
         maps = [
             conv(x, size)
             for conv, x, size in zip(
-                self.input_convs, stages[:0:-1], sizes, strict=True
+                self.input_convs, stages[:0:-1], coarse_to_fine, strict=True
             )
         ]
         batch, width = maps[0].shape[0], maps[0].shape[-1]
         position = [
             sine_position(*size, width) + level
-            for size, level in zip(sizes, self.level_encoding[...], strict=True)
+            for size, level in zip(
+                coarse_to_fine, self.level_encoding[...], strict=True
+            )
         ]
         position = jnp.concatenate(position)  # [S, D]
         x = jnp.concatenate([m.reshape(batch, -1, width) for m in maps], axis=1)
-        reference = reference_points(sizes)
+        reference = reference_points(coarse_to_fine)
         for layer in self.encoder:
-            x = layer(x, position, reference, sizes)  # [B, S, D]
+            x = layer(x, position, reference, coarse_to_fine)  # [B, S, D]
         memories, start = [], 0
-        for height, columns in sizes:
+        for height, columns in coarse_to_fine:
             part = x[:, start : start + height * columns]
             memories.append(part.reshape(batch, height, columns, width))
             start += height * columns
         fine = self.lateral(stages[0], finest)
-        fine = fine + resize_bilinear(memories[-1], fine.shape[1:3])
+        fine = fine + resize_bilinear(memories[-1], sides(fine))
         return self.mask_feature(self.output(fine)), memories

@@ -99,6 +99,7 @@ class Rein(nnx.Module):
         attention = jax.nn.softmax(similarity.astype(jnp.float32)).astype(self.dtype)
         values = self.mlp_token2feat(tokens[1:])
         seen = attention[..., 1:] @ values + narrow  # [B, N, C]
+        assert self.mlp_delta_f.bias is not None  # as made above
         # s enters the weights, not Δ: C² products instead of N·C, and Δ is not kept.
         kernel, bias = (
             (self.scale[...] * x[...]).astype(self.dtype)

@@ -31,10 +31,10 @@ class Windows:
     @property
     def padding(self) -> tuple[tuple[int, int], tuple[int, int]]:
         """Zeros before and after, along y and x; the odd one comes after."""
-        missing = [
+        rows, columns = (
             c * self.side - n for c, n in zip(self.count, self.grid, strict=True)
-        ]
-        return tuple((m // 2, m - m // 2) for m in missing)
+        )
+        return (rows // 2, rows - rows // 2), (columns // 2, columns - columns // 2)
 
     def cut(self, x: Float[Array, "B N *c"]) -> Float[Array, "B V ss *c"]:
         """Tokens of the grid to those of the windows."""

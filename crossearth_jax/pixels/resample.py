@@ -11,6 +11,11 @@ import numpy as np
 from jaxtyping import Array, Float
 
 
+def sides(x: Float[Array, "B H W C"]) -> tuple[int, int]:
+    """(H, W) of maps."""
+    return x.shape[1], x.shape[2]
+
+
 def resize_bilinear(
     x: Float[Array, "B h w C"], size: tuple[int, int]
 ) -> Float[Array, "B H W C"]:
@@ -100,4 +105,6 @@ def sample_bilinear(
     indices, weights = bilinear_corners(xy, height, width)  # [P, 4]
     pixels = maps.reshape(height * width, channels)
     # One corner after another: those of all points and queries are a large array.
-    return sum(weights[:, k, None] * pixels[indices[:, k]] for k in range(4))
+    return jnp.asarray(
+        sum(weights[:, k, None] * pixels[indices[:, k]] for k in range(4))
+    )

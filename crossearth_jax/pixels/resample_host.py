@@ -21,7 +21,8 @@ def fitted_image(
     """An image at its `fitted_size`; as it is for None."""
     if longest is None:
         return image
-    return resize_on_host(image, fitted_size(*image.shape[:2], longest))
+    height, width = image.shape[:2]
+    return resize_on_host(image, fitted_size(height, width, longest))
 
 
 def resize_on_host(

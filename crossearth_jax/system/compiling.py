@@ -28,9 +28,9 @@ def _listen() -> None:
     jax.monitoring.register_event_duration_secs_listener(_after_compiling)
 
 
-def _after_compiling(event: str, seconds: float, **_: object) -> None:
+def _after_compiling(event: str, duration_secs: float, **_: str | int) -> None:
     """The compiler frees about 1 GB after ViT-L's step, which would be held."""
-    if event.endswith("backend_compile_duration") and seconds > LONG:
+    if event.endswith("backend_compile_duration") and duration_secs > LONG:
         give_back_freed_memory()
 
 

@@ -51,17 +51,12 @@ def join(
     Raises:
       ValueError: only some are given, they cannot be, or the cluster cannot be found.
     """
-    given = [value is not None for value in (coordinator, count, index)]
-    if any(given) and not all(given):
-        raise ValueError(
-            f"got --coordinator={coordinator} --hosts={count} --host={index}, expected "
-            "all three or none"
-        )
-    if all(given) and (":" not in coordinator or not 0 <= index < count):
-        raise ValueError(
-            f"got --coordinator={coordinator} --hosts={count} --host={index}, expected "
-            "HOST:PORT and a host from 0 to hosts - 1"
-        )
+    given = f"got --coordinator={coordinator} --hosts={count} --host={index}, expected "
+    if coordinator is not None and count is not None and index is not None:
+        if ":" not in coordinator or not 0 <= index < count:
+            raise ValueError(f"{given}HOST:PORT and a host from 0 to hosts - 1")
+    elif (coordinator, count, index) != (None, None, None):
+        raise ValueError(f"{given}all three or none")
     try:
         jax.distributed.initialize(
             coordinator,

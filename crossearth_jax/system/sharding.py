@@ -78,7 +78,7 @@ def place_frozen(tree: PyTree, mesh: Mesh) -> PyTree:
 def _place(x: jax.Array | np.ndarray, sharding: NamedSharding) -> jax.Array:
     if jax.process_count() == 1:
         return jax.device_put(x, sharding)
-    if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
+    if jax.numpy.issubdtype(x.dtype, jax.dtypes.prng_key):
         data = _place(jax.random.key_data(x), sharding)
         return jax.random.wrap_key_data(data)
     # `device_put` would gather every array from every host to compare them.

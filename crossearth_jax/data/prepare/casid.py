@@ -66,7 +66,7 @@ def find(raw: RawFiles) -> list[Item]:
     with_ids = {key for key, _ in found["ids"]}
     labels = [pair for pair in found["label"] if pair[0] not in with_ids]
     pairs = paired(found["image"], labels + found["ids"])
-    return [Item(*key, *members) for key, *members in pairs]
+    return [Item(*key, image, label) for key, image, label in pairs]
 
 
 def label_code(items: Sequence[Item]) -> LabelCode:

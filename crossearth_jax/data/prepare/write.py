@@ -88,7 +88,7 @@ def _write_tiles(
     tile, item = job.tile, job.item
     assert tile is not None
     try:
-        corners = tile_corners(*ids.shape, tile)
+        corners = tile_corners(ids.shape[0], ids.shape[1], tile)
     except ValueError as error:
         raise ValueError(f"{item.image}: {error}") from error
     names, pixels = [], np.zeros(job.num_classes + 1, np.int64)

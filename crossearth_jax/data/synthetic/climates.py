@@ -140,11 +140,11 @@ def season(rng: np.random.Generator, look: Climate) -> Climate:
         kinds[rng.integers(len(kinds))]
         for kinds in (look.canopy, look.water, look.road)
     ]
-    rgb = np.float32([*look.crops, *look.roofs, *one])
+    rgb = np.array([*look.crops, *look.roofs, *one], np.float32)
     hsv = cv2.cvtColor(rgb[None] / 255, cv2.COLOR_RGB2HSV)[0]
     shift = rng.uniform(-1, 1, hsv.shape).astype(np.float32)
     hsv[:, 0] = (hsv[:, 0] + 14 * shift[:, 0]) % 360
-    hsv[:, 1:] *= 1 + np.float32([0.35, 0.2]) * shift[:, 1:]
+    hsv[:, 1:] *= 1 + np.array([0.35, 0.2], np.float32) * shift[:, 1:]
     rgb = (
         cv2.cvtColor(
             hsv.clip(0, [360, 1, 1])[None].astype(np.float32), cv2.COLOR_HSV2RGB

@@ -90,6 +90,7 @@ def crowns(
     reach, owner = cv2.distanceTransformWithLabels(
         seeds, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
     )
+    owner = owner.astype(np.intp)
     where = np.zeros((2, n * n + 1), np.intp)
     where[:, owner[seeds == 0]] = np.nonzero(seeds == 0)
     centre = where[:, owner]  # [2, H, W]
@@ -127,8 +128,8 @@ def roof(
     slope = 0.2 * float(out @ sun)
     fill(canvas, corners, (colour * (1 - slope)).tolist())
     fill(canvas, np.array([a, b, right, left]), (colour * (1 + slope)).tolist())
-    ends = [tuple(np.rint(p * 16).astype(int).tolist()) for p in (left, right)]
-    cv2.line(canvas, *ends, (colour * 1.25).tolist(), 1, cv2.LINE_AA, shift=4)
+    start, end = (np.rint(p * 16).astype(int).tolist() for p in (left, right))
+    cv2.line(canvas, start, end, (colour * 1.25).tolist(), 1, cv2.LINE_AA, shift=4)
 
 
 def paint_yards(image: Image, plots: Mask, look: Climate) -> Image:
@@ -177,7 +178,9 @@ def cast_shadows(
         outline = house.outline()
         ends = np.concatenate([outline, outline + away]).astype(np.float32)
         fill(shade, cv2.convexHull(ends)[:, 0], 1)
-    return image * (1 - ink((0.58, 0.55, 0.48)) * cv2.blur(np.float32(shade), (2, 2)))
+    return image * (
+        1 - ink((0.58, 0.55, 0.48)) * cv2.blur(shade.astype(np.float32), (2, 2))
+    )
 
 
 def paint_forest(

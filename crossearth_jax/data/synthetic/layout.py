@@ -4,7 +4,7 @@ Lengths are in pixels, positions are (x, y), x to the right and y down. Distance
 signed: negative inside.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import atan, cos, pi, sin
@@ -43,7 +43,9 @@ def rectangle(
     return centre + half @ np.array([[c, s], [-s, c]])
 
 
-def fill(canvas: np.ndarray, polygon: np.ndarray, colour: object) -> None:
+def fill(
+    canvas: np.ndarray, polygon: np.ndarray, colour: Sequence[float] | float
+) -> None:
     """Fill a convex polygon [P, 2] of (x, y), in place; uint8 gets soft edges."""
     soft = cv2.LINE_AA if canvas.ndim == 3 else cv2.LINE_8
     points = np.rint(polygon * 16).astype(np.int32)
