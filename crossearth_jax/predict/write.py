@@ -147,7 +147,7 @@ def _plain(layer: Layer, grid: Any) -> dict[str, Any]:
     }
     if not grid.transform.is_identity:
         profile["transform"] = grid.transform
-    return profile | ({"nbits": 16} if layer.half else {})
+    return profile
 
 
 @contextmanager
@@ -200,6 +200,8 @@ def write_map(
             file = stack.enter_context(rasterio.open(plain))
             if (file.width, file.height) != (source.width, source.height):
                 file = stack.enter_context(_on_grid_of(source, file, is_label))
+            # Halves only here: from a plain file of halves, which GDAL 3.11 and newer
+            # call float16, GDAL makes no overviews.
             options = {"nbits": 16, "predictor": "no"} if layer.half else {}
             geo.needed("rasterio.shutil").copy(
                 file,

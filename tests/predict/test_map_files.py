@@ -71,7 +71,9 @@ def test_maps_are_valid_cogs_with_overviews(tmp_path):
             assert made.overviews(1) == [2] and made.profile["compress"] == "deflate"
     share = np.stack(list(predictor().probabilities(_image(source)).transpose(2, 0, 1)))
     with rasterio.open(tmp_path / "out_probabilities.tif") as made:
-        assert made.tags(1, ns="IMAGE_STRUCTURE")["NBITS"] == "16"
+        # What GDAL before 3.11 calls float32 in 16 bits.
+        bits = made.tags(1, ns="IMAGE_STRUCTURE").get("NBITS")
+        assert made.dtypes[0] == "float16" or bits == "16"
         np.testing.assert_allclose(made.read(), share, atol=5e-4)
 
 
