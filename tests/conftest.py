@@ -19,6 +19,14 @@ def pytest_configure() -> None:
     flags.FLAGS.mark_as_parsed()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skips tests marked `accelerator` where JAX has none."""
+    marked = [item for item in items if item.get_closest_marker("accelerator")]
+    if marked and jax.default_backend() == "cpu":
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason="needs a GPU or TPU"))
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter,

@@ -84,6 +84,16 @@ def test_flash_attention_is_for_half_precision_on_a_gpu(monkeypatch):
     assert not attention.flash_fits(shape, shape)
 
 
+@pytest.mark.accelerator
+def test_flash_attention_is_jaxs_on_the_gpu_itself():
+    qkv = [x.astype(jnp.bfloat16) for x in inputs(width=64)]
+    if not attention.flash_fits(qkv[0], qkv[2]):
+        pytest.skip("cuDNN's flash attention does not fit this device")
+    got = jax.jit(attention.flash_attention)(*qkv).astype(jnp.float32)
+    expected = jax.nn.dot_product_attention(*(x.astype(jnp.float32) for x in qkv))
+    np.testing.assert_allclose(got, expected, atol=0.03)
+
+
 def test_flash_attention_lowers_for_a_gpu(monkeypatch):
     """With its derivative; JAX asks for the installed cuDNN before it lowers."""
     cudnn = pytest.importorskip("jax._src.cudnn.fused_attention_stablehlo")
