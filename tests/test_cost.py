@@ -19,6 +19,8 @@ from crossearth_jax.models.initial_keys import InitialKeys
 from crossearth_jax.models.rein import Rein
 from crossearth_jax.system.compiling import lean_schedule
 
+pytestmark = pytest.mark.slow
+
 GOLDEN = Path(__file__).parent / "golden" / "cost.json"
 NUM_CLASSES = 5
 TERA = 1e12

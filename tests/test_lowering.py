@@ -36,6 +36,7 @@ def custom_calls(exported: export.Exported) -> set[str]:
     return set(calls) - {"Sharding", "shape_assertion"}
 
 
+@pytest.mark.slow
 def test_train_step_lowers_for_every_platform(run, tiny_config):
     size, crop = tiny_config().train.batch_size, tiny_config().data.crop
     batch = Batch(
@@ -57,6 +58,7 @@ def test_train_step_lowers_for_every_platform(run, tiny_config):
     assert metrics.keys() >= {"loss", "seg", "mim", "delta", "gradient"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [4, "b"])
 def test_scores_lower_for_every_platform(run, tiny_config, batch):
     """The function that evaluation and prediction run; "b" is any batch."""

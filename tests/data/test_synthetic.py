@@ -165,6 +165,7 @@ def miou(predicted, labels):
     return (hit / (confusion.sum(0) + confusion.sum(1) - hit)).mean()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fit", [histogram_classifier, gaussian_classifier])
 def test_colour_learnt_in_one_climate_misleads_in_the_others(fit):
     classify = fit(*pixels("sub"))

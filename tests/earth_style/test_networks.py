@@ -17,6 +17,7 @@ from crossearth_jax.earth_style.weights import (
 IMAGE = jax.random.uniform(jax.random.key(0), (2, 48, 48, 3))
 
 
+@pytest.mark.slow
 def test_shapes_and_range(predict, paint):
     embedding = predict(IMAGE)
     assert embedding.shape == (2, 100) and embedding.dtype == jnp.float32
@@ -45,6 +46,7 @@ def test_instance_norm():
     np.testing.assert_allclose(y.std((1, 2)), 1, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_bfloat16_input_is_computed_in_float32(predict, paint):
     rounded = IMAGE.astype(jnp.bfloat16)
     embedding = predict(rounded.astype(jnp.float32))

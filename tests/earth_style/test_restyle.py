@@ -123,6 +123,7 @@ def test_fourier_changes_only_the_low_band(pool, image):
     assert not changed[3:-2].any() and not changed[:, 3:].any()
 
 
+@pytest.mark.slow
 def test_one_coloured_image_stays_finite(calls):
     flat = jnp.full((2, 48, 48, 3), 0.5)
     for restyle in calls.values():

@@ -51,6 +51,7 @@ def test_sample_follows_the_key(covariance):
     assert (np.asarray(statistics.sample(jax.random.key(6), 3)) != one).all()
 
 
+@pytest.mark.slow
 def test_streaming_equals_one_pass_over_everything(predictor, predict, images):
     statistics = earth_statistics(iter(images), predictor, size=48, batch=3)
     embedding = predict(jnp.asarray(np.stack(images) / 255, jnp.float32))

@@ -61,6 +61,7 @@ def test_terms_of_an_ordinary_batch(terms):
         assert (got[name] > 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", [LOSS, EXCLUDE], ids=["default", "exclude"])
 def test_no_ground_truth_at_all(terms, loss):
     """Everything ignored: no mask loss, every query learns "no object"."""
@@ -94,6 +95,7 @@ def mask_of(label, present):
     return classes, masks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("predicted", [0, 2])
 def test_ignored_pixels_are_negatives_unless_excluded(terms, predicted):
     """A mask that also covers the ignored part is wrong only by default."""
@@ -172,6 +174,7 @@ def test_points_have_the_counts_of_the_settings():
         assert float(x.mean()) == pytest.approx(0.5, abs=0.05)
 
 
+@pytest.mark.slow
 def test_mean_over_parts_is_the_loss_of_the_whole_batch():
     """Gradient accumulation: parts of unequal content still give one mean."""
     shape = (2, 4, 3)  # P, B, K

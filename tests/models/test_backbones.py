@@ -105,6 +105,7 @@ def test_demo_takes_every_family_by_one_key(name):
     assert (sizes.width, sizes.depth, sizes.patch_size) == (96, 4, 8)
 
 
+@pytest.mark.slow
 def test_contract(saved):
     """Four maps at stride p, of any sides; adapters after every block."""
     graph, state = nnx.split(saved.network.model.backbone)
@@ -124,6 +125,7 @@ def test_contract(saved):
         jax.eval_shape(lambda s, x: nnx.merge(graph, s)(x), state, odd)
 
 
+@pytest.mark.slow
 def test_frozen_is_the_file_and_checkpoints_hold_the_rest(saved, run):
     frozen = dotted(saved.network.frozen)
     assert frozen.keys() == saved.weights.keys()
@@ -150,6 +152,7 @@ def test_export_gives_what_predict_gives(run, monkeypatch, tmp_path):
     np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_weights_of_another_family_are_refused(saved, tiny_config):
     config = tiny_config()
     config.backbone.weights = str(saved.workdir / "backbone.safetensors")

@@ -55,6 +55,7 @@ def test_variants_have_the_published_sizes(name, millions):
     assert len(config.taps) == 4 and config.taps[-1] == config.depth - 1
 
 
+@pytest.mark.slow
 def test_taps_are_maps_at_stride_p(model, image):
     taps = run(model, image)
     assert [tap.shape for tap in taps] == [(2, 4, 4, 16)] * 4
@@ -79,6 +80,7 @@ def test_refinement_sees_tokens_after_every_block_and_which_are_patches(model, i
     assert np.abs(refined[3] - plain[3]).max() > 0.1
 
 
+@pytest.mark.slow
 def test_remat_changes_no_value(image, quick_compile):
     model = build(SMALL)
 

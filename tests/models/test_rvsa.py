@@ -90,12 +90,14 @@ def differentiated(small, quick_compile):
     return taps, dotted(by_params), by_image
 
 
+@pytest.mark.slow
 def test_taps_are_mtps(differentiated):
     """9×9 tokens: windows of 7 reach over the edge."""
     for i, tap in enumerate(differentiated[0]):
         assert_close(tap.reshape(2, 81, 24), GOLDEN[f"tap{i}"])
 
 
+@pytest.mark.slow
 def test_gradients_are_mtps(differentiated):
     _, by_params, by_image = differentiated
     assert_close(by_image, GOLDEN["grad/image"], 1e-4)

@@ -70,6 +70,7 @@ def release(tmp_path):
     return folder, ours
 
 
+@pytest.mark.slow
 def test_the_release_of_three_files(release, tmp_path):
     folder, ours = release
     style(folder, tmp_path / "style.safetensors")
