@@ -13,8 +13,6 @@ import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from skimage.color import hsv2rgb, rgb2hsv
-from skimage.transform import resize
 
 from crossearth_jax.data import transforms
 from crossearth_jax.data.classes import ClassSet
@@ -63,6 +61,7 @@ def test_resized_size_is_the_authors(height, width, tenths):
 @few
 @given(sides, sides, st.integers(20, 60), st.integers(5, 20))
 def test_resize_is_bilinear_and_nearest(height, width, crop, tenths):
+    resize = pytest.importorskip("skimage.transform").resize
     image, label = scene(height, width)
     rng = np.random.default_rng(0)
     out, out_label = transforms.random_resize(
@@ -144,10 +143,12 @@ def test_pad_is_numpys(height, width, crop):
 
 def eight_bit_hsv(image):
     """H in half degrees, S and V to 255, as integers."""
+    rgb2hsv = pytest.importorskip("skimage.color").rgb2hsv
     return np.rint(rgb2hsv(image) * (180, 255, 255))
 
 
 def from_eight_bit(hsv):
+    hsv2rgb = pytest.importorskip("skimage.color").hsv2rgb
     return np.rint(hsv2rgb(hsv / (180, 255, 255)) * 255)
 
 
