@@ -152,6 +152,7 @@ def test_size_mismatch(folder, failed):
     assert "48 x 40" in message
 
 
+@pytest.mark.slow
 def test_label_value_outside_the_classes(folder, failed):
     root, config = folder
     Image.fromarray(np.full((40, 48), 9, np.uint8)).save(root / "labels" / "3.png")

@@ -66,6 +66,7 @@ def calls(restyles):
     return {kind: compiled(restyle) for kind, restyle in restyles.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_call_for_all(kind, calls, image):
     restyle = calls[kind]
