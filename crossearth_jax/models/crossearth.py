@@ -23,7 +23,7 @@ from crossearth_jax.models.mim_decoder import (
     SharedAsppDecoder,
 )
 from crossearth_jax.models.rein import Rein
-from crossearth_jax.pixels.resample import resize_bilinear
+from crossearth_jax.pixels.resample import resize_bilinear, sides
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,13 +183,14 @@ class CrossEarth(nnx.Module):
             return self.mim_decoder(taps).astype(jnp.float32)
         pixels = self.mim_decoder(stage_maps(taps)).astype(jnp.float32)
         patch = self.config.backbone.patch_size
-        return resize_bilinear(pixels, tuple(patch * n for n in taps[0].shape[1:3]))
+        rows, columns = sides(taps[0])
+        return resize_bilinear(pixels, (patch * rows, patch * columns))
 
     def scores(self, image: Float[Array, "B H W 3"]) -> Float[Array, "B H W K"]:
         """Per-pixel class scores of a normalised image (inference)."""
         output = self.segment(self.taps(image), image)
         return semantic_scores(
-            output.class_logits[-1], output.mask_logits[-1], image.shape[1:3]
+            output.class_logits[-1], output.mask_logits[-1], sides(image)
         )
 
 

@@ -63,7 +63,7 @@ def swatch(colour: Colour) -> Image.Image:
 def hatch(height: int, width: int) -> UInt8[np.ndarray, "h w 3"]:
     """Grey diagonal stripes, for pixels that nobody annotated."""
     stripe = np.add.outer(np.arange(height), np.arange(width)) // 4 % 2
-    return np.repeat(np.uint8(HATCH)[stripe][..., None], 3, axis=2)
+    return np.repeat(np.array(HATCH, np.uint8)[stripe][..., None], 3, axis=2)
 
 
 def not_annotated(name: str = "not annotated") -> Entry:

@@ -41,14 +41,16 @@ def augmented(score_fn: ScoreFn, kinds: Sequence[str], *, patch: int) -> ScoreFn
     def scores(
         windows: Float[Array | np.ndarray, "b h w 3"],
     ) -> Float[Array, "b h w K"]:
-        size = windows.shape[1:3]
+        height, width = windows.shape[1:3]
         views = []
         for scale in scales:
-            view_size = tuple(max(1, round(n * scale / patch)) * patch for n in size)
-            view = np.asarray(_resized(windows, view_size))
+            rows, columns = (
+                max(1, round(n * scale / patch)) * patch for n in (height, width)
+            )
+            view = np.asarray(_resized(windows, (rows, columns)))
             for axes in flips:
                 result = jnp.flip(score_fn(np.flip(view, axes)), axes)
-                views.append(_resized(result, size))
+                views.append(_resized(result, (height, width)))
         return _mean(views)
 
     return scores

@@ -53,7 +53,7 @@ def _panels(example: Example, palette: Sequence[Colour]) -> list[Picture]:
     truth = fitted_ids(example.truth, image)
     prediction = fitted_ids(example.prediction, image)
     right = (truth == prediction)[..., None]
-    error = np.where(right, np.uint8(RIGHT), np.uint8(WRONG))
+    error = np.where(right, np.array(RIGHT, np.uint8), np.array(WRONG, np.uint8))
     ignored = (truth == IGNORE)[..., None]
     return [
         image,

@@ -63,7 +63,9 @@ class Checkpoints:
     def _open(self) -> ocp.CheckpointManager:
         # Orbax removes old steps before the new one is sealed: with one step to keep,
         # a kill at that moment would leave none.
-        policies = [preservation.LatestN(max(self._keep, 2))]
+        policies: list[preservation.PreservationPolicy] = [
+            preservation.LatestN(max(self._keep, 2))
+        ]
         if self._keep_every:
             policies.append(preservation.EveryNSteps(self._keep_every))
         options = ocp.CheckpointManagerOptions(
