@@ -204,6 +204,7 @@ def test_damaged_weights_file(tiny_config, tmp_path, failed):
     assert message.endswith("convert it again")
 
 
+@pytest.mark.slow
 def test_weights_of_another_backbone(tiny_config, tmp_path, failed):
     path = tmp_path / "vit.safetensors"
     write_backbone(tiny_config(**{"backbone.width": 16}), path)
@@ -229,6 +230,7 @@ def test_evaluation_without_a_checkpoint(tiny_config, failed, tmp_path):
     assert "--workdir" in message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["train", "eval"])
 def test_checkpoint_of_another_architecture(tiny_config, failed, tmp_path, mode):
     off = {"gse.enabled": False, "mim.enabled": False, "style.probability": 0.0}

@@ -16,6 +16,7 @@ from crossearth_jax.run import announce
 from crossearth_jax.run_settings import read_settings
 
 
+@pytest.mark.slow
 def test_full_vit_large_has_the_authors_parameter_counts():
     """Rein and head as the authors' model; GSE, Injectors and MIM come on top."""
     params = nnx.to_pure_dict(nnx.state(abstract_model(default(), num_classes=5)))
@@ -37,6 +38,7 @@ def test_full_vit_large_has_the_authors_parameter_counts():
     }
 
 
+@pytest.mark.slow
 def test_frozen_backbone_takes_the_file_in_the_compute_type(
     tiny_config, tmp_path, quick_compile
 ):

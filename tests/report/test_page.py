@@ -184,6 +184,7 @@ def test_slider_and_boxes_work(browser, address, width, scheme):
     context.close()
 
 
+@pytest.mark.slow
 def test_without_a_script_all_views_stand_side_by_side(browser, address):
     context = browser.new_context(java_script_enabled=False)
     tab = context.new_page()
