@@ -1,7 +1,6 @@
 """`crossearth replay DUMP`: repeats a step that was not finite, and looks closely."""
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from crossearth_jax.models.parameters import dotted, undotted
 from crossearth_jax.report.table import Section, Table
 from crossearth_jax.run_settings import read_settings
 from crossearth_jax.system.compiling import set_up_compiler
+from crossearth_jax.system.read_json import read_json
 from crossearth_jax.train_step import Metrics, make_gradients, step_key
 
 
@@ -60,7 +60,7 @@ def replay(dump: Path, console: Console) -> Metrics:
         )
     given = config.load(dump / "config.json")
     settings = read_settings(given)
-    about = [json.loads(path.read_text()) for path in sorted(dump.glob("about.*.json"))]
+    about = [read_json(path) for path in sorted(dump.glob("about.*.json"))]
     names = [name for part in about for name in part["names"]]
     arrays = [load_file(part) for part in parts]
     batch = Batch(

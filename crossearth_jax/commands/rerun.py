@@ -1,7 +1,6 @@
 """`crossearth rerun WORKDIR`: the same run again, and whether it came out the same."""
 
 import argparse
-import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from crossearth_jax.run.stop import Stopped
 from crossearth_jax.run_settings import read_settings
 from crossearth_jax.system.compiling import set_up_compiler
 from crossearth_jax.system.memory import keep_freed_memory
+from crossearth_jax.system.read_json import read_json_lines
 
 
 def main(argv: Sequence[str]) -> int:
@@ -88,8 +88,13 @@ def _changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 
 def _metrics(workdir: Path) -> dict[int, dict[str, float]]:
-    lines = (workdir / "metrics.jsonl").read_text().splitlines()
-    return {entry["step"]: entry for entry in map(json.loads, lines)}
+    path = workdir / "metrics.jsonl"
+    try:
+        return {entry["step"]: entry for entry in read_json_lines(path)}
+    except (ValueError, KeyError) as error:
+        raise ValueError(
+            f"got {path} ({error}), expected the steps that training logs"
+        ) from error
 
 
 def _comparison(

@@ -1,13 +1,15 @@
 """JSON of bounded size and depth; the only way that this project reads JSON files."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 MAX_BYTES = 8 * 2**20  # a report of 100 domains with 20 classes takes 300 kB
 MAX_DEPTH = 32
-MAX_LINE = 2**20  # characters of a line of .jsonl
+MAX_LINE = 2**20  # bytes of a line of .jsonl
+MAX_LINES = 64 * 2**20  # of all lines; 30,000 logged steps take 8 MB
 
 Pairs = list[tuple[str, Any]]
 
@@ -53,6 +55,8 @@ def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
       OSError: it cannot be read.
     """
     found = []
+    if os.path.getsize(path) > MAX_LINES:
+        raise ValueError(f"got more than {MAX_LINES:,} bytes")
     with open(path, "rb") as file:
         number = 0
         while line := file.readline(MAX_LINE):
@@ -70,8 +74,8 @@ def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
     return found
 
 
-def read_bounded(path: str | Path, max_bytes: int) -> str:
-    """The text of a file that has at most so many bytes.
+def read_bounded(path: str | Path, max_bytes: int, errors: str = "strict") -> str:
+    """The text of a file that has at most so many bytes; `errors` as for `decode`.
 
     Raises:
       ValueError: it is larger, or not UTF-8.
@@ -81,7 +85,7 @@ def read_bounded(path: str | Path, max_bytes: int) -> str:
         data = file.read(max_bytes + 1)
     if len(data) > max_bytes:
         raise ValueError(f"got more than {max_bytes:,} bytes")
-    return data.decode()
+    return data.decode(errors=errors)
 
 
 def _check_depth(content: Any) -> None:

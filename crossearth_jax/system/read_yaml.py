@@ -85,8 +85,8 @@ def _value(
     where = f"line {lines[place]}{_key(place)}"
     if isinstance(event, events.AliasEvent):
         raise ValueError(f"{where}: got a reference (*name): write the value out")
-    if getattr(event, "tag", None) is not None:
-        raise ValueError(f"{where}: got the tag {quoted(event.tag)}: remove it")
+    if (tag := getattr(event, "tag", None)) is not None:
+        raise ValueError(f"{where}: got the tag {quoted(tag)}: remove it")
     if isinstance(event, events.ScalarEvent):
         return _scalar(event, where)
     if len(place) >= MAX_DEPTH:
