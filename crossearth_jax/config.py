@@ -106,6 +106,7 @@ def _data() -> ConfigDict:
             "encoding": placeholder(str),  # "ids", "mask255" or "colours"
             "on_corrupt": "error",  # or "skip": leave out, count and list
             "check_headers": True,  # open every file before the first step
+            "max_pixels": 100_000_000,  # of an image; a larger one is refused
             "timeout_s": 300.0,  # a file that takes longer to read is unusable
             "crop": 512,  # pixels of a training crop and of a scored window
             "scales": tuple(i / 10 for i in range(5, 21)),  # shortest edge / crop

@@ -25,6 +25,7 @@ IMMATERIAL = {
     "data.workers",
     "data.check_headers",
     "data.timeout_s",
+    "data.max_pixels",
     "eval.batch",
     "eval.examples",
     "backbone.remat",
