@@ -5,7 +5,15 @@ import struct
 
 import numpy as np
 import pytest
-from hostile_parts import archive, assert_refused, call, checkpoint, name, number, tensor
+from hostile_parts import (
+    archive,
+    assert_refused,
+    call,
+    checkpoint,
+    name,
+    number,
+    tensor,
+)
 
 from weights_convert.files.open import open_weights
 from weights_convert.files.torch_legacy import MAGIC, VERSION
