@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 from absl import logging
 
+from crossearth_jax.system.escape import error_line
+
 # argparse itself ends with 2 where a command is typed wrongly.
 DONE, WRONG_INPUT, INTERRUPTED = 0, 1, 130
 
@@ -44,5 +46,5 @@ def guarded(
     except (ValueError, OSError, ImportError) as error:
         if options.traceback:
             raise
-        print(f"error: {error}\n(--traceback shows where)", file=sys.stderr)
+        print(f"error: {error_line(error)}\n(--traceback shows where)", file=sys.stderr)
         return WRONG_INPUT

@@ -22,6 +22,7 @@ from crossearth_jax.models.parameters import dotted, undotted
 from crossearth_jax.report.table import Section, Table
 from crossearth_jax.run_settings import read_settings
 from crossearth_jax.system.compiling import set_up_compiler
+from crossearth_jax.system.escape import terminal
 from crossearth_jax.system.read_json import read_json
 from crossearth_jax.train_step import Metrics, make_gradients, step_key
 
@@ -80,7 +81,8 @@ def replay(dump: Path, console: Console) -> Metrics:
     )
     frozen = {"model": network.frozen, "restyle": restyle_state}
     gradients, metrics = jax.jit(compute)(params, frozen, batch, key)
-    console.print(f"step {about[0]['step']}, images: {', '.join(names)}")
+    listed = terminal(", ".join(map(str, names)), 1_000)
+    console.print(f"step {about[0]['step']}, images: {listed}", markup=False)
     console.print(f"classes in the labels: {np.unique(batch.label).tolist()}")
     _losses(metrics).show(console)
     _finiteness(params, gradients).show(console)

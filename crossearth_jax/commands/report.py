@@ -34,6 +34,7 @@ from crossearth_jax.scoring.domain import Example, scored_records
 from crossearth_jax.scoring.score_fn import make_score_fn
 from crossearth_jax.scoring.windows import ScoreFn
 from crossearth_jax.system.compiling import set_up_compiler
+from crossearth_jax.system.escape import terminal
 from crossearth_jax.system.read_json import read_json_lines
 from crossearth_jax.system.whole_file import whole_file
 
@@ -61,7 +62,7 @@ def run(given: argparse.Namespace) -> None:
     with whole_file(given.out) as place, place.open("w", encoding="utf-8") as file:
         file.writelines(page(runs, sheets))
     for note in dict.fromkeys(note for run in runs for note in run.missing):
-        print(f"not shown: {note}")
+        print(f"not shown: {terminal(note, 1_000)}")
     print(f"wrote {given.out}, {given.out.stat().st_size / 1e6:.1f} MB")
 
 

@@ -14,6 +14,7 @@ from crossearth_jax.run import provenance
 from crossearth_jax.run.stop import Stopped
 from crossearth_jax.run_settings import read_settings
 from crossearth_jax.system.compiling import set_up_compiler
+from crossearth_jax.system.escape import terminal
 from crossearth_jax.system.memory import keep_freed_memory
 from crossearth_jax.system.read_json import read_json_lines
 
@@ -44,7 +45,7 @@ def run(options: argparse.Namespace) -> None:
         report_stop(options.again)
         return
     for line in lines:
-        print(line)
+        print(terminal(line, 1_000))
 
 
 def rerun(workdir: Path, again: Path) -> list[str]:

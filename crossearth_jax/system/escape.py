@@ -21,7 +21,8 @@ _CONTROL = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f"
     "\ud800-\udfff\ufeff\ufff9-\ufffb\ufffe\uffff\U000e0000-\U000e007f]"
 )
-_MARKDOWN = re.compile(r"([\\`*_\[\]<>|&#~])")
+_MARKDOWN = re.compile(r"([\\`*\[\]<|])")
+_FIGURE = re.compile(r"[-+]?[0-9][0-9.,]*(e[-+][0-9]+)?( ± [0-9.]+)?|-")
 
 
 def terminal(text: object, limit: int = CELL, *, lines: bool = False) -> str:
@@ -56,9 +57,13 @@ def markdown_cell(text: object, limit: int = CELL) -> str:
 
 
 def csv_cell(text: object, limit: int = CELL) -> str:
-    """Text for a cell of a CSV file; what a spreadsheet would compute gets a quote."""
+    """Text for a cell of a CSV file; what a spreadsheet would compute gets a quote.
+
+    Figures stay figures.
+    """
     shown = terminal(text, limit)
-    return f"'{shown}" if str(text).startswith(FORMULA) else shown
+    computes = str(text).startswith(FORMULA) and not _FIGURE.fullmatch(shown)
+    return f"'{shown}" if computes else shown
 
 
 def xml_text(text: object, limit: int = CELL) -> str:

@@ -25,6 +25,7 @@ from crossearth_jax.data.prepare.manifest import (
 )
 from crossearth_jax.data.prepare.raw import RawFiles
 from crossearth_jax.data.prepare.write import Job, write_item
+from crossearth_jax.system.escape import terminal
 from crossearth_jax.system.progress import progress
 
 
@@ -101,7 +102,7 @@ def _check_items(data_set: DataSet, files: RawFiles, items: Sequence[Item]) -> N
 
 def _say_extra(files: RawFiles, items: Iterable[Item]) -> None:
     used = {member for item in items for member in (item.image, item.label)}
-    extra = [member.name for member in files.images() if member not in used]
+    extra = [terminal(member.name) for member in files.images() if member not in used]
     if extra:
         shown = ", ".join(extra[:3]) + (", …" if len(extra) > 3 else "")
         print(f"not used: {len(extra)} image files ({shown})")
