@@ -196,6 +196,8 @@ def _tiff_pixels(
         raise ValueError(f"{path}: {error}") from error
     except Exception as error:
         raise _broken(path, first_error) from error
+    if pixels.ndim not in (2, 3):
+        raise _broken(path, ValueError(f"it has {pixels.ndim} axes"))
     if axes == "SYX":
         pixels = np.moveaxis(pixels, 0, 2)
     return pixels

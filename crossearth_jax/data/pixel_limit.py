@@ -4,6 +4,7 @@ A file of 100 kB can stand for an image of 30,000 x 30,000 pixels, 2.7 GB. Pillo
 limit of its own for the whole process, which this one, an argument, replaces.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,9 @@ MAX_PIXELS = 100_000_000  # 10,000 x 10,000: 300 MB as RGB; the key data.max_pix
 MAX_PIXEL_BYTES = 16  # of a pixel of any kind: four bands of 32 bits
 
 Image.MAX_IMAGE_PIXELS = None
+# What is wrong with a file is said once, in our error; these loggers quote the file.
+for _name in ("tifffile", "PIL.TiffImagePlugin"):
+    logging.getLogger(_name).disabled = True
 
 
 class TooLargeError(ValueError):

@@ -35,8 +35,8 @@ def terminal(text: object, limit: int = CELL, *, lines: bool = False) -> str:
     """
     text = cut(str(text), limit)
     if lines:
-        return "\n".join(_visible(line) for line in text.split("\n"))
-    return _visible(text)
+        return cut("\n".join(map(_visible, text.split("\n"))), limit)
+    return cut(_visible(text), limit)
 
 
 def html_text(text: object, limit: int | None = None) -> str:
@@ -47,7 +47,7 @@ def html_text(text: object, limit: int | None = None) -> str:
       limit: characters; None keeps all, line breaks too.
     """
     if limit is None:
-        return html.escape(terminal(text, len(str(text)) + 1, lines=True))
+        return html.escape(terminal(text, 10 * len(str(text)) + 1, lines=True))
     return html.escape(terminal(text, limit))
 
 

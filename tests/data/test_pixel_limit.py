@@ -1,5 +1,7 @@
 """Images beyond data.max_pixels are refused by their header, in every reader."""
 
+import struct
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +58,26 @@ def test_a_tiff_of_many_pages_is_not_walked_through(tmp_path):
             file.write(np.zeros((1, 1), np.uint8))
     with pytest.raises(ValueError, match="64 pages, expected one"):
         read_label(path, indexed=True)
+
+
+def test_a_tiff_without_a_height(tmp_path):
+    path = tmp_path / "a.tif"
+    Image.fromarray(np.zeros((24, 24), np.uint8)).save(path)
+    data, entry = path.read_bytes(), struct.pack("<HH", 257, 4)
+    path.write_bytes(data.replace(entry, struct.pack("<HH", 257, 132)))
+    assert entry in data
+    for read in (read_image, READERS["infer"]):
+        with pytest.raises(ValueError, match=r"a\.tif: "):
+            read(path)
+
+
+def test_a_member_without_a_name(tmp_path):
+    with zipfile.ZipFile(tmp_path / "Train.zip", "w") as archive:
+        archive.writestr("b.png", b"x")
+        archive.writestr("a.png", b"x")
+    data = (tmp_path / "Train.zip").read_bytes().replace(b"b.png", b"/////")
+    (tmp_path / "Train.zip").write_bytes(data)
+    assert [m.inside for m in raw.RawFiles(tmp_path).members] == ["a.png"]
 
 
 def test_a_member_of_an_archive_is_not_unpacked(tmp_path):

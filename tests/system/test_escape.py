@@ -68,6 +68,7 @@ def test_each_has_its_own_rules():
 @pytest.mark.parametrize(
     "value",
     [10**6000, "x" * 10**7, {"a": ["y" * 10**5] * 1000}, [[[[[[1]]]]]], b"z" * 10**6],
+    ids=["integer", "text", "table", "deep", "bytes"],
 )
 def test_quotes_are_short(value):
     assert len(quoted(value)) <= 250

@@ -148,7 +148,7 @@ class RawFiles:
         return [
             Member(path, f"{folder}/{info.filename}", info.filename, info.file_size)
             for info in _open_zip(path).infolist()
-            if not info.is_dir() and not _passed_over(PurePosixPath(info.filename))
+            if not _passed_over(PurePosixPath(info.filename)) and not info.is_dir()
         ]
 
 
@@ -159,7 +159,8 @@ def _loose(folder: Path) -> list[Path]:
 
 def _passed_over(path: PurePosixPath | Path) -> bool:
     return (
-        any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+        not path.name
+        or any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
         or path.name.lower() in SIDE_NAMES
         or path.suffix.lower() in SIDE_SUFFIXES
     )
