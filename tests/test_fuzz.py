@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.reliability import hostile
+from benchmarks.reliability import hostile, hostile_attacks
 from benchmarks.reliability.hostile_files import FORMATS, report
 from crossearth_jax.data.class_file import read_class_file
 from crossearth_jax.report.check_report import check_report
@@ -146,3 +146,10 @@ def test_any_text_as_a_class_file(tmp_path_factory, parts):
     with pytest.raises(ValueError) as caught:
         read_class_file(path)
     assert len(str(caught.value)) < 700
+
+
+@pytest.mark.slow
+def test_every_attack_is_refused_at_once_and_within_300_mb(tmp_path):
+    found = hostile_attacks.taken(tmp_path)
+    assert {one.name for one in found} == set(hostile_attacks.ATTACKS)
+    assert not [one for one in found if not one.held]

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.reliability import hostile_attacks
 from benchmarks.reliability.hostile_files import FORMATS, Format
 from crossearth_jax.system.escape import quoted
 
@@ -56,6 +57,15 @@ def measure(folder: Path, cases: int, seed: int) -> None:
     Raises:
       SystemExit: a file was not held; it is kept in the folder.
     """
+    attacks = hostile_attacks.taken(folder)
+    print("| file | bytes | seconds | MB | held |\n|-|-:|-:|-:|-|")
+    for one in attacks:
+        held = "yes" if one.held else f"no: {one.said}"
+        print(
+            f"| {one.name} | {one.size:,} | {one.seconds:.2f} | {one.megabytes:.0f} "
+            f"| {held} |"
+        )
+    print()
     begin = time.process_time()
     tried, refused, failures = Counter[str](), Counter[str](), []
     for kind, number, outcome in run(folder, cases, seed):
@@ -71,8 +81,9 @@ def measure(folder: Path, cases: int, seed: int) -> None:
     held = sum(tried.values()) - len(failures)
     print(f"| all | {sum(tried.values())} | {sum(refused.values())} | {held} |")
     print(f"{time.process_time() - begin:.0f} s of processor time, seed {seed}")
-    if failures:
-        raise SystemExit("\n".join(map(str, failures)))
+    lost_attacks = [f"{one.name}: {one}" for one in attacks if not one.held]
+    if failures or lost_attacks:
+        raise SystemExit("\n".join([*map(str, failures), *lost_attacks]))
 
 
 def run(

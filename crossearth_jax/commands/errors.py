@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from absl import logging
 
+from crossearth_jax.system.address_limit import warn_of_address_limit
 from crossearth_jax.system.escape import error_line
 
 # argparse itself ends with 2 where a command is typed wrongly.
@@ -38,6 +39,7 @@ def guarded(
       input is wrong; 130 Ctrl-C, as shells have it.
     """
     logging.set_verbosity(logging.WARNING)
+    warn_of_address_limit()
     try:
         return run(options) or DONE
     except KeyboardInterrupt:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-MAX_BYTES = 8 * 2**20  # a report of 100 domains with 20 classes takes 300 kB
+MAX_BYTES = 4 * 2**20  # a report of 100 domains with 20 classes takes 300 kB
 MAX_DEPTH = 32
 MAX_LINE = 2**20  # bytes of a line of .jsonl
 MAX_LINES = 64 * 2**20  # of all lines; 30,000 logged steps take 8 MB

@@ -16,7 +16,7 @@ from weights_convert.files.lazy_tensor import MAX_AXES, LazyTensor
 from weights_convert.files.torch_objects import DTYPES
 from weights_convert.files.zip_archive import refuse_holes
 
-_MAX_HEADER = 8 * 2**20  # a table of 2,000 tensors takes 250 kB
+_MAX_HEADER = 4 * 2**20  # a table of 2,000 tensors takes 250 kB
 _NAMES = {
     "F64": "float64",
     "F32": "float32",

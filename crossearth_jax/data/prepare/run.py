@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from crossearth_jax.data.prepare.alone import alone
 from crossearth_jax.data.prepare.contact_sheet import write_contact_sheet
 from crossearth_jax.data.prepare.items import DataSet, Item, LabelCode
 from crossearth_jax.data.prepare.manifest import (
@@ -75,11 +76,12 @@ def prepare(
     manifests = {}
     for domain, members in by_domain.items():
         folder = Path(out) / domain
-        manifests[domain] = _prepare_domain(
-            data_set, files, folder, members, code, workers=workers
-        )
-        if pack:
-            _pack(folder, manifests[domain])
+        with alone(folder):
+            manifests[domain] = _prepare_domain(
+                data_set, files, folder, members, code, workers=workers
+            )
+            if pack:
+                _pack(folder, manifests[domain])
     return manifests
 
 
