@@ -1,7 +1,7 @@
 """One `prepare` a folder: the second gets one line instead of the first's files."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 NAME = ".prepare.lock"
@@ -17,7 +17,18 @@ def alone(folder: Path) -> Iterator[None]:
     Raises:
       ValueError: another process on this machine fills it.
     """
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
     folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with _locked(folder):
+            yield
+    except BaseException:
+        _remove_if_empty(folder, made)
+        raise
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
     try:
         import fcntl
     except ImportError:  # Windows does not remove files that are open
@@ -35,3 +46,12 @@ def alone(folder: Path) -> Iterator[None]:
         except OSError:  # a disk without locks
             pass
         yield
+
+
+def _remove_if_empty(folder: Path, made: list[Path]) -> None:
+    """What was refused before anything was written leaves nothing behind."""
+    if made and [path.name for path in folder.iterdir()] == [NAME]:
+        (folder / NAME).unlink()
+        with suppress(OSError):  # another domain's folder is in it
+            for place in made:
+                place.rmdir()
