@@ -10,7 +10,7 @@ from benchmarks.reliability import hostile, hostile_attacks
 from benchmarks.reliability.hostile_files import FORMATS, report
 from crossearth_jax.data.class_file import read_class_file
 from crossearth_jax.report.check_report import check_report
-from crossearth_jax.report.tables import markdown_table, plain_table
+from crossearth_jax.report.score_table import score_table
 from weights_convert.files.restricted_unpickler import unpickle
 from weights_convert.files.torch_objects import known_names
 
@@ -120,7 +120,7 @@ def test_any_value_in_a_report(data):
     except ValueError as error:
         assert len(str(error)) < 1_000
     else:
-        assert plain_table(found) and markdown_table(found)
+        assert score_table(found).as_text()
 
 
 @settings(max_examples=200, deadline=None)

@@ -46,8 +46,12 @@ def announce(
         "written to": str(workdir.absolute()),
     }
     for name, fact in facts.items():
-        shown = markup_free(terminal(fact, FACT))
-        console.print(f"[bold]{name:>15}[/]  {shown}", soft_wrap=True)
+        console.print(fact_line(name, fact), soft_wrap=True)
+
+
+def fact_line(name: str, fact: str) -> str:
+    """A line for rich; the fact, which names classes and folders, holds no markup."""
+    return f"[bold]{name:>15}[/]  {markup_free(terminal(fact, FACT))}"
 
 
 def parameter_counts(trainable: PyTree, frozen: PyTree) -> dict[str, tuple[int, int]]:
