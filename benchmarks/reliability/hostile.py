@@ -176,7 +176,7 @@ def _exchanged(content: Any, draw: random.Random) -> Any:
             del copy[key]
         case 1 if isinstance(copy, dict):
             copy[draw.choice(["x", "..", "", "\x1b[31m", "y" * 300])] = copy[key]
-        case 1:
+        case 1 if isinstance(copy, list):
             copy.append(copy[key])
         case _:
             copy[key] = _exchanged(copy[key], draw)

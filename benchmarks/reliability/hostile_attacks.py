@@ -75,7 +75,7 @@ def _pairs(count: int) -> bytes:
     return b"](" + b"".join(pairs) + b"e"
 
 
-def _torch(content: bytes) -> Callable[[Path], None]:
+def _torch(content: bytes) -> Callable[[Path], object]:
     def write(path: Path) -> None:
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("a/data.pkl", content)
@@ -83,16 +83,16 @@ def _torch(content: bytes) -> Callable[[Path], None]:
     return write
 
 
-def _legacy(content: bytes) -> Callable[[Path], None]:
+def _legacy(content: bytes) -> Callable[[Path], object]:
     heads = [pickle.dumps(x, 2) for x in (MAGIC, VERSION, {"little_endian": True})]
-    return lambda path: path.write_bytes(b"".join(heads) + content) and None
+    return lambda path: path.write_bytes(b"".join(heads) + content)
 
 
-def _axes(count: int) -> Callable[[Path], None]:
+def _axes(count: int) -> Callable[[Path], object]:
     entry = {"dtype": "F32", "shape": [1] * count, "data_offsets": [0, 4]}
     header = json.dumps({"a": entry}).encode()
     data = struct.pack("<Q", len(header)) + header + bytes(4)
-    return lambda path: path.write_bytes(data) and None
+    return lambda path: path.write_bytes(data)
 
 
 def _lists(path: Path) -> None:
@@ -115,8 +115,8 @@ def _sparse(path: Path) -> None:
         file.truncate(8 + len(header) + size)
 
 
-def _text(text: str) -> Callable[[Path], None]:
-    return lambda path: path.write_text(text) and None
+def _text(text: str) -> Callable[[Path], object]:
+    return lambda path: path.write_text(text)
 
 
 def _references() -> str:
@@ -146,7 +146,7 @@ def _zeros(path: Path) -> None:
 
 
 ATTACKS: dict[
-    str, tuple[str, Callable[[Path], None], Callable[[Path], object]]
+    str, tuple[str, Callable[[Path], object], Callable[[Path], object]]
 ] = {  # name: (file name, how it is made, how it is read)
     "pickle, sets of one list": (
         "a.pth",

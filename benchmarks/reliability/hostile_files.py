@@ -54,7 +54,7 @@ class Format:
     """
 
     name: str
-    make: Callable[[Path], None]
+    make: Callable[[Path], object]
     read: Callable[[Path], object]
     is_json: bool = False
 
@@ -211,7 +211,7 @@ FORMATS = {
     "class YAML": Format("classes.yaml", _class_yaml, ClassSet.from_file),
     "class JSON": Format(
         "c.json",
-        lambda path: path.write_text(json.dumps(_class_content())) and None,
+        lambda path: path.write_text(json.dumps(_class_content())),
         ClassSet.from_file,
         True,
     ),
@@ -228,7 +228,7 @@ FORMATS = {
     ),
     "manifest.json": Format(
         "manifest.json",
-        lambda path: path.write_text('{"sources": [], "counts": {"a": 1}}') and None,
+        lambda path: path.write_text('{"sources": [], "counts": {"a": 1}}'),
         lambda path: read_manifest(path.parent),
         True,
     ),

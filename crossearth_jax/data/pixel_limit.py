@@ -5,7 +5,7 @@ limit of its own for the whole process, which this one, an argument, replaces.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -29,7 +29,7 @@ class TooLargeError(ValueError):
 def open_image(
     file: str | Path | BinaryIO,
     *,
-    formats: Sequence[str] | None = None,
+    formats: tuple[str, ...] | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> Iterator[Image.Image]:
     """Opens an image by Pillow; no pixel is decoded yet.

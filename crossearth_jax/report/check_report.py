@@ -28,7 +28,8 @@ def check_report(report: Mapping[str, Any], *, page: bool = False) -> None:
     Raises:
       ValueError: one is missing or of another kind; says which.
     """
-    classes, domains = report.get("classes"), report.get("domains")
+    classes: Any = report.get("classes")
+    domains = report.get("domains")
     if not _names(classes) or not 2 <= len(classes) <= MOST_CLASSES:
         raise ValueError(f"got classes {quoted(classes)}, expected 2 to 255 names")
     if not isinstance(report.get("about"), dict):

@@ -16,7 +16,7 @@ from crossearth_jax.data.folders import Pair
 from crossearth_jax.data.infer import infer_classes
 from crossearth_jax.data.pixel_limit import MAX_PIXELS
 from crossearth_jax.data.prepare import raw
-from crossearth_jax.earth_style.pool import read_rgb
+from crossearth_jax.earth_style.pool import load_pool
 
 READERS = {
     "image": lambda path: read_image(path, max_pixels=99),
@@ -46,7 +46,7 @@ def test_a_bomb_of_a_few_kilobytes(tmp_path):
     path = tmp_path / "a.png"
     Image.new("1", (20_000, 20_000)).save(path)
     assert path.stat().st_size < 100_000
-    for read in (read_image, read_rgb):
+    for read in (read_image, lambda path: load_pool(path.parent, 1, 64)):
         with pytest.raises(ValueError, match="20000 x 20000 pixels"):
             read(path)
 

@@ -65,10 +65,9 @@ class _Legacy:
                 raise ValueError("got a big-endian checkpoint, expected little-endian")
             self.content = following()
             self.places = self._places(file, following(), head.tell())
-        end = max([head.tell(), *(p + self.sizes[k].nbytes for k, p in self.places)])
-        if end != size:
+        ends = [place + self.sizes[name].nbytes for name, place in self.places.items()]
+        if (end := max([head.tell(), *ends])) != size:
             raise ValueError(f"got {size} bytes, expected {end}: download it again")
-        self.places = dict(self.places)
 
     def storage(self, reference: object) -> Storage:
         """The storage that a persistent id stands for; its length is checked later."""
@@ -84,13 +83,15 @@ class _Legacy:
             raise ValueError(f"got two storages of the name {quoted(name)}")
         return storage
 
-    def _places(self, file: io.BufferedReader, names: object, at: int) -> list:
-        """(name, position of the first byte) of every storage."""
+    def _places(
+        self, file: io.BufferedReader, names: object, at: int
+    ) -> dict[str, int]:
+        """Position of the first byte of every storage, in the file's order."""
         if not isinstance(names, list) or sorted(self.sizes) != sorted(
             name for name in names if isinstance(name, str)
         ):
             raise ValueError("got other storages than the tensors have")
-        places = []
+        places: dict[str, int] = {}
         for name in names:
             storage = self.sizes[name]
             file.seek(at)
@@ -100,7 +101,7 @@ class _Legacy:
                     f"got {count} elements in the storage {quoted(name)}, expected "
                     f"{storage.nbytes // storage.dtype.itemsize}: download it again"
                 )
-            places.append((name, at + _LENGTH))
+            places[name] = at + _LENGTH
             at += _LENGTH + storage.nbytes
         return places
 
