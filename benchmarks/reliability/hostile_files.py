@@ -13,13 +13,16 @@ import numpy as np
 from PIL import Image
 
 from crossearth_jax import config
+from crossearth_jax.commands.compare import make_sheets
 from crossearth_jax.data.classes import ClassSet, load_classes, save_classes
 from crossearth_jax.data.decode import read_image, read_label
 from crossearth_jax.data.prepare.manifest import Journal, read_manifest
 from crossearth_jax.data.prepare.raw import RawFiles
+from crossearth_jax.report import sheet
 from crossearth_jax.report.experiments import read_experiment
 from crossearth_jax.report.score_table import score_table
 from crossearth_jax.run import provenance, seal
+from crossearth_jax.run_settings import read_settings
 from crossearth_jax.scoring.counts import (
     Confidence,
     DomainCounts,
@@ -137,8 +140,23 @@ def read_report(path: Path) -> None:
     scores.as_text(), scores.as_markdown(), scores.as_csv(), scores.as_html()
 
 
+def _compared(path: Path) -> None:
+    """Compares a run with the paper, as the command and a page do."""
+    read_report(path)
+    for show in sheet.FORMATS.values():
+        show(make_sheets([path.parent]))
+
+
+def _of_a_run(path: Path) -> None:
+    _report(path.parent / "report.json")
+
+
 def _config(path: Path) -> None:
     path.write_text(json.dumps(config.default().to_dict()))
+
+
+def _settings(path: Path) -> None:
+    read_settings(config.load(path))
 
 
 def _seal(path: Path) -> None:
@@ -218,8 +236,9 @@ FORMATS = {
     "classes.json": Format(
         "classes.json", lambda path: save_classes(CLASSES, path), load_classes, True
     ),
-    "config.json": Format("config.json", _config, config.load, True),
-    "report.json": Format("report.json", _report, read_report, True),
+    "config.json": Format("config.json", _config, _settings, True),
+    "report.json": Format("report.json", _report, _compared, True),
+    "config.json of a run": Format("config.json", _of_a_run, _compared, True),
     "provenance.json": Format(
         "provenance.json",
         lambda path: provenance.write({"seed": 1}, path.parent, 0),

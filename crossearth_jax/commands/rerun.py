@@ -65,7 +65,7 @@ def rerun(workdir: Path, again: Path) -> list[str]:
         raise ValueError(f"got {again} for both runs: give another folder with --out")
     given = config.load(workdir / "config.json")
     settings = read_settings(given)
-    before = provenance.read(workdir)[-1]
+    before = _last_start(workdir)
     now = provenance.collect(settings.train.seed, build_data(settings.data))
     if now["must_agree"]["data"] != before["must_agree"]["data"]:
         raise ValueError(
@@ -75,6 +75,14 @@ def rerun(workdir: Path, again: Path) -> list[str]:
     changes = _changes(before, now)
     train.train(given, again)
     return [*changes, _comparison(_metrics(workdir), _metrics(again))]
+
+
+def _last_start(workdir: Path) -> dict[str, Any]:
+    start = provenance.read(workdir)[-1]
+    agreed = start.get("must_agree")
+    if not isinstance(agreed, dict) or not {"packages", "data"} <= set(agreed):
+        raise ValueError(f"got a damaged provenance.json in {workdir}: train again")
+    return start
 
 
 def _changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:

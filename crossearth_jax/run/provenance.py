@@ -68,7 +68,11 @@ def read(workdir: Path) -> list[dict[str, Any]]:
     path = workdir / "provenance.json"
     try:
         starts = read_json(path)
-        if not isinstance(starts, list) or not all(isinstance(s, dict) for s in starts):
+        if (
+            not starts
+            or not isinstance(starts, list)
+            or not all(isinstance(s, dict) for s in starts)
+        ):
             raise ValueError("expected a list of starts")
         return starts
     except (OSError, ValueError) as error:
