@@ -84,12 +84,18 @@ def _folders(data: DataSettings) -> Data:
     ]
     if data.check_headers:
         every = [*train, *(pair for _, _, pairs in scored for pair in pairs)]
-        check_headers(every, data.on_corrupt, data.timeout_s)
-    classes = _classes(data.classes, [pair.label for pair in train], data.encoding)
+        limits = data.on_corrupt, data.timeout_s, data.max_pixels
+        check_headers(every, *limits)
+    classes = _classes(data, [pair.label for pair in train])
 
     def source(pairs: tuple[Pair, ...]) -> FolderSource:
         return FolderSource(
-            pairs, classes, data.encoding, data.on_corrupt, data.timeout_s
+            pairs,
+            classes,
+            data.encoding,
+            data.on_corrupt,
+            data.timeout_s,
+            data.max_pixels,
         )
 
     domains = [
@@ -99,16 +105,15 @@ def _folders(data: DataSettings) -> Data:
     return Data(classes, source(train), tuple(domains))
 
 
-def _classes(
-    given: str | None, labels: list[Path | Packed], encoding: str | None
-) -> ClassSet:
+def _classes(data: DataSettings, labels: list[Path | Packed]) -> ClassSet:
+    given = data.classes
     if given in KNOWN_CLASSES:
         return KNOWN_CLASSES[given]
     if given:
         return ClassSet.from_file(given)
-    if encoding == "mask255":
+    if data.encoding == "mask255":
         return ClassSet(("background", "foreground"), ((0, 0, 0), (255, 255, 255)))
-    return infer_classes(labels)
+    return infer_classes(labels, max_pixels=data.max_pixels)
 
 
 def build_restyle(style: StyleSettings | None) -> Restyling | None:

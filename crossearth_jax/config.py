@@ -8,13 +8,15 @@ What a key means stands in the comment above or beside it, and nowhere else:
 what the comment says.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
+
+from crossearth_jax.system.escape import cut
+from crossearth_jax.system.read_json import read_json
 
 
 def default() -> ConfigDict:
@@ -54,7 +56,7 @@ def load(path: Path, changes: Mapping[str, object] | None = None) -> ConfigDict:
       ValueError: it is missing, or has keys that this version does not know.
     """
     try:
-        stored = json.loads(path.read_text())
+        stored = read_json(path)
     except (OSError, ValueError) as error:
         raise ValueError(
             f"got no readable {path} ({error}), expected the workdir of a run"
@@ -62,9 +64,10 @@ def load(path: Path, changes: Mapping[str, object] | None = None) -> ConfigDict:
     config = default()
     try:
         config.update(_tuples(stored))
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        reason = cut(str(error), 300)
         raise ValueError(
-            f"got {path} of another version of crossearth_jax ({error}): use that one"
+            f"got {path} of another version of crossearth_jax ({reason}): use that one"
         ) from error
     config.update_from_flattened_dict(dict(changes or {}))
     return config
@@ -103,6 +106,7 @@ def _data() -> ConfigDict:
             "encoding": placeholder(str),  # "ids", "mask255" or "colours"
             "on_corrupt": "error",  # or "skip": leave out, count and list
             "check_headers": True,  # open every file before the first step
+            "max_pixels": 100_000_000,  # of an image; a larger one is refused
             "timeout_s": 300.0,  # a file that takes longer to read is unusable
             "crop": 512,  # pixels of a training crop and of a scored window
             "scales": tuple(i / 10 for i in range(5, 21)),  # shortest edge / crop

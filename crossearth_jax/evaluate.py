@@ -15,6 +15,7 @@ from jaxtyping import Float
 
 from crossearth_jax.data.classes import ClassSet
 from crossearth_jax.data.datasets import ScoredDomain
+from crossearth_jax.data.folders import check_domain_name
 from crossearth_jax.report.pictures import domain_picture
 from crossearth_jax.report.score_table import mean_fraction
 from crossearth_jax.scoring.counts import write_counts
@@ -128,10 +129,7 @@ def _or_none(value: float) -> float | None:
 
 def _check_names(names: list[str]) -> None:
     for name in names:
-        if name in ("", ".", "..") or Path(name).name != name or "\\" in name:
-            raise ValueError(
-                f"got a domain named {name!r}, expected a plain file name: rename it"
-            )
+        check_domain_name(name)
     if not names or len(set(names)) < len(names):
         raise ValueError(
             f"got domains {names}, expected at least one and no name twice: rename them"

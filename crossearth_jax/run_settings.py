@@ -39,6 +39,7 @@ class DataSettings:
     encoding: str | None
     on_corrupt: str
     check_headers: bool
+    max_pixels: int
     timeout_s: float
     climate: str
     train_scenes: int

@@ -18,17 +18,42 @@ def load(sidecar: str | Path) -> tuple[Callable, dict]:
     """The function from windows to scores, and its description in the sidecar."""
     about, folder = json.loads(Path(sidecar).read_text()), Path(sidecar).parent
     for part in filter(None, (about, about["weights"])):
+        if Path(part["file"]).name != part["file"]:
+            raise SystemExit(f"got a file {part['file']!r:.99}, expected a plain name")
         content = (folder / part["file"]).read_bytes()
         if hashlib.sha256(content).hexdigest() != part["sha256"]:
             raise SystemExit(f"{part['file']} is damaged: its SHA-256 differs")
     blob = bytearray((folder / about["file"]).read_bytes())
-    scores = jax.jit(jax.export.deserialize(blob).call)
+    exported = jax.export.deserialize(blob)
+    check(about, exported)
+    scores = jax.jit(exported.call)
     if about["weights"] is None:
         return scores, about
     from safetensors.flax import load_file
 
     weights = load_file(folder / about["weights"]["file"])
     return lambda windows: scores(weights, windows), about
+
+
+def check(about: dict, exported: jax.export.Exported) -> None:
+    """Refuses a sidecar that does not describe its program."""
+    batch, crop = exported.in_avals[-1].shape[:2]  # the windows come last
+    count = exported.out_avals[0].shape[-1]
+    batch = batch if isinstance(batch, int) else None
+    colours = about["palette"]
+    fits = {
+        "crop": about["crop"] == crop,
+        "batch": about["batch"] == batch,
+        "stride": type(about["stride"]) is int and 0 < about["stride"] <= crop,
+        "classes": len(about["classes"]) == count,
+        "palette": len(colours) == count
+        and all(len(c) == 3 and all(v in range(256) for v in c) for c in colours),
+    }
+    if wrong := [name for name, fit in fits.items() if not fit]:
+        raise SystemExit(
+            f"got a sidecar whose {', '.join(wrong)} do not fit its program (crop "
+            f"{crop}, batch {batch}, {count} classes): export it again"
+        )
 
 
 def classify(scores: Callable, about: dict, image: np.ndarray) -> np.ndarray:
@@ -53,7 +78,10 @@ def starts(size: int, crop: int, stride: int) -> list[int]:
 
 
 if __name__ == "__main__":
-    scores, about = load(sys.argv[1])
+    try:
+        scores, about = load(sys.argv[1])
+    except (KeyError, TypeError, AttributeError, ValueError, OSError) as error:
+        raise SystemExit(f"got no sidecar of an export: {error!r:.200}") from None
     picture = Image.open(sys.argv[2]).convert("RGB")
     labels = Image.fromarray(classify(scores, about, np.asarray(picture)), "P")
     labels.putpalette([value for colour in about["palette"] for value in colour])

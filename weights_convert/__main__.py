@@ -11,6 +11,7 @@ from pathlib import Path
 
 from crossearth_jax.commands.errors import guarded
 from crossearth_jax.commands.parser import add_traceback, make_parser
+from crossearth_jax.system.escape import terminal
 from weights_convert.crossearth import crossearth, mmseg_rules, rein
 from weights_convert.dinov2 import detect, dinov2
 from weights_convert.dinov3 import PRETRAINING, dinov3, dinov3_rules
@@ -109,7 +110,9 @@ def run(arguments: argparse.Namespace) -> None:
 
 def summary(converted: Converted, target: Path) -> str:
     """What was found and written."""
-    lines = [f"{name}: {fact}" for name, fact in converted.facts.items()]
+    lines = [
+        f"{name}: {terminal(fact, 1_000)}" for name, fact in converted.facts.items()
+    ]
     size = sum(tensor.nbytes for tensor in converted.tensors.values())
     return "\n".join(
         [*lines, f"wrote {len(converted.tensors)} tensors, {size:,} bytes: {target}"]

@@ -9,7 +9,6 @@ else here. That is an affine change per channel before a linear layer, so it is 
 that layer: the model takes images of one normalisation whatever its weights.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from jaxtyping import Float
 
 from crossearth_jax.models.dinov3 import DinoV3Config
 from crossearth_jax.pixels.imagenet import IMAGENET_MEAN, IMAGENET_STD
+from crossearth_jax.system.read_json import read_json
 from weights_convert.architecture import (
     backbone_shapes,
     count,
@@ -122,7 +122,7 @@ def read_pixels(source: Path, trained_on: str | None) -> Pixels:
         return PRETRAINING[trained_on]
     path = source.parent / "preprocessor_config.json"
     try:
-        found = json.loads(path.read_text())
+        found = read_json(path)
         mean, std = (found[f"image_{name}"] for name in ("mean", "std"))
         pixels = Pixels(tuple(map(float, mean)), tuple(map(float, std)))
     except (OSError, ValueError, KeyError, TypeError) as error:

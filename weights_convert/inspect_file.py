@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from crossearth_jax.system.escape import terminal
 from weights_convert.files.open import open_weights
 from weights_convert.mapping import Move, Rule, find_moves
 
@@ -60,7 +61,13 @@ def _target(moves: list[Move]) -> str:
 def table(rows: Sequence[Row]) -> str:
     """Rows as aligned text, with the total in the last line."""
     cells = [
-        (row.key, str(row.shape), row.dtype, f"{row.nbytes:,}", row.target)
+        (
+            terminal(row.key),
+            str(row.shape),
+            row.dtype,
+            f"{row.nbytes:,}",
+            terminal(row.target),
+        )
         for row in rows
     ]
     total = sum(row.nbytes for row in rows)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from crossearth_jax.system.escape import quoted
 from crossearth_jax.system.whole_file import whole_file
 from weights_convert.files.lazy_tensor import LazyTensor
 from weights_convert.files.open import WeightFile
@@ -114,6 +115,11 @@ def write_safetensors(
     end = 0
     for key in order:
         start, end = end, end + tensors[key].nbytes
+        if tensors[key].dtype not in KINDS:
+            raise ValueError(
+                f"got {tensors[key].dtype} numbers in {quoted(key)}, expected real "
+                "weights: these belong to no network that is known here"
+            )
         header[key] = {
             "dtype": KINDS[tensors[key].dtype],
             "shape": list(tensors[key].shape),

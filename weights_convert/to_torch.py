@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from crossearth_jax.run.checkpoint import read_parameters
+from crossearth_jax.system.read_json import parse_json
 from weights_convert.crossearth import mmseg_rules
 from weights_convert.files.lazy_tensor import LazyTensor
 from weights_convert.files.open import WeightFile, open_weights
@@ -87,7 +88,7 @@ def _read(source: Path) -> tuple[dict[str, LazyTensor], list[WeightFile], dict]:
     file = open_weights(source)
     facts: dict[str, Any] = {}
     if "architecture" in file.metadata:
-        facts["architecture"] = json.loads(file.metadata["architecture"])
+        facts["architecture"] = parse_json(file.metadata["architecture"])
     return dict(file.tensors), [file], facts
 
 

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.reliability import dead_hosts, disk, flips, kills, stops
+from benchmarks.reliability import dead_hosts, disk, flips, hostile, kills, stops
 
 
 def main(argv: Sequence[str]) -> None:
@@ -29,6 +29,8 @@ def main(argv: Sequence[str]) -> None:
                 disk.measure(folder)
             case "hosts-kill":
                 dead_hosts.measure(folder, options.repeats)
+            case "hostile":
+                hostile.measure(folder, options.cases, options.seed)
 
 
 def _options(argv: Sequence[str]) -> argparse.Namespace:
@@ -46,6 +48,8 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     measurement.add_parser("full-disk", help="needs root: mounts a small tmpfs")
     one = measurement.add_parser("hosts-kill", help="one of two hosts ends")
     one.add_argument("--repeats", type=int, default=2)
+    one = measurement.add_parser("hostile", help="damaged and hostile files")
+    one.add_argument("--cases", type=int, default=2_000)
     return parser.parse_args(argv)
 
 

@@ -5,7 +5,6 @@ was interrupted, and left alone once it is finished.
 """
 
 import argparse
-import json
 import re
 import shlex
 import signal
@@ -31,6 +30,7 @@ from crossearth_jax.report.ablation import AblationRow, ablation_sheet
 from crossearth_jax.report.experiments import read_experiment
 from crossearth_jax.report.sheet import FORMATS
 from crossearth_jax.run.stop import SIGNALS, Stopped
+from crossearth_jax.system.read_json import read_json
 from crossearth_jax.system.whole_file import whole_file
 
 REIN = {"gse.enabled": False, "mim.enabled": False, "style.probability": 0.0}
@@ -205,10 +205,10 @@ def is_finished(run: AblationRun) -> bool:
             f"{here[key]}: choose another folder with --out"
         )
     try:
-        report = json.loads((run.workdir / "report.json").read_text())
-    except (OSError, ValueError):
+        report = read_json(run.workdir / "report.json")
+        return report["about"]["step"] == here["train.steps"]
+    except (OSError, ValueError, KeyError, TypeError):
         return False
-    return report["about"].get("step") == here["train.steps"]
 
 
 def _part(text: str, runs: Sequence[AblationRun]) -> list[AblationRun]:

@@ -3,8 +3,12 @@
 import argparse
 import sys
 from collections.abc import Callable
+from logging import LogRecord
 
 from absl import logging
+
+from crossearth_jax.system.address_limit import warn_of_address_limit
+from crossearth_jax.system.escape import LINE, error_line, terminal
 
 # argparse itself ends with 2 where a command is typed wrongly.
 DONE, WRONG_INPUT, INTERRUPTED = 0, 1, 130
@@ -17,6 +21,12 @@ def report_stop(again: str) -> None:
       again: the command.
     """
     print(f"stopped; the same command goes on from here:\n  {again}")
+
+
+def _shown(record: LogRecord) -> bool:
+    """Warnings name files and what is in them, too."""
+    record.msg, record.args = terminal(record.getMessage(), LINE, lines=True), ()
+    return True
 
 
 def guarded(
@@ -36,6 +46,8 @@ def guarded(
       input is wrong; 130 Ctrl-C, as shells have it.
     """
     logging.set_verbosity(logging.WARNING)
+    logging.get_absl_handler().addFilter(_shown)
+    warn_of_address_limit()
     try:
         return run(options) or DONE
     except KeyboardInterrupt:
@@ -44,5 +56,5 @@ def guarded(
     except (ValueError, OSError, ImportError) as error:
         if options.traceback:
             raise
-        print(f"error: {error}\n(--traceback shows where)", file=sys.stderr)
+        print(f"error: {error_line(error)}\n(--traceback shows where)", file=sys.stderr)
         return WRONG_INPUT

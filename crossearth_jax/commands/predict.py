@@ -27,6 +27,7 @@ from crossearth_jax.predict.vector import DRIVERS
 from crossearth_jax.run.trained import PRECISIONS
 from crossearth_jax.system import hosts
 from crossearth_jax.system.compiling import set_up_compiler
+from crossearth_jax.system.escape import error_line
 
 
 def main(argv: Sequence[str]) -> int:
@@ -77,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
             if options.traceback or len(jobs) == 1:
                 raise
             failed += 1
-            print(f"left out: {error}", file=sys.stderr, flush=True)
+            print(f"left out: {error_line(error)}", file=sys.stderr, flush=True)
     if failed:
         print(f"{failed} of {len(share)} scenes left out", file=sys.stderr)
     return 1 if failed else 0

@@ -1,7 +1,6 @@
 """`crossearth replay DUMP`: repeats a step that was not finite, and looks closely."""
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +22,8 @@ from crossearth_jax.models.parameters import dotted, undotted
 from crossearth_jax.report.table import Section, Table
 from crossearth_jax.run_settings import read_settings
 from crossearth_jax.system.compiling import set_up_compiler
+from crossearth_jax.system.escape import quoted, terminal
+from crossearth_jax.system.read_json import read_json
 from crossearth_jax.train_step import Metrics, make_gradients, step_key
 
 
@@ -60,16 +61,21 @@ def replay(dump: Path, console: Console) -> Metrics:
         )
     given = config.load(dump / "config.json")
     settings = read_settings(given)
-    about = [json.loads(path.read_text()) for path in sorted(dump.glob("about.*.json"))]
-    names = [name for part in about for name in part["names"]]
-    arrays = [load_file(part) for part in parts]
-    batch = Batch(
-        *(np.concatenate([a[name] for a in arrays]) for name in ("image", "label"))
-    )
     classes = load_classes(dump.parents[1] / "classes.json")
     network = build.build_network(given, len(classes.names))
-    params = undotted(load_file(dump / "params.safetensors"), network.trainable)
-    key = step_key(jax.random.key(settings.train.seed), about[0]["step"])
+    try:
+        about = [read_json(path) for path in sorted(dump.glob("about.*.json"))]
+        step, names = about[0]["step"], [n for part in about for n in part["names"]]
+        arrays = [load_file(part) for part in parts]
+        batch = Batch(
+            *(np.concatenate([a[name] for a in arrays]) for name in ("image", "label"))
+        )
+        params = undotted(load_file(dump / "params.safetensors"), network.trainable)
+        key = step_key(jax.random.key(settings.train.seed), step)
+    except Exception as error:  # the content decides what goes wrong
+        raise ValueError(
+            f"got a damaged dump {dump} ({quoted(error)}), expected what a run wrote"
+        ) from error
     restyle = build_restyle(settings.style)
     graph, restyle_state = nnx.split(restyle) if restyle else (None, {})
     compute = make_gradients(
@@ -80,7 +86,8 @@ def replay(dump: Path, console: Console) -> Metrics:
     )
     frozen = {"model": network.frozen, "restyle": restyle_state}
     gradients, metrics = jax.jit(compute)(params, frozen, batch, key)
-    console.print(f"step {about[0]['step']}, images: {', '.join(names)}")
+    listed = terminal(", ".join(map(str, names)), 1_000)
+    console.print(f"step {step}, images: {listed}", markup=False)
     console.print(f"classes in the labels: {np.unique(batch.label).tolist()}")
     _losses(metrics).show(console)
     _finiteness(params, gradients).show(console)

@@ -5,7 +5,6 @@ images that are shown, so memory and size do not grow with the data set.
 """
 
 import argparse
-import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from crossearth_jax.data.datasets import ScoredDomain
 from crossearth_jax.data.pipeline import train_batches
 from crossearth_jax.models.parameters import combine
 from crossearth_jax.pixels.normalise import denormalise, normalise
+from crossearth_jax.report.check_report import check_report
 from crossearth_jax.report.experiments import Experiment, read_experiment
 from crossearth_jax.report.page import RunView, Shown, page
 from crossearth_jax.run import provenance
@@ -34,6 +34,8 @@ from crossearth_jax.scoring.domain import Example, scored_records
 from crossearth_jax.scoring.score_fn import make_score_fn
 from crossearth_jax.scoring.windows import ScoreFn
 from crossearth_jax.system.compiling import set_up_compiler
+from crossearth_jax.system.escape import terminal
+from crossearth_jax.system.read_json import read_json_lines
 from crossearth_jax.system.whole_file import whole_file
 
 DESCRIPTION = """\
@@ -60,7 +62,7 @@ def run(given: argparse.Namespace) -> None:
     with whole_file(given.out) as place, place.open("w", encoding="utf-8") as file:
         file.writelines(page(runs, sheets))
     for note in dict.fromkeys(note for run in runs for note in run.missing):
-        print(f"not shown: {note}")
+        print(f"not shown: {terminal(note, 1_000)}")
     print(f"wrote {given.out}, {given.out.stat().st_size / 1e6:.1f} MB")
 
 
@@ -73,6 +75,7 @@ def view_of(workdir: Path) -> RunView:
       ValueError: it is not the workdir of a scored run.
     """
     experiment = read_experiment(workdir)
+    check_report(experiment.report, page=True)
     counts = {
         name: read_counts(workdir / "counts", name)
         for name in experiment.report["domains"]
@@ -238,7 +241,13 @@ def _lines(path: Path) -> list[dict[str, float]]:
     """Logged steps; none where a run left none."""
     if not path.is_file():
         return []
-    return [json.loads(line) for line in path.read_text().splitlines() if line]
+    try:
+        entries = read_json_lines(path)
+    except ValueError as error:
+        raise ValueError(
+            f"got {path} ({error}), expected what training writes: remove that line"
+        ) from error
+    return [one for one in entries if isinstance(one.get("step"), int)]
 
 
 def _origin(experiment: Experiment) -> list[dict[str, Any]]:

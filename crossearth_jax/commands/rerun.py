@@ -1,7 +1,6 @@
 """`crossearth rerun WORKDIR`: the same run again, and whether it came out the same."""
 
 import argparse
-import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,9 @@ from crossearth_jax.run import provenance
 from crossearth_jax.run.stop import Stopped
 from crossearth_jax.run_settings import read_settings
 from crossearth_jax.system.compiling import set_up_compiler
+from crossearth_jax.system.escape import terminal
 from crossearth_jax.system.memory import keep_freed_memory
+from crossearth_jax.system.read_json import read_json_lines
 
 
 def main(argv: Sequence[str]) -> int:
@@ -44,7 +45,7 @@ def run(options: argparse.Namespace) -> None:
         report_stop(options.again)
         return
     for line in lines:
-        print(line)
+        print(terminal(line, 1_000))
 
 
 def rerun(workdir: Path, again: Path) -> list[str]:
@@ -64,7 +65,7 @@ def rerun(workdir: Path, again: Path) -> list[str]:
         raise ValueError(f"got {again} for both runs: give another folder with --out")
     given = config.load(workdir / "config.json")
     settings = read_settings(given)
-    before = provenance.read(workdir)[-1]
+    before = _last_start(workdir)
     now = provenance.collect(settings.train.seed, build_data(settings.data))
     if now["must_agree"]["data"] != before["must_agree"]["data"]:
         raise ValueError(
@@ -74,6 +75,14 @@ def rerun(workdir: Path, again: Path) -> list[str]:
     changes = _changes(before, now)
     train.train(given, again)
     return [*changes, _comparison(_metrics(workdir), _metrics(again))]
+
+
+def _last_start(workdir: Path) -> dict[str, Any]:
+    start = provenance.read(workdir)[-1]
+    agreed = start.get("must_agree")
+    if not isinstance(agreed, dict) or not {"packages", "data"} <= set(agreed):
+        raise ValueError(f"got a damaged provenance.json in {workdir}: train again")
+    return start
 
 
 def _changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
@@ -88,8 +97,13 @@ def _changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 
 def _metrics(workdir: Path) -> dict[int, dict[str, float]]:
-    lines = (workdir / "metrics.jsonl").read_text().splitlines()
-    return {entry["step"]: entry for entry in map(json.loads, lines)}
+    path = workdir / "metrics.jsonl"
+    try:
+        return {entry["step"]: entry for entry in read_json_lines(path)}
+    except (ValueError, KeyError) as error:
+        raise ValueError(
+            f"got {path} ({error}), expected the steps that training logs"
+        ) from error
 
 
 def _comparison(

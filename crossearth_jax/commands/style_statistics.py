@@ -14,6 +14,7 @@ from crossearth_jax.earth_style.pool import image_files, spread
 from crossearth_jax.earth_style.predictor import EMBEDDING
 from crossearth_jax.earth_style.statistics import Image, earth_statistics
 from crossearth_jax.earth_style.weights import load_style_networks
+from crossearth_jax.system.escape import error_line
 
 
 def main(argv: Sequence[str]) -> int:
@@ -67,5 +68,5 @@ def _read_all(files: list[Path], skipped: list[Path]) -> Iterator[Image]:
             yield read_image(path)
         except ValueError as error:
             # One bad file must not end hours of work, but it must be seen.
-            print(f"left out: {error}", file=sys.stderr, flush=True)
+            print(f"left out: {error_line(error)}", file=sys.stderr, flush=True)
             skipped.append(path)

@@ -24,6 +24,7 @@ from crossearth_jax.features.sample import Bounds, Sample, sample_domain
 from crossearth_jax.report.table import Section, Table
 from crossearth_jax.run.trained import TrainedRun, load_run
 from crossearth_jax.system.compiling import set_up_compiler
+from crossearth_jax.system.escape import csv_cell, terminal
 from crossearth_jax.system.whole_file import whole_file
 
 DIMENSIONS = 64  # of the space that everything is computed in
@@ -142,7 +143,8 @@ def _counts(sample: Sample, classes: ClassSet) -> dict[str, int]:
 def _counted(sample: Sample, classes: ClassSet) -> str:
     counts = (f"{n} {name}" for name, n in _counts(sample, classes).items())
     images = len(np.unique(sample.images))
-    return f"{sample.domain}: {', '.join(counts)} tokens of {images} images"
+    listed = terminal(", ".join(counts), 1_000)
+    return f"{terminal(sample.domain)}: {listed} tokens of {images} images"
 
 
 def report(numbers: Mapping[str, Any]) -> str:
@@ -158,13 +160,13 @@ def report(numbers: Mapping[str, Any]) -> str:
     ]
     table = Table(("domains", "tokens", "Fréchet", "proxy-A"), "lrrr", [Section(rows)])
     silhouette = numbers["silhouette"]
-    parts = (f"{name} {_number(value)}" for name, value in silhouette.items())
+    parts = (f"{terminal(name)} {_number(value)}" for name, value in silhouette.items())
     shown = f"silhouette between classes: {', '.join(parts)}"
     return "\n".join(["", table.as_text(), "", shown])
 
 
 def _pair(gap: Mapping[str, Any]) -> str:
-    first, second = gap["first"], gap["second"]
+    first, second = terminal(gap["first"]), terminal(gap["second"])
     return f"{first}, two halves" if first == second else f"{first} - {second}"
 
 
@@ -192,7 +194,7 @@ def _write_points(
         writer.writerow(("x", "y", "class", "domain", "image"))
         places = points.places.tolist()
         for (x, y), *rest in zip(places, kinds, names, images, strict=True):
-            writer.writerow((f"{x:.6g}", f"{y:.6g}", *rest))
+            writer.writerow((f"{x:.6g}", f"{y:.6g}", *map(csv_cell, rest)))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,18 +8,29 @@ from pathlib import Path
 
 import tifffile
 from absl import logging
-from PIL import Image
 
 from crossearth_jax.data.decode import FORMATS
 from crossearth_jax.data.folders import Pair
+from crossearth_jax.data.pixel_limit import (
+    MAX_PIXEL_BYTES,
+    MAX_PIXELS,
+    TooLargeError,
+    check_size,
+    open_image,
+)
 from crossearth_jax.data.timed import TIMEOUT_S, within
+from crossearth_jax.system.escape import cut
 
+SLACK = 2**20  # bytes of a file that are no pixels
 THREADS = 8  # hide the delay of network disks; a local disk needs none of them
 LISTED = 10  # files in a message
 
 
 def check_headers(
-    pairs: Sequence[Pair], on_corrupt: str = "error", timeout_s: float = TIMEOUT_S
+    pairs: Sequence[Pair],
+    on_corrupt: str = "error",
+    timeout_s: float = TIMEOUT_S,
+    max_pixels: int = MAX_PIXELS,
 ) -> None:
     """Opens all images and labels without decoding a pixel, 0.2 ms a pair.
 
@@ -30,13 +41,14 @@ def check_headers(
       pairs: of all domains, from `find_pairs`.
       on_corrupt: "error" raises, "skip" warns: reading leaves the files out.
       timeout_s: for one pair.
+      max_pixels: of an image.
 
     Raises:
       ValueError: files that cannot be used; the first ones are named.
     """
     loose = [pair for pair in pairs if isinstance(pair.image, Path)]
     with ThreadPoolExecutor(THREADS) as pool:
-        reasons = pool.map(partial(_reason_in_time, timeout_s), loose)
+        reasons = pool.map(partial(_reason_in_time, timeout_s, max_pixels), loose)
         found = [reason for reason in reasons if reason]
     if not found:
         return
@@ -54,9 +66,9 @@ def check_headers(
     logging.warning("these are skipped: %s", message)
 
 
-def _reason_in_time(timeout_s: float, pair: Pair) -> str | None:
+def _reason_in_time(timeout_s: float, max_pixels: int, pair: Pair) -> str | None:
     try:
-        return within(timeout_s, partial(_reason, pair))
+        return within(timeout_s, partial(_reason, pair, max_pixels))
     except TimeoutError as error:
         return (
             f"{pair.image} and {pair.label}: {error}, expected their headers: check "
@@ -64,11 +76,11 @@ def _reason_in_time(timeout_s: float, pair: Pair) -> str | None:
         )
 
 
-def _reason(pair: Pair) -> str | None:
+def _reason(pair: Pair, max_pixels: int) -> str | None:
     """Why a pair cannot be used; None if its headers are fine."""
     assert isinstance(pair.image, Path) and isinstance(pair.label, Path)
     try:
-        image, label = _size(pair.image), _size(pair.label)
+        image, label = (_size(file, max_pixels) for file in (pair.image, pair.label))
     except ValueError as error:
         return str(error)
     if image == label:
@@ -81,7 +93,7 @@ def _reason(pair: Pair) -> str | None:
     )
 
 
-def _size(path: Path) -> tuple[int, int]:
+def _size(path: Path, max_pixels: int) -> tuple[int, int]:
     """Width and height as the header has them."""
     try:
         found = path.stat()
@@ -89,21 +101,31 @@ def _size(path: Path) -> tuple[int, int]:
             raise ValueError("it is not a regular file")
         if found.st_size == 0:
             raise ValueError("it is empty, 0 bytes")
-        return _header(path)
+        if found.st_size > max_pixels * MAX_PIXEL_BYTES + SLACK:
+            raise TooLargeError(
+                f"got {found.st_size:,} bytes, more than data.max_pixels allows"
+            )
+        return _header(path, max_pixels)
+    except TooLargeError as error:
+        raise ValueError(f"{path}: {error}") from error
     except Exception as error:  # decoders fail on foreign bytes in many ways
+        reason = cut(str(error), 300)
         raise ValueError(
-            f"{path}: cannot be opened ({error}), expected a PNG, JPEG or TIFF: copy "
+            f"{path}: cannot be opened ({reason}), expected a PNG, JPEG or TIFF: copy "
             'or convert it again, or set data.on_corrupt="skip"'
         ) from error
 
 
-def _header(path: Path) -> tuple[int, int]:
+def _header(path: Path, max_pixels: int) -> tuple[int, int]:
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with open_image(path, formats=FORMATS, max_pixels=max_pixels) as image:
             return image.size
+    except TooLargeError:
+        raise
     except Exception:
         if path.suffix.lower() not in (".tif", ".tiff"):
             raise
     with tifffile.TiffFile(path) as file:  # of pixel types that Pillow does not know
         page = file.pages.first
+        check_size(page.imagewidth, page.imagelength, max_pixels)
         return page.imagewidth, page.imagelength

@@ -6,16 +6,17 @@ An encoding is always declared, by the class file or `data.encoding`, never gues
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
-import yaml
 from jaxtyping import Integer, UInt8
 
 from crossearth_jax.pixels.labels import IGNORE, Colour
+from crossearth_jax.system.escape import quoted
+from crossearth_jax.system.read_json import read_json
 from crossearth_jax.system.whole_file import whole_file
 
 Kind = Literal["ids", "mask255", "colours"]
@@ -47,9 +48,11 @@ ENCODINGS: dict[str, LabelEncoding] = {
 }
 
 
-def _refuse_repeats(what: str, values: Sequence[Any]) -> None:
+def refuse_repeats(what: str, values: Sequence[Any]) -> None:
+    """Raises `ValueError` where a value occurs twice."""
     if repeats := [v for v, n in Counter(values).items() if n > 1]:
-        raise ValueError(f"got {what} {repeats[0]!r} twice, expected each one once")
+        twice = quoted(repeats[0])
+        raise ValueError(f"got {what} {twice} twice, expected each one once")
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ class ClassSet:
                 f"got {len(self.names)} classes, expected 2 to {IGNORE}: list every "
                 "class, background included"
             )
-        _refuse_repeats("class name", self.names)
+        refuse_repeats("class name", self.names)
         if len(self.palette) != len(self.names):
             raise ValueError(
                 f"got {len(self.palette)} colours for {len(self.names)} classes, "
@@ -98,20 +101,16 @@ class ClassSet:
     def from_file(cls, path: Path | str) -> "ClassSet":
         """Reads a YAML or JSON class file.
 
-        Keys: `classes`, a list of {name, color: [r, g, b]}; `encoding`, one of "ids",
-        "mask255", "colours"; optional `ignore` (a number, or a colour for "colours";
-        default 255 for "ids"); optional `ids`, {number on disk: class name or id};
-        optional `foreground` and `clutter`, each the name of a class, see above.
+        Its keys stand in `class_file`.
 
         Raises:
-          ValueError: the file is missing, not YAML/JSON, or a key is absent, unknown
-            or contradicts another.
+          ValueError: the file is missing, not YAML/JSON, or a key is absent, unknown,
+            occurs twice, can be read in two ways or contradicts another; names the
+            line (of YAML) and the key.
         """
-        path = Path(path)
-        try:
-            return _parse_class_file(_load_mapping(path))
-        except ValueError as error:
-            raise ValueError(f"class file {path}: {error}") from error
+        from crossearth_jax.data.class_file import read_class_file
+
+        return read_class_file(Path(path))
 
 
 def save_classes(classes: ClassSet, path: Path) -> None:
@@ -128,12 +127,15 @@ def load_classes(path: Path) -> ClassSet:
       ValueError: the file is missing or holds something else.
     """
     try:
-        content = json.loads(path.read_text())
-        palette = tuple(_colour(colour) for colour in content["palette"])
-        return ClassSet(tuple(map(str, content["names"])), palette)
+        content = read_json(path)
+        palette = tuple(colour(one) for one in content["palette"])
+        names = content["names"]
+        if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
+            raise ValueError("expected a list of names")
+        return ClassSet(tuple(names), palette)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{path}: got {error!r}, expected a JSON object with `names` and "
+            f"{path}: got {quoted(error)}, expected a JSON object with `names` and "
             "`palette`, as training writes it: copy it from the run"
         ) from error
 
@@ -161,7 +163,7 @@ def resolve_encoding(
             "got no label encoding, expected one: set data.encoding= to one of "
             f"{', '.join(KINDS)}, or write `encoding` into the class file"
         )
-    _check_encoding(classes, encoding)
+    check_encoding(classes, encoding)
     return encoding
 
 
@@ -195,98 +197,19 @@ def encode_label(
     return targets[place]
 
 
-# Class files
-
-
-def _load_mapping(path: Path) -> Mapping[str, Any]:
-    if not path.is_file():
-        raise ValueError("got no such file, expected YAML or JSON: check data.classes")
-    text = path.read_text()
-    try:
-        content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (json.JSONDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"not valid YAML or JSON: {error}") from error
-    if not isinstance(content, Mapping):
-        raise ValueError("expected a mapping with `classes` and `encoding`")
-    return cast(Mapping[str, Any], content)
-
-
-def _parse_class_file(content: Mapping[str, Any]) -> ClassSet:
-    scored = ("foreground", "clutter")
-    _refuse_unknown_keys(content, {"classes", "encoding", "ignore", "ids", *scored})
-    entries = content.get("classes")
-    if not isinstance(entries, list):
-        raise ValueError("expected `classes`, a list of {name, color: [r, g, b]}")
-    names, palette = [], []
-    for entry in entries:
-        if not isinstance(entry, Mapping) or not {"name", "color"} <= entry.keys():
-            raise ValueError(
-                f"got class {entry!r}, expected {{name, color: [r, g, b]}}"
-            )
-        _refuse_unknown_keys(entry, {"name", "color"})
-        names.append(str(entry["name"]))
-        palette.append(_colour(entry["color"]))
-    kind = content.get("encoding")
-    if kind not in KINDS:
-        raise ValueError(f"got encoding {kind!r}, expected one of {', '.join(KINDS)}")
-    ignore = content.get("ignore", ENCODINGS[kind].ignore)
-    encoding = LabelEncoding(
-        kind=kind,
-        ignore=_colour(ignore) if isinstance(ignore, list) else ignore,
-        ids=_id_pairs(content.get("ids"), names),
-    )
-    also = {what: _class_id(what, content.get(what), names) for what in scored}
-    classes = ClassSet(tuple(names), tuple(palette), encoding, **also)
-    _check_encoding(classes, encoding)
-    return classes
-
-
-def _class_id(what: str, name: Any, names: Sequence[str]) -> int | None:
-    if name is None:
-        return None
-    if name not in names:
-        raise ValueError(f"got {what} {name!r}, expected one of {', '.join(names)}")
-    return names.index(name)
-
-
-def _id_pairs(ids: Any, names: Sequence[str]) -> tuple[tuple[int, int], ...] | None:
-    if ids is None:
-        return None
-    if not isinstance(ids, Mapping) or not ids:
-        raise ValueError(f"got ids {ids!r}, expected {{number on disk: class}}")
-    classes = {name: k for k, name in enumerate(names)}
-    classes |= {k: k for k in range(len(names))}
-    pairs = []
-    for raw, target in ids.items():
-        if target not in classes:
-            raise ValueError(f"got ids entry {raw}: {target}, expected a class name")
-        try:  # JSON has no integer keys
-            pairs.append((int(raw), classes[target]))
-        except ValueError as error:
-            raise ValueError(f"got ids key {raw!r}, expected an integer") from error
-    _refuse_repeats("id on disk", [raw for raw, _ in pairs])
-    return tuple(sorted(pairs))
-
-
-def _colour(value: Any) -> Colour:
+def colour(value: Any) -> Colour:
+    """Passes three integers 0-255, refuses the rest."""
     ok = isinstance(value, list | tuple) and len(value) == 3
     if not ok or not all(type(v) is int and 0 <= v <= 255 for v in value):
-        raise ValueError(f"got color {value!r}, expected three integers 0-255")
+        raise ValueError(f"got color {quoted(value)}, expected three integers 0-255")
     return tuple(value)
-
-
-def _refuse_unknown_keys(content: Mapping[str, Any], known: set[str]) -> None:
-    if unknown := sorted(map(str, set(content) - known)):
-        raise ValueError(
-            f"got unknown key(s) {', '.join(unknown)}, expected "
-            f"{', '.join(sorted(known))}"
-        )
 
 
 # Encodings
 
 
-def _check_encoding(classes: ClassSet, encoding: LabelEncoding) -> None:
+def check_encoding(classes: ClassSet, encoding: LabelEncoding) -> None:
+    """Raises `ValueError` where an encoding does not fit the classes or itself."""
     kind, ignore = encoding.kind, encoding.ignore
     if kind == "mask255" and len(classes.names) != 2:
         raise ValueError(
@@ -295,11 +218,11 @@ def _check_encoding(classes: ClassSet, encoding: LabelEncoding) -> None:
     if kind != "ids" and encoding.ids is not None:
         raise ValueError(f"got `ids` with encoding {kind}, expected it with ids only")
     if kind == "colours":
-        _refuse_repeats("color", classes.palette)
+        refuse_repeats("color", classes.palette)
     expected = tuple if kind == "colours" else int
     if ignore is not None and not isinstance(ignore, expected):
         raise ValueError(
-            f"got ignore {ignore!r} with encoding {kind}, expected "
+            f"got ignore {quoted(ignore)} with encoding {kind}, expected "
             + ("a color [r, g, b]" if kind == "colours" else "a number")
         )
     meaning = _class_meaning(classes, encoding)

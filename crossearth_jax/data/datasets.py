@@ -23,6 +23,7 @@ from crossearth_jax.data.classes import (
 from crossearth_jax.data.decode import read_image, read_label
 from crossearth_jax.data.folders import Pair
 from crossearth_jax.data.packed import Packed
+from crossearth_jax.data.pixel_limit import MAX_PIXELS
 from crossearth_jax.data.timed import TIMEOUT_S
 from crossearth_jax.pixels.imagenet import IMAGENET_GREY
 from crossearth_jax.pixels.labels import IGNORE
@@ -87,6 +88,7 @@ class FolderSource:
         encoding: LabelEncoding | str | None = None,
         on_corrupt: str = "error",
         timeout_s: float = TIMEOUT_S,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         """Checks the settings; reads no image yet.
 
@@ -99,6 +101,7 @@ class FolderSource:
             returns an ignored placeholder instead, lists the file in `skipped`, and
             stops once more than 10% of the source, at least 3 files, are listed.
           timeout_s: a file that takes longer to read cannot be used.
+          max_pixels: nor can a larger image.
 
         Raises:
           ValueError: no pairs, or settings that do not fit together.
@@ -116,6 +119,7 @@ class FolderSource:
         self._pairs = tuple(pairs)
         self._on_corrupt = on_corrupt
         self.timeout_s = timeout_s
+        self._max_pixels = max_pixels
 
     def __len__(self) -> int:
         return len(self._pairs)
@@ -143,12 +147,9 @@ class FolderSource:
             return placeholder(pair.name, str(error))
 
     def _read(self, pair: Pair) -> Record:
-        image = read_image(pair.image, timeout_s=self.timeout_s)
-        raw = read_label(
-            pair.label,
-            indexed=self.encoding.kind == "ids",
-            timeout_s=self.timeout_s,
-        )
+        limits = {"timeout_s": self.timeout_s, "max_pixels": self._max_pixels}
+        image = read_image(pair.image, **limits)
+        raw = read_label(pair.label, indexed=self.encoding.kind == "ids", **limits)
         if raw.shape[:2] != image.shape[:2]:
             (h, w), (label_h, label_w) = image.shape[:2], raw.shape[:2]
             raise ValueError(

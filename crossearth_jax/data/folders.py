@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from crossearth_jax.data.packed import SUFFIX, Packed, packed_files
+from crossearth_jax.system.escape import quoted
+
+NAME_BYTES = 100  # of a domain's name; file systems allow 255 with what is added
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 # Georeferencing, statistics and overviews that other tools leave beside images.
@@ -126,12 +129,33 @@ def parse_domains(text: str) -> tuple[Domain, ...]:
         Domain(name or "+".join(map(_place, folders)), tuple(folders))
         for name, folders in groups
     )
+    for domain in domains:
+        check_domain_name(domain.name)
     names = Counter(domain.name for domain in domains)
     if repeats := [name for name, count in names.items() if count > 1]:
         raise ValueError(
             f"got domain {repeats[0]!r} twice in {text!r}, expected each name once"
         )
     return domains
+
+
+def check_domain_name(name: str) -> None:
+    """Refuses what cannot name a domain's files and rows in reports.
+
+    Raises:
+      ValueError: it is empty, no plain file name, too long or not printable.
+    """
+    plain = Path(name).name == name and name not in ("", ".", "..")
+    if not plain or "\\" in name or not name.isprintable():
+        raise ValueError(
+            f"got a domain named {quoted(name)}, expected a plain file name: rename it "
+            "with NAME=IMAGES:LABELS"
+        )
+    if len(name.encode()) > NAME_BYTES:
+        raise ValueError(
+            f"got a domain named {quoted(name)} with {len(name)} characters, expected "
+            f"at most {NAME_BYTES}: shorten it with NAME=IMAGES:LABELS"
+        )
 
 
 def parse_domain(text: str) -> Domain:

@@ -13,6 +13,7 @@ from PIL import Image
 from crossearth_jax.data.classes import ENCODINGS, ClassSet
 from crossearth_jax.data.decode import read_label
 from crossearth_jax.data.packed import Packed
+from crossearth_jax.data.pixel_limit import MAX_PIXELS
 from crossearth_jax.data.timed import TIMEOUT_S, read_in_time
 from crossearth_jax.pixels.labels import IGNORE, Colour
 
@@ -20,7 +21,11 @@ MAX_CLASSES = 50
 
 
 def infer_classes(
-    labels: Sequence[Path | Packed], *, sample: int = 500, timeout_s: float = TIMEOUT_S
+    labels: Sequence[Path | Packed],
+    *,
+    sample: int = 500,
+    timeout_s: float = TIMEOUT_S,
+    max_pixels: int = MAX_PIXELS,
 ) -> ClassSet:
     """Infers K classes from labels that hold nothing but ids 0..K-1 (and 255, ignore).
 
@@ -31,6 +36,7 @@ def infer_classes(
       labels: label files; at most `sample` of them, evenly spread, are read.
       sample: how many.
       timeout_s: for reading one file.
+      max_pixels: of a label.
 
     Raises:
       ValueError: the labels are colours, 0/255 masks, JPEGs, or have gaps in their ids.
@@ -41,7 +47,7 @@ def infer_classes(
     palette: dict[int, Colour] = {}
     for path in chosen:
         data = read_in_time(path, timeout_s)
-        raw = read_label(path, indexed=True, data=data)
+        raw = read_label(path, indexed=True, data=data, max_pixels=max_pixels)
         if raw.ndim == 3:
             raise ValueError(
                 f"{path}: got a colour label and no class file: set "

@@ -5,12 +5,13 @@ records 2i and 2i + 1 are image and label i, byte for byte as they were in their
 the last record is the index. `pack.py` writes it.
 """
 
-import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+from crossearth_jax.system.read_json import parse_json
 
 if TYPE_CHECKING:  # absent on Windows, and slow to import for folders
     from array_record.python.array_record_module import ArrayRecordReader
@@ -79,7 +80,7 @@ def _index(archive: Path) -> dict[str, Any]:
         _open.cache_clear()  # it may have been packed again
         reader = _open(archive)
         # A file that was cut off has no records.
-        index = json.loads(reader.read([reader.num_records() - 1])[0])
+        index = parse_json(reader.read([reader.num_records() - 1])[0])
         if index["format"] != FORMAT or len(index["files"]) + 1 != reader.num_records():
             raise ValueError(f"its index says {index['format']!r}")
     except ImportError:

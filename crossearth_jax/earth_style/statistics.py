@@ -19,6 +19,8 @@ from crossearth_jax.earth_style.pool import (
     square,
 )
 from crossearth_jax.earth_style.predictor import EMBEDDING, MIN_SIDE, StylePredictor
+from crossearth_jax.system.escape import quoted
+from crossearth_jax.system.read_npz import read_npz
 from crossearth_jax.system.whole_file import whole_file
 
 Image = UInt8[np.ndarray, "h w 3"]
@@ -79,15 +81,21 @@ class EarthStatistics:
                 f"got no file at {path}, expected Earth statistics: make them with "
                 "`crossearth style-statistics IMAGES_DIR --weights … --out …`"
             )
-        with np.load(path) as file:
-            shapes = {name: file[name].shape for name in file.files}
-            if shapes != {"mean": (EMBEDDING,), "sqrt": (EMBEDDING, EMBEDDING)}:
-                raise ValueError(
-                    f"got {path} with {shapes}, expected mean ({EMBEDDING},) and sqrt "
-                    f"({EMBEDDING}, {EMBEDDING}): make it with "
-                    "`crossearth style-statistics`"
-                )
-            return cls(file["mean"].astype(np.float32), file["sqrt"].astype(np.float32))
+        try:
+            held = read_npz(path)
+        except ValueError as error:
+            raise ValueError(
+                f"got a damaged {path} ({error}): make it with "
+                "`crossearth style-statistics`"
+            ) from error
+        shapes = {name: array.shape for name, array in held.items()}
+        if shapes != {"mean": (EMBEDDING,), "sqrt": (EMBEDDING, EMBEDDING)}:
+            raise ValueError(
+                f"got {path} with {quoted(shapes)}, expected mean ({EMBEDDING},) and "
+                f"sqrt ({EMBEDDING}, {EMBEDDING}): make it with "
+                "`crossearth style-statistics`"
+            )
+        return cls(held["mean"].astype(np.float32), held["sqrt"].astype(np.float32))
 
 
 def sample_embeddings(

@@ -11,6 +11,7 @@ from jaxtyping import Float, Float32, Int
 
 from crossearth_jax.data.classes import ClassSet
 from crossearth_jax.features.gap import needed
+from crossearth_jax.system.escape import terminal
 from crossearth_jax.system.whole_file import whole_file
 
 # Okabe and Ito's colours, which the colour-blind can tell apart; yellow and black last.
@@ -98,22 +99,31 @@ def write_scatter(points: Scatter, classes: ClassSet, paths: Sequence[Path]) -> 
         _panel(left, points, points.classes, kinds, by_class)
         _panel(right, points, points.domains, by_domain, "domain by colour and marker")
         patch = needed("matplotlib.patches").Patch
-        _legend(left, [patch(color=colour, label=name) for _, name, colour in kinds])
+        _legend(
+            left, [patch(color=colour, label=plain(name)) for _, name, colour in kinds]
+        )
         line = needed("matplotlib.lines").Line2D
         marked = {"linestyle": "", "markersize": 8}
         _legend(
             right,
             [
-                line([], [], color=colour, marker=MARKERS[i], label=name, **marked)
+                line(
+                    [], [], color=colour, marker=MARKERS[i], label=plain(name), **marked
+                )
                 for i, name, colour in by_domain
             ],
         )
-        figure.suptitle(points.title)
+        figure.suptitle(plain(points.title))
         for path in paths:
             kind = path.suffix[1:]
             undated = {"Date": None} if kind == "svg" else {"Software": None}
             with whole_file(path) as place:
                 figure.savefig(place, format=kind, metadata=undated)
+
+
+def plain(text: str) -> str:
+    """Text for a figure, in which matplotlib finds no formula."""
+    return terminal(text, 60).replace("$", r"\$")
 
 
 def class_colour(classes: ClassSet, k: int) -> Any:

@@ -1,7 +1,6 @@
 """Parameters by dotted paths, and converted weights (safetensors) put into a model."""
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,8 @@ from flax import traverse_util
 from jax.typing import DTypeLike
 from jaxtyping import PyTree
 from safetensors import safe_open
+
+from crossearth_jax.system.read_json import parse_json
 
 ALIGNMENT = 64  # bytes, of what XLA takes without a copy
 
@@ -77,7 +78,7 @@ def read_weights(
 
 def _json(text: str) -> Any:
     try:
-        return json.loads(text)
+        return parse_json(text)
     except ValueError:
         return text
 

@@ -6,6 +6,7 @@ from PIL import ImageDraw, ImageFont
 
 INK, PAPER = (32, 32, 32), (255, 255, 255)
 TEXT = 15  # height of letters, pixels
+LONGEST = 300  # characters; more never fit, and measuring them takes long
 LINE = TEXT + 7
 GAP = 12
 
@@ -25,6 +26,7 @@ def write_line(
 ) -> None:
     """One line of text, shortened with dots where it is too long."""
     font = font_of(size)
+    text = "".join(c if c.isprintable() else "?" for c in text[:LONGEST])
     if font.getlength(text) > width:
         while text and font.getlength(text + "...") > width:
             text = text[:-1]

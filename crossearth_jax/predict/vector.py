@@ -15,6 +15,7 @@ from crossearth_jax.data.classes import ClassSet
 from crossearth_jax.pixels.labels import IGNORE
 from crossearth_jax.predict import geo
 from crossearth_jax.predict.write import UNWRITTEN, quiet
+from crossearth_jax.system.escape import terminal
 
 DRIVERS = {".gpkg": "GPKG", ".geojson": "GeoJSON"}
 LAYER = "classes"
@@ -127,7 +128,8 @@ def _frame(chunk: Sequence[tuple[dict, int]], classes: ClassSet, crs: Any) -> An
     shape = geo.needed("shapely.geometry").shape
     geometry = geopandas.GeoSeries([shape(s) for s, _ in chunk], crs=_crs_text(crs))
     ids = np.array([value for _, value in chunk], np.int32)
-    names = [classes.names[k] for k in ids.tolist()]
+    shown = [terminal(name) for name in classes.names]
+    names = [shown[k] for k in ids.tolist()]
     name = "area_px" if crs is None else "area_m2"
     columns = {"class_id": ids, "class": names, name: _areas(geometry, crs)}
     return geopandas.GeoDataFrame(columns, geometry=geometry)

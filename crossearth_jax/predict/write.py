@@ -10,7 +10,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import escape
 
 import numpy as np
 
@@ -18,9 +17,11 @@ from crossearth_jax.data.classes import ClassSet
 from crossearth_jax.pixels.labels import IGNORE
 from crossearth_jax.predict import geo
 from crossearth_jax.predict.strip import Block
+from crossearth_jax.system.escape import terminal, xml_text
 
 UNIT = 250  # of an 8-bit probability that means 1; 255 is nodata
 ROWS = 16  # of a strip in the plain file
+TAG = 4_000  # characters of a tag
 BLOCK = 512  # tile of a COG, pixels
 UNWRITTEN = "cannot be written, the disk may be full: free some space, run again"
 
@@ -188,7 +189,7 @@ def write_map(
     is_label = layer.suffix == ""
     with quiet(), geo.explained(target, UNWRITTEN):
         with rasterio.open(plain, "r+") as file:
-            file.descriptions = layer.bands
+            file.descriptions = tuple(map(terminal, layer.bands))
             file.update_tags(**tags)
             if layer.unit != 1:
                 file.scales = (1 / layer.unit,) * file.count
@@ -258,7 +259,7 @@ def class_names_xml(classes: ClassSet) -> str:
 
     GeoTIFF has no place for class names; GDAL and QGIS read them from here.
     """
-    categories = "".join(f"<Category>{escape(n)}</Category>" for n in classes.names)
+    categories = "".join(f"<Category>{xml_text(n)}</Category>" for n in classes.names)
     # Name, type (0 integer, 2 text) and usage (5 value, 2 name, 6 to 8 colours).
     fields = ("Value", 0, 5), ("Class", 2, 2), ("R", 0, 6), ("G", 0, 7), ("B", 0, 8)
     columns = "".join(
@@ -268,7 +269,7 @@ def class_names_xml(classes: ClassSet) -> str:
     )
     rows = "".join(
         f'<Row index="{k}">'
-        + "".join(f"<F>{escape(str(value))}</F>" for value in (k, name, *colour))
+        + "".join(f"<F>{xml_text(value)}</F>" for value in (k, name, *colour))
         + "</Row>"
         for k, (name, colour) in enumerate(
             zip(classes.names, classes.palette, strict=True)
@@ -286,6 +287,9 @@ def tags_of(about: Mapping[str, Any], classes: ClassSet) -> dict[str, str]:
     """Provenance as GeoTIFF tags, other values than text in JSON."""
     named = {**about, "classes": dict(enumerate(classes.names))}
     return {
-        f"CROSSEARTH_{key.upper()}": v if isinstance(v, str) else json.dumps(v)
+        # GDAL keeps tags in XML, which has no control characters.
+        f"CROSSEARTH_{key.upper()}": terminal(v, TAG)
+        if isinstance(v, str)
+        else json.dumps(v)
         for key, v in named.items()
     }

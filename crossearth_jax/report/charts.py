@@ -6,7 +6,8 @@ pages both work.
 
 import math
 from collections.abc import Mapping, Sequence
-from html import escape
+
+from crossearth_jax.system.escape import html_text as escape
 
 WIDTH, HEIGHT = 360, 200
 LEFT, RIGHT, TOP, BOTTOM = 46, 10, 12, 30

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from crossearth_jax.config import flattened
+from crossearth_jax.report.check_report import check_report
+from crossearth_jax.system.read_json import read_json
 
 # Keys that change no result, or only as another seed does.
 IMMATERIAL = {
@@ -23,6 +25,7 @@ IMMATERIAL = {
     "data.workers",
     "data.check_headers",
     "data.timeout_s",
+    "data.max_pixels",
     "eval.batch",
     "eval.examples",
     "backbone.remat",
@@ -105,12 +108,19 @@ def read_experiment(workdir: str | Path) -> Experiment:
         )
     flat = dict(flattened(config))
     absent = {"name", "train.seed", "data.kind", *PARTS.values()} - set(flat)
-    if absent or not {"classes", "about"} <= set(report):
+    if absent or not isinstance(flat.get("name"), str):
         raise ValueError(
-            f"got a config.json or report.json in {place} without "
-            f"{', '.join(sorted(absent)) or 'classes or about'}, expected what "
+            f"got a config.json in {place} without "
+            f"{', '.join(sorted(absent)) or 'a name'}, expected what "
             "`crossearth train` writes: score the run again"
         )
+    try:
+        check_report(report)
+    except ValueError as error:
+        raise ValueError(
+            f"{place / 'report.json'}: {error}: score the run again with "
+            "`crossearth eval`"
+        ) from error
     return Experiment(place, flat, report)
 
 
@@ -168,8 +178,8 @@ def _json(path: Path) -> dict[str, Any]:
             "run: train it, or score it with `crossearth eval`"
         )
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        content = read_json(path)
+    except (ValueError, OSError) as error:
         raise ValueError(f"got {path}, expected JSON: {error}") from error
     if not isinstance(content, dict):
         raise ValueError(f"got {path}, expected a JSON object: score the run again")

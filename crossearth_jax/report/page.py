@@ -1,6 +1,7 @@
 """The report of one or several runs as one HTML file that needs nothing else."""
 
-import html
+import base64
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,9 @@ from crossearth_jax.report.sheet import Sheet
 from crossearth_jax.report.table import Section, Table
 from crossearth_jax.scoring.counts import DomainCounts
 from crossearth_jax.scoring.domain import Example
+from crossearth_jax.system.escape import html_text as escaped
+
+CELL = 300  # characters of a name or a note in a table
 
 
 @dataclass(frozen=True)
@@ -77,29 +81,32 @@ def page(runs: Sequence[RunView], sheets: Sequence[Sheet]) -> Iterator[str]:
     names = [run.experiment.name for run in runs]
     title = f"CrossEarth report: {', '.join(dict.fromkeys(names))}"
     style = _asset("page.css") + "".join(_toggles(i, r) for i, r in enumerate(runs))
+    script = _asset("page.js")
+    policy = _policy(style, script)
     yield (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{_(title)}</title><style>{style}</style></head><body>"
+        f"<title>{escaped(title, CELL)}</title><style>{style}</style></head><body>"
     )
     yield _navigation(runs)
-    yield f"<header><h1>{_(title)}</h1></header><main>"
+    yield f"<header><h1>{escaped(title)}</h1></header><main>"
     several = len(runs) > 1
     tables = "".join(_sheet(sheet) for sheet in sheets)
     if several:
         yield tables
     for i, run in enumerate(runs):
         yield from _run(i, run, "" if several else tables, several=several)
-    yield f"</main><script>{_asset('page.js')}</script></body></html>\n"
+    yield f"</main><script>{script}</script></body></html>\n"
 
 
 def _run(index: int, run: RunView, tables: str, *, several: bool) -> Iterator[str]:
     """One run; `tables` follow its own scores."""
-    place = _(str(run.experiment.place))
+    place = escaped(str(run.experiment.place))
     if several:
-        yield f'<h2 id="run{index}">{_(run.experiment.name)}: {place}</h2>'
+        yield f'<h2 id="run{index}">{escaped(run.experiment.name)}: {place}</h2>'
     for note in run.missing:
-        yield f'<p class="soft">Not shown: {_(note)}</p>'
+        yield f'<p class="soft">Not shown: {escaped(note)}</p>'
     yield _summary(index, run)
     yield _scores(run)
     yield tables
@@ -128,7 +135,8 @@ def _summary(index: int, run: RunView) -> str:
     images = sum(domain["images"] for domain in domains.values())
     tiles.append((f"{images:,}", f"images scored in {len(domains)} domains"))
     drawn = "".join(
-        f'<div class="tile"><b>{value}</b>{_(what)}</div>' for value, what in tiles
+        f'<div class="tile"><b>{value}</b>{escaped(what)}</div>'
+        for value, what in tiles
     )
     return (
         f'<section id="summary{index}"><h2>Summary</h2>'
@@ -167,7 +175,7 @@ def _failures(index: int, run: RunView) -> Iterator[str]:
     yield f'<section id="errors{index}"><h2>Where it fails</h2><ul>'
     for name, domain in domains.items():
         for one in confusions(name, np.array(domain["confusion"]), classes):
-            yield f"<li>{_(str(one))}</li>"
+            yield f"<li>{escaped(str(one))}</li>"
     yield "</ul>"
     if run.costly or run.shown:
         yield _legend(index, run)
@@ -185,7 +193,8 @@ def _failures(index: int, run: RunView) -> Iterator[str]:
 def _domains(index: int, run: RunView) -> Iterator[str]:
     yield f'<section id="domains{index}"><h2>Domain by domain</h2>'
     for name, domain in run.experiment.report["domains"].items():
-        yield f"<h3>{_(name)} ({domain['role']}), mIoU {percent(domain['mIoU'])} %</h3>"
+        what = f"{name} ({domain['role']}), mIoU {percent(domain['mIoU'])} %"
+        yield f"<h3>{escaped(what)}</h3>"
         yield _heat(np.array(domain["confusion"]), run.experiment.report["classes"])
         yield '<div class="examples">'
         for shown in run.shown.get(name, ()):
@@ -199,12 +208,14 @@ def _heat(matrix: np.ndarray, classes: Sequence[str]) -> str:
     whole = np.maximum(matrix.sum(1, keepdims=True), 1)
     shares = 100 * matrix / whole
     rows = "".join(
-        f"<tr><th>{_(name)}</th>"
+        f"<tr><th>{escaped(name, CELL)}</th>"
         + "".join(f'<td style="--share:{s:.0f}%">{s:.1f}</td>' for s in row)
         + "</tr>"
         for name, row in zip(classes, shares, strict=True)
     )
-    head = "".join(f"<th>{_(name)}</th>" for name in ["true \\ called", *classes])
+    head = "".join(
+        f"<th>{escaped(name, CELL)}</th>" for name in ["true \\ called", *classes]
+    )
     return (
         '<div class="scroll"><table class="heat"><caption class="soft">Of each true '
         "class, the share of its pixels that was called what, in %</caption>"
@@ -220,7 +231,7 @@ def _calibration(run: RunView) -> str:
         bins = counts.confidence
         lists = bins.pixels.tolist(), bins.right.tolist(), bins.total.tolist()
         drawn.append(
-            f"<figure><figcaption>{_(name)}: calibration error "
+            f"<figure><figcaption>{escaped(name)}: calibration error "
             f"{percent(bins.ece)} points</figcaption>"
             + charts.reliability_chart(f"Reliability in {name}", *lists)
             + charts.histogram(f"Confidence in {name}", lists[0])
@@ -243,7 +254,7 @@ def _curves(run: RunView) -> str:
     steps = [line["step"] for line in run.metrics]
     names = [name for name in run.metrics[-1] if name not in ("step", "bad")]
     drawn = "".join(
-        f"<figure><figcaption>{_(name)}</figcaption>"
+        f"<figure><figcaption>{escaped(name)}</figcaption>"
         + charts.line_chart(
             f"{name} by step",
             steps,
@@ -260,8 +271,8 @@ def _inputs(run: RunView) -> str:
     if not run.views:
         return ""
     drawn = "".join(
-        f'<figure><img src="{photo(image)}" alt="{_(name)}"><figcaption>{_(name)}'
-        "</figcaption></figure>"
+        f'<figure><img src="{photo(image)}" alt="{escaped(name)}">'
+        f"<figcaption>{escaped(name)}</figcaption></figure>"
         for name, image in run.views.items()
     )
     return (
@@ -277,9 +288,9 @@ def _origin(run: RunView) -> str:
     origin = json.dumps(list(run.provenance), indent=1)
     return (
         "<section><h2>How it was made</h2>"
-        f"<details><summary>Configuration</summary><pre>{_(config)}</pre></details>"
-        f"<details><summary>Versions, data and commands</summary><pre>{_(origin)}</pre>"
-        "</details></section>"
+        f"<details><summary>Configuration</summary><pre>{escaped(config)}</pre></details>"
+        "<details><summary>Versions, data and commands</summary>"
+        f"<pre>{escaped(origin)}</pre></details></section>"
     )
 
 
@@ -301,7 +312,7 @@ def _example(index: int, classes: ClassSet, shown: Shown) -> str:
     panes = {"image": base, **{name: base + maps[name] for name in maps}}
     views = "".join(
         f'<figure class="view" data-name="{name}"><div class="pane" role="img" '
-        f'aria-label="{name} of {_(one.name)}" style="--aspect:{width}/{height}">'
+        f'aria-label="{name} of {escaped(one.name)}" style="--aspect:{width}/{height}">'
         f"{panes[name]}</div><figcaption>{name}</figcaption></figure>"
         for name in COLUMNS
     )
@@ -312,11 +323,11 @@ def _example(index: int, classes: ClassSet, shown: Shown) -> str:
     )
     stops = "".join(f"<span>{name}</span>" for name in COLUMNS)
     return (
-        f'<div class="example"><div><b>{_(shown.why)}</b>: {_(shown.domain)}, '
-        f"{_(one.name)}, {miou}</div>"
+        f'<div class="example"><div><b>{escaped(shown.why)}</b>: '
+        f"{escaped(shown.domain)}, {escaped(one.name)}, {miou}</div>"
         f'<div class="views">{views}</div><div class="slider">'
         '<input type="range" min="0" max="3" step="0.05" value="0" aria-label="'
-        f'from image over truth and prediction to error of {_(one.name)}">'
+        f'from image over truth and prediction to error of {escaped(one.name)}">'
         f'<div class="stops" aria-hidden="true">{stops}</div></div></div>'
     )
 
@@ -330,7 +341,8 @@ def _layers(index: int, layers: Sequence[tuple[int, str]]) -> str:
 def _legend(index: int, run: RunView) -> str:
     boxes = "".join(
         f'<label><input type="checkbox" id="r{index}k{k}" checked>'
-        f'<span class="swatch" style="background:rgb{colour}"></span>{_(name)}</label>'
+        f'<span class="swatch" style="background:rgb{colour}"></span>'
+        f"<span>{escaped(name)}</span></label>"
         for k, (name, colour) in enumerate(
             zip(run.classes.names, run.classes.palette, strict=True)
         )
@@ -354,23 +366,38 @@ def _navigation(runs: Sequence[RunView]) -> str:
         for part, name in parts
     ]
     items = "".join(
-        f'<li><a href="{where}">{_(name)}</a></li>' for where, name in links
+        f'<li><a href="{where}">{escaped(name)}</a></li>' for where, name in links
     )
     return f'<nav aria-label="Sections"><ul>{items}</ul></nav>'
 
 
 def _sheet(sheet: Sheet) -> str:
     table = sheet.table()
-    notes = "".join(f'<p class="soft">{_(note)}</p>' for note in table.notes)
-    return f"<section><h2>{_(table.title)}</h2>{_scrolling(table)}{notes}</section>"
+    notes = "".join(f'<p class="soft">{escaped(note)}</p>' for note in table.notes)
+    return (
+        f"<section><h2>{escaped(table.title)}</h2>{_scrolling(table)}{notes}</section>"
+    )
 
 
 def _scrolling(table: Table) -> str:
     return f'<div class="scroll">{table.as_html()}</div>'
 
 
-def _(text: str) -> str:
-    return html.escape(text)
+def _policy(style: str, script: str) -> str:
+    """What the browser may run and load: this style, this script, pictures in the page.
+
+    Attributes may hold styles: they are sizes, shares and colours, made of numbers.
+    """
+    styles, scripts = (
+        f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+        for text in (style, script)
+    )
+    rules = (
+        *("default-src 'none'", "img-src data:", f"script-src {scripts}"),
+        *(f"style-src {styles}", f"style-src-elem {styles}"),
+        *("style-src-attr 'unsafe-inline'", "base-uri 'none'", "form-action 'none'"),
+    )
+    return "; ".join(rules)
 
 
 def _asset(name: str) -> str:

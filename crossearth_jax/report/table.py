@@ -5,7 +5,6 @@ alone it is escaped.
 """
 
 import csv
-import html
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +14,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Drawing
 
+from crossearth_jax.system.escape import csv_cell, html_text, markdown_cell, terminal
+
 Cells = Sequence[str]  # of one row, from left to right
+CELL, NOTE = 300, 2_000  # characters
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Table:
 
     def as_text(self) -> str:
         """Aligned lines of any length, for files and pipes."""
-        columns = zip(self.header, *self.rows, strict=True)
+        columns = zip(*map(_plain, [self.header, *self.rows]), strict=True)
         widths = [max(map(len, column)) for column in columns]
         last = self.align.rfind("r") + 1 or len(widths)
         rule = "-" * (sum(widths[:last]) + 2 * (last - 1))
@@ -67,11 +69,15 @@ class Table:
         def aligned(row: Cells) -> str:
             cells = [
                 cell.ljust(width) if side == "l" else cell.rjust(width)
-                for cell, width, side in zip(row, widths, self.align, strict=True)
+                for cell, width, side in zip(
+                    _plain(row), widths, self.align, strict=True
+                )
             ]
-            return "  ".join([*cells[:last], *row[last:]]).rstrip()
+            remarks = _plain(row)[last:]
+            return "  ".join([*cells[:last], *remarks]).rstrip()
 
-        lines = [self.title, ""] if self.title else []
+        notes = [terminal(note, NOTE) for note in self.notes]
+        lines = [terminal(self.title, CELL), ""] if self.title else []
         lines.append(aligned(self.header))
         for section in self.sections:
             lines.append(rule)
@@ -80,7 +86,7 @@ class Table:
                 repeated = self.once and row[0] == above
                 above = row[0]
                 lines.append(aligned(["", *row[1:]] if repeated else row))
-        return "\n".join([*lines, *(["", *self.notes] if self.notes else [])])
+        return "\n".join([*lines, *(["", *notes] if notes else [])])
 
     def as_markdown(self) -> str:
         """A table under a heading, figures right-aligned, notes as a list."""
@@ -89,22 +95,25 @@ class Table:
         for section in self.sections:
             bold = section.style == "bold"
             lines += [_markdown_row(row, bold=bold) for row in section.rows]
-        heading = f"### {self.title}" if self.title else ""
-        notes = "\n".join(f"- {note}" for note in self.notes)
+        heading = f"### {markdown_cell(self.title, CELL)}" if self.title else ""
+        notes = "\n".join(f"- {markdown_cell(note, NOTE)}" for note in self.notes)
         return "\n\n".join(filter(None, [heading, "\n".join(lines), notes]))
 
     def as_csv(self) -> str:
         """Header and rows, without title and notes."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerows([self.header, *self.rows])
+        rows = [self.header, *self.rows]
+        writer.writerows([csv_cell(cell, CELL) for cell in row] for row in rows)
         return text.getvalue().removesuffix("\n")
 
     def as_html(self) -> str:
         """The `<table>` alone."""
-        head = "".join(f"<th>{html.escape(cell)}</th>" for cell in self.header)
+        head = "".join(f"<th>{html_text(cell, CELL)}</th>" for cell in self.header)
         body = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
+            "<tr>"
+            + "".join(f"<td>{html_text(cell, CELL)}</td>" for cell in row)
+            + "</tr>"
             for row in self.rows
         )
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
@@ -117,22 +126,29 @@ class Table:
             return
         console.print(self._drawn())
         for note in self.notes:
-            console.print(note, style="dim", markup=False, highlight=False)
+            shown = terminal(note, NOTE)
+            console.print(shown, style="dim", markup=False, highlight=False)
 
     def _drawn(self) -> Drawing:
-        title = escape(self.title) or None
+        title = escape(terminal(self.title, CELL)) or None
         drawing = Drawing(title=title, title_justify="left")
         for name, side in zip(self.header, self.align, strict=True):
             justify = "left" if side == "l" else "right"
-            drawing.add_column(escape(name), justify=justify, overflow="fold")
+            shown = escape(terminal(name, CELL))
+            drawing.add_column(shown, justify=justify, overflow="fold")
         for section in self.sections:
             for row in section.rows:
-                drawing.add_row(*map(escape, row), style=section.style or None)
+                cells = map(escape, _plain(row))
+                drawing.add_row(*cells, style=section.style or None)
             drawing.add_section()
         return drawing
 
 
+def _plain(row: Cells) -> list[str]:
+    return [terminal(cell, CELL) for cell in row]
+
+
 def _markdown_row(row: Cells, *, bold: bool = False) -> str:
-    cells = (cell.replace("|", "\\|").replace("\n", " ") for cell in row)
+    cells = (markdown_cell(cell, CELL) for cell in row)
     marked = (f"**{cell}**" if bold and cell else cell for cell in cells)
     return f"| {' | '.join(marked)} |"

@@ -5,12 +5,16 @@ from pathlib import Path
 import jax
 from jaxtyping import PyTree
 from rich.console import Console
+from rich.markup import escape as markup_free
 
 from crossearth_jax.build import Network
 from crossearth_jax.build_data import Data
 from crossearth_jax.earth_style.restyle import Restyling
 from crossearth_jax.report.table import Section, Table
 from crossearth_jax.run_settings import RunSettings
+from crossearth_jax.system.escape import terminal
+
+FACT = 2_000  # characters of a line; 255 classes are not all listed
 
 
 def announce(
@@ -42,7 +46,12 @@ def announce(
         "written to": str(workdir.absolute()),
     }
     for name, fact in facts.items():
-        console.print(f"[bold]{name:>15}[/]  {fact}", soft_wrap=True)
+        console.print(fact_line(name, fact), soft_wrap=True)
+
+
+def fact_line(name: str, fact: str) -> str:
+    """A line for rich; the fact, which names classes and folders, holds no markup."""
+    return f"[bold]{name:>15}[/]  {markup_free(terminal(fact, FACT))}"
 
 
 def parameter_counts(trainable: PyTree, frozen: PyTree) -> dict[str, tuple[int, int]]:

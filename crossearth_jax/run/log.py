@@ -15,6 +15,7 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 
+from crossearth_jax.system.read_json import parse_json
 from crossearth_jax.system.whole_file import whole_file
 
 
@@ -170,10 +171,10 @@ def _keep_lines(path: Path, start: int) -> None:
     lines = []
     for line in path.read_text().splitlines():
         try:
-            entry = json.loads(line)
-        except ValueError:  # the line that the kill cut
+            kept = parse_json(line)["step"] <= start
+        except (ValueError, TypeError, KeyError):  # the line that the kill cut
             continue
-        if entry["step"] <= start:
+        if kept:
             lines.append(line + "\n")
     with whole_file(path) as place:
         place.write_text("".join(lines))

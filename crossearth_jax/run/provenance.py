@@ -17,6 +17,7 @@ from typing import Any
 import jax
 
 from crossearth_jax.build_data import Data
+from crossearth_jax.system.read_json import read_json
 from crossearth_jax.system.whole_file import whole_file
 
 PACKAGES = (
@@ -66,7 +67,14 @@ def read(workdir: Path) -> list[dict[str, Any]]:
     """
     path = workdir / "provenance.json"
     try:
-        return json.loads(path.read_text())
+        starts = read_json(path)
+        if (
+            not starts
+            or not isinstance(starts, list)
+            or not all(isinstance(s, dict) for s in starts)
+        ):
+            raise ValueError("expected a list of starts")
+        return starts
     except (OSError, ValueError) as error:
         raise ValueError(
             f"got no readable {path} ({error}), expected the workdir of a run"

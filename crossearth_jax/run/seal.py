@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from crossearth_jax.system.read_json import MAX_BYTES, parse_json, read_bounded
 from crossearth_jax.system.whole_file import whole_file
 
 NAME = "seal.json"
@@ -37,10 +38,19 @@ def read(folder: Path) -> dict[str, Any]:
       ValueError: it is damaged.
       FileNotFoundError: the folder has no seal.
     """
-    digest, _, text = (folder / NAME).read_text(errors="replace").partition("\n")
+    text = read_bounded(folder / NAME, MAX_BYTES, errors="replace")
+    digest, _, text = text.partition("\n")
     if digest != _hash(text.encode()):
         raise ValueError(f"{NAME} is damaged")
-    return json.loads(text)
+    content = parse_json(text)
+    files = content.get("files") if isinstance(content, dict) else None
+    if not isinstance(files, dict) or not all(map(_is_entry, files.values())):
+        raise ValueError(f"{NAME} is no seal: it lists no files")
+    return content
+
+
+def _is_entry(entry: Any) -> bool:
+    return isinstance(entry, list) and [type(part) for part in entry] == [int, str]
 
 
 def damage(folder: Path) -> str | None:

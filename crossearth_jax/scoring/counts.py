@@ -10,12 +10,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import Float, Int, Num, UInt8
 
 from crossearth_jax.pixels.labels import IGNORE
+from crossearth_jax.system.read_json import parse_json
+from crossearth_jax.system.read_npz import read_npz
 from crossearth_jax.system.whole_file import whole_file
 
 BINS = 20  # of confidence, each 5 % wide
@@ -199,14 +200,13 @@ def read_counts(folder: Path, name: str) -> DomainCounts | None:
     if not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as file:
-            held = {key: file[key] for key in file.files}
-        names: Sequence[str] = json.loads(held["names"].tobytes().decode())
+        held = read_npz(path)
+        names: Sequence[str] = parse_json(held["names"].tobytes())
         bins = (held[f"bin_{what}"] for what in ("pixels", "right", "total"))
         return DomainCounts(
             int(held["num_classes"]), tuple(_images(names, held)), Confidence(*bins)
         )
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise ValueError(
             f"got {path}, which cannot be read ({error}), expected the counts of a "
             "scoring: score the run again with `crossearth eval`"

@@ -111,7 +111,7 @@ def test_skip_warns_and_goes_on(pairs, monkeypatch):
 def test_a_disk_that_hangs_is_named(pairs, monkeypatch):
     end = threading.Event()
 
-    def hang(path):
+    def hang(path, _):
         if path == pairs[1].image:
             end.wait()
         return 20, 10

@@ -1,8 +1,11 @@
 """The HTML report: complete in itself, small, and usable in a browser."""
 
+import base64
+import hashlib
 import html
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,6 +17,7 @@ from crossearth_jax.report.charts import line_chart
 from crossearth_jax.report.errors import confusions
 from crossearth_jax.report.experiments import Experiment
 from crossearth_jax.report.page import RunView, Shown, page
+from crossearth_jax.report.sheet import Line, Sheet
 from crossearth_jax.scoring.counts import Confidence, DomainCounts, ImageCounts
 from crossearth_jax.scoring.domain import Example
 from crossearth_jax.scoring.metrics import confusion_matrix
@@ -89,7 +93,7 @@ def test_page_is_whole_and_needs_no_network():
     parser = Balanced()
     parser.feed(re.sub(r"<(path|circle|rect)[^>]*/>", "", text))
     assert parser.open == []
-    assert "http" not in text.replace("http://www.w3.org", "")
+    assert "http" not in text.replace("http://www.w3.org", "").replace("http-equiv", "")
     assert not re.search(r'(src|href)="(?!data:|#)', text)
     assert "<house>" not in text and "&lt;house&gt;" in text  # names are escaped
     assert "a &amp; b.png" in text and "&lt;maps&gt;" in text
@@ -121,6 +125,51 @@ def test_a_value_that_is_no_number_leaves_a_gap():
     drawn = line_chart("loss", range(5), {"loss": values}, "step")
     (line,) = re.findall(r'class="line line-0" d="([^"]+)"', drawn)
     assert line.count("M") == 2 and "nan" not in line
+
+
+def test_the_policy_holds_the_page_s_own_style_and_script():
+    text = "".join(page([view()], []))
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]+)"', text)
+    for tag, rule in (("style", "style-src"), ("script", "script-src")):
+        (content,) = re.findall(f"<{tag}>(.*?)</{tag}>", text, re.S)
+        digest = hashlib.sha256(content.encode()).digest()
+        assert f"{rule} 'sha256-{base64.b64encode(digest).decode()}'" in policy
+    assert "default-src 'none'" in policy and "unsafe-inline" not in policy.replace(
+        "style-src-attr 'unsafe-inline'", ""
+    )
+
+
+SCRIPT = "<script>window.PWNED=9</script><img src=x onerror=window.PWNED=9>"
+AWAY = """"'><img src="http://example.org/a.png"><link rel=stylesheet href=//a.org>"""
+HOSTILE = f"{SCRIPT}{AWAY}</style></script></title><svg onload=window.PWNED=9>"
+
+
+def hostile_view():
+    """A run all of whose texts want to be markup, with names of 500 characters."""
+    good, names = view(), (f"{HOSTILE}{'x' * 400}", f"{'y' * 500}{HOSTILE}")
+    (entry,) = good.experiment.report["domains"].values()
+    share = dict(zip(names, (0.5, None), strict=True))
+    entry = {**entry, "role": HOSTILE, "IoU": share}
+    report = {"classes": list(names), "domains": {HOSTILE: entry}}
+    config = {"name": HOSTILE, HOSTILE: [HOSTILE]}
+    picture = replace(shown(HOSTILE), domain=HOSTILE, why=HOSTILE)
+    return RunView(
+        experiment=Experiment(Path(f"runs/{HOSTILE}"), config, report),
+        classes=ClassSet(names, CLASSES.palette),
+        counts={HOSTILE: good.counts["far"]},
+        shown={HOSTILE: [picture]},
+        costly=[picture],
+        views={HOSTILE: picture.example.image},
+        metrics=[{"step": i, HOSTILE: 1.0 / i} for i in range(1, 5)],
+        provenance=[{HOSTILE: HOSTILE}],
+        missing=[HOSTILE],
+    )
+
+
+def hostile_sheet():
+    return Sheet(
+        HOSTILE, (HOSTILE,), (Line(HOSTILE, HOSTILE, (None,), HOSTILE),), (HOSTILE,)
+    )
 
 
 # ---- in a browser -------------------------------------------------------------------
@@ -181,6 +230,41 @@ def test_slider_and_boxes_work(browser, address, width, scheme):
     assert layer.evaluate(visibility) == "hidden"
     assert not said
     assert not [url for url in asked if not url.startswith(("file:", "data:"))]
+    context.close()
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("runs", [1, 2])
+def test_hostile_texts_stay_text(browser, tmp_path, width, runs):
+    place = tmp_path / "report.html"
+    views = [hostile_view() for _ in range(runs)]
+    place.write_text("".join(page(views, [hostile_sheet()])), encoding="utf-8")
+    context = browser.new_context(viewport={"width": width, "height": 800})
+    tab, asked = context.new_page(), []
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.goto(place.as_uri())
+    tab.locator("details").first.click()
+    assert tab.evaluate("window.PWNED") is None
+    assert tab.locator("script").count() == 1
+    assert tab.locator("link").count() == tab.locator("svg[onload]").count() == 0
+    assert not [url for url in asked if not url.startswith(("file:", "data:"))]
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    assert "<script>window.PWNED" in tab.locator("main").inner_text()
+    context.close()
+
+
+def test_a_script_that_got_in_would_not_run(browser, tmp_path):
+    """The policy is a second wall: markup that no escape caught."""
+    place = tmp_path / "report.html"
+    text = "".join(page([view()], [])).replace("<main>", f"<main>{SCRIPT}{AWAY}")
+    place.write_text(text, encoding="utf-8")
+    context = browser.new_context()
+    tab, said = context.new_page(), []
+    tab.on("console", lambda message: said.append(message.text))
+    tab.goto(place.as_uri())
+    assert tab.evaluate("window.PWNED") is None
+    refused = " ".join(said)
+    assert "script" in refused and "example.org/a.png" in refused
     context.close()
 
 

@@ -37,7 +37,7 @@ def test_text_is_aligned_ruled_and_tells_the_first_word_once():
 
 def test_markdown_escapes_bars_and_repeats_the_first_word():
     broken = Table(("a", "b"), "lr", [Section([("two\nlines", "1")])])
-    assert "| two lines | 1 |" in broken.as_markdown()
+    assert r"| two\\nlines | 1 |" in broken.as_markdown()
     assert TABLE.as_markdown().splitlines() == [
         "### A title",
         "",
@@ -45,9 +45,9 @@ def test_markdown_escapes_bars_and_repeats_the_first_word():
         "| --- | --- | ---: | --- |",
         "| a | x | 1 |  |",
         "| a | y | 100 | a remark hangs over |",
-        "| **b** | **[red] <b>, a\\|b** |  |  |",
+        r"| **b** | **\[red\] \<b>, a\|b** |  |  |",
         "",
-        "- [below]",
+        r"- \[below\]",
     ]
 
 

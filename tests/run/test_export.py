@@ -188,6 +188,31 @@ def test_a_flipped_bit_is_noticed(exported, example, tmp_path, name):
 
 
 @pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"stride": -21}, "whose stride do not fit"),
+        ({"stride": 0}, "stride"),
+        ({"stride": CROP + 1}, "stride"),
+        ({"stride": "1"}, "stride"),
+        ({"crop": 48}, "crop do not fit its program .crop 32"),
+        ({"batch": 2}, "batch"),
+        ({"classes": ["a", "b"]}, "classes"),
+        ({"palette": [[0, 0, 300]] * 5}, "palette"),
+        ({"file": "../model.stablehlo"}, "expected a plain name"),
+    ],
+)
+def test_a_sidecar_of_another_program_is_refused(
+    exported, example, tmp_path, change, said
+):
+    for path in exported.parent.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    about = json.loads(sidecar(exported).read_text()) | change
+    (tmp_path / "other.json").write_text(json.dumps(about))
+    with pytest.raises(SystemExit, match=said):
+        example.load(tmp_path / "other.json")
+
+
+@pytest.mark.parametrize(
     ("options", "said"),
     [
         (["--out", "model.bin"], "model.stablehlo"),

@@ -57,3 +57,18 @@ def test_the_c_library_gives_back_by_itself_otherwise():
     """What the function is there for: without it the test above must fail."""
     again, _ = measured(keep=False)
     assert again > 5000
+
+
+def test_a_limit_of_the_address_space_is_said_once():
+    program = """
+import resource
+from crossearth_jax.system.address_limit import warn_of_address_limit
+warn_of_address_limit()
+hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+resource.setrlimit(resource.RLIMIT_AS, (8 << 30, hard))
+warn_of_address_limit()
+"""
+    command = [sys.executable, "-c", program]
+    ended = subprocess.run(command, check=True, capture_output=True, text=True)
+    (line,) = ended.stderr.splitlines()
+    assert "address-space limit of 8.6 GB" in line and "MemoryMax" in line

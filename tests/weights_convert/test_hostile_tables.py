@@ -26,7 +26,7 @@ def part(start, stop, shape=(2,), dtype="F32"):
 BAD_TABLES = {
     "no_json": (b"{]", {}, "damaged"),
     "no_table": (b"{}[]", {}, "damaged"),
-    "deep_json": (b'{"a":' + b"[" * 10**5, {}, "recursion"),
+    "deep_json": (b'{"a":' + b"[" * 10**5, {}, "nested deeper than 32"),
     "huge_header": ({}, {"length": 2**60}, "header of"),
     "cut_header": ({"a": part(0, 8)}, {"length": 30}, "damaged"),
     "overlap": ({"a": part(0, 8), "b": part(4, 12)}, {}, "overlapping"),
@@ -36,6 +36,7 @@ BAD_TABLES = {
     "tail": ({"a": part(0, 8)}, {}, "bytes"),
     "shape": ({"a": part(0, 16, (5,))}, {}, "not its shape"),
     "huge_shape": ({"a": part(0, 16, (2**62,))}, {}, "not counts"),
+    "many_axes": ({"a": part(0, 4, (1,) * 50_000)}, {}, "50000 axes"),
     "negative": ({"a": part(0, 16, (-2, -2))}, {}, "not counts"),
     "reversed": ({"a": part(16, 0)}, {}, "not its shape"),
     "type": ({"a": part(0, 16, dtype="O8")}, {}, "element type"),
@@ -87,6 +88,12 @@ BAD_NPZ = {
     "magic": (lambda p: npz_with(p, b"hello"), "damaged header"),
     "version": (lambda p: npz_with(p, b"\x93NUMPY\7\0"), "version"),
     "bomb": (npz_bomb, "declares"),
+    "bool_shape": (lambda p: npz_with(p, npy(npy_table((True, 4)))), "counts"),
+    "many_axes": (lambda p: npz_with(p, npy(npy_table((1,) * 33))), "16 counts"),
+    "long_header": (
+        lambda p: npz_with(p, b"\x93NUMPY\2\0" + b"\xff" * 4 + b" " * 10**6),
+        "damaged header",
+    ),
 }
 
 

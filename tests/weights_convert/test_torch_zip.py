@@ -15,7 +15,8 @@ from outside import FIXTURES, needs_fixtures
 from weights_convert.files.lazy_tensor import LazyTensor
 from weights_convert.files.open import open_weights
 from weights_convert.files.restricted_unpickler import Inert
-from weights_convert.files.torch_zip import DTYPES, read_torch_zip
+from weights_convert.files.torch_objects import DTYPES
+from weights_convert.files.torch_zip import read_torch_zip
 from weights_convert.mapping import apply_rules, rule
 from weights_convert.transforms import LINEAR
 

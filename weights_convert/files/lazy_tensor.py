@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Shaped
 
+MAX_AXES = 16  # of a tensor; 6 are the most that networks have
+
 
 @dataclass(frozen=True)
 class LazyTensor:
@@ -34,7 +36,12 @@ class LazyTensor:
 
     def read(self) -> Shaped[np.ndarray, "..."]:
         """Returns the numbers, of exactly the announced shape and type."""
-        array = self.load()
+        try:
+            array = self.load()
+        except MemoryError:
+            raise ValueError(
+                f"got a tensor of {self.nbytes:,} bytes, more than there is memory for"
+            ) from None
         if (array.shape, array.dtype) != (self.shape, self.dtype):
             raise ValueError(
                 f"got {array.dtype} {array.shape} from the file, expected "

@@ -1,5 +1,6 @@
 """Reads NumPy's `.npz` archives array by array, never with pickle."""
 
+import io
 import math
 import tokenize
 import zipfile
@@ -8,19 +9,23 @@ from pathlib import Path
 
 import numpy as np
 
-from weights_convert.files.lazy_tensor import LazyTensor
+from crossearth_jax.system.escape import cut, quoted
+from weights_convert.files.lazy_tensor import MAX_AXES, LazyTensor
 from weights_convert.files.zip_archive import open_zip, read_entry
 
 _READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
+_MOST = 10_000  # bytes of a header, NumPy's own limit; its version 2 allows 4 GB
 _DAMAGE = (
     ValueError,
     TypeError,
     SyntaxError,
     EOFError,
     OSError,
+    RuntimeError,
+    MemoryError,
     tokenize.TokenError,
     zipfile.BadZipFile,
     zlib.error,
@@ -50,10 +55,21 @@ def read_npz(path: Path) -> dict[str, LazyTensor]:
 def _array(archive: zipfile.ZipFile, name: str) -> LazyTensor:
     begin, shape, fortran, dtype = _header(archive, name)
     if dtype.kind not in "biufc":
-        raise ValueError(f"got {name!r} of type {dtype}, expected an array of numbers")
+        kind = quoted(str(dtype))
+        raise ValueError(
+            f"got {quoted(name)} of type {kind}, expected an array of numbers"
+        )
+    counts = all(type(n) is int and 0 <= n < 2**48 for n in shape)
+    if len(shape) > MAX_AXES or not counts:
+        raise ValueError(
+            f"got {quoted(name)} of shape {quoted(shape)}, expected at most {MAX_AXES} "
+            "counts"
+        )
     end = begin + math.prod(shape) * dtype.itemsize
     if end != (size := archive.getinfo(name).file_size):
-        raise ValueError(f"got {size} bytes in {name!r}, its header declares {end}")
+        raise ValueError(
+            f"got {size} bytes in {quoted(name)}, its header declares {end}"
+        )
     native = dtype.newbyteorder("=")
 
     def load() -> np.ndarray:
@@ -69,11 +85,15 @@ def _header(
 ) -> tuple[int, tuple[int, ...], bool, np.dtype]:
     """Size of the header in bytes, shape, column-major order, element type."""
     try:
-        with archive.open(name) as stream:
+        with archive.open(name) as entry:
+            stream = io.BytesIO(entry.read(_MOST))
             version = np.lib.format.read_magic(stream)
             if version not in _READERS:
                 raise ValueError(f"version {version}")
             shape, fortran, dtype = _READERS[version](stream)
             return stream.tell(), shape, fortran, dtype
     except _DAMAGE as error:
-        raise ValueError(f"got a damaged header in {name!r} ({error})") from error
+        reason = cut(str(error), 200)
+        raise ValueError(
+            f"got a damaged header in {quoted(name)} ({reason})"
+        ) from error

@@ -62,7 +62,7 @@ def open_weights(
     Raises:
       ValueError: not such a file, damaged, hostile, or without an unambiguous table
         of tensors. NaN, infinity and damage inside a tensor are found, with the
-        same error, when it is read. A file of PyTorch before 1.6 needs PyTorch.
+        same error, when it is read.
     """
     path = Path(path)
     kind = detect_format(path)

@@ -5,20 +5,30 @@ machine over `pickletools.genops`, which only splits a pickle into its operation
 the names it knows are the keys of the table it is given, a call reaches only a
 `Builder` of that table, attributes are set on `Inert` stand-ins alone, and every
 operation that is not listed here is refused.
+
+What is made is charged against one budget that follows from the file's size: every
+operation, what it takes from the memo once more, and all arguments of every builder.
 """
 
 from __future__ import annotations
 
+import io
 import pickletools
 import struct
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import BinaryIO
 
-# A tensor takes about 35 operations and 150 bytes.
+from crossearth_jax.system.escape import cut, quoted
+
 MAX_BYTES = 64 * 2**20
-MAX_OPERATIONS = 500_000
 MAX_NESTING = 64
+# A unit of the budget stands for some 100 bytes of memory and 2 us. A tensor takes 35
+# operations, 150 bytes of the file and 80 to 120 units.
+FREE = 64_000
+PER_BYTE = 2
+MAX_COUNTED = 400_000  # bytes beyond these are numbers and text, which stay as they are
 
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 _EMPTY = {"EMPTY_LIST": list, "EMPTY_DICT": dict, "EMPTY_SET": set}
@@ -54,6 +64,35 @@ def inert(name: str) -> Builder:
     return Builder(name, lambda *args: Inert(name, args))
 
 
+class Budget:
+    """What a file may make, in units; see the constants above."""
+
+    def __init__(self, size: int) -> None:
+        """Takes the size of the file in bytes."""
+        self.size = size
+        self.left = FREE + PER_BYTE * min(size, MAX_COUNTED)
+
+    def charge(self, units: int) -> None:
+        """Raises `ValueError` where more would be made than the file can need."""
+        self.left -= units
+        if self.left < 0:
+            raise ValueError(
+                f"got a pickle that builds far more than a file of {self.size} bytes "
+                "needs: the file is damaged or hostile, get it from its source again"
+            )
+
+
+def weight(value: object) -> int:
+    """Units of a value that is used once more; what it holds is not copied."""
+    if isinstance(value, str | bytes):
+        return len(value) // 64
+    if isinstance(value, int):
+        return value.bit_length() // 512
+    if isinstance(value, list | tuple | dict | set | frozenset):
+        return len(value)
+    return 0
+
+
 def unpickle(
     data: bytes,
     known: Mapping[str, object],
@@ -72,34 +111,59 @@ def unpickle(
     """
     if len(data) > MAX_BYTES:
         raise ValueError(f"got a pickle of {len(data)} bytes, at most {MAX_BYTES}")
-    machine = _Machine(known, persistent)
-    try:
-        end = _run(machine, data)
-    except _MALFORMED as error:
-        raise ValueError(f"got a malformed pickle ({error!r})") from error
-    if end != len(data):
+    file = io.BytesIO(data)
+    content = unpickle_next(file, Budget(len(data)), known, persistent)
+    if (end := file.tell()) != len(data):
         raise ValueError(f"got {len(data) - end} bytes behind the end of the pickle")
+    return content
+
+
+def unpickle_next(
+    file: BinaryIO,
+    budget: Budget,
+    known: Mapping[str, object],
+    persistent: Callable[[object], object],
+) -> object:
+    """As `unpickle`, for the next of several pickles in one file.
+
+    Args:
+      file: stands at the pickle, afterwards behind it.
+      budget: of all the pickles together.
+      known: see `unpickle`.
+      persistent: see `unpickle`.
+    """
+    machine = _Machine(known, persistent, budget)
+    try:
+        _run(machine, file)
+    except _MALFORMED as error:
+        raise ValueError(f"got a malformed pickle ({quoted(error)})") from error
+    except ValueError as error:  # pickletools quotes what it cannot read in full
+        reason = cut(str(error), 500)
+        ours = reason.startswith("got")
+        raise ValueError(
+            reason if ours else f"got a damaged pickle ({reason})"
+        ) from error
     if machine.outer or len(machine.stack) != 1:
         raise ValueError("got a malformed pickle (objects left over at its end)")
     _check_nesting(machine.stack[0])
     return machine.stack[0]
 
 
-def _run(machine: _Machine, data: bytes) -> int:
-    """Feeds every operation to the machine; returns the position after the last."""
-    position = -1
-    for count, (code, arg, position) in enumerate(pickletools.genops(data)):  # noqa: B007
-        if count >= MAX_OPERATIONS:
-            raise ValueError(f"got a pickle of more than {MAX_OPERATIONS} operations")
+def _run(machine: _Machine, file: BinaryIO) -> None:
+    """Feeds every operation up to the end of the pickle to the machine."""
+    charge = machine.budget.charge
+    for code, arg, _ in pickletools.genops(file):
+        charge(1)
         if code.name in _VALUES:
             machine.stack.append(arg)
         elif code.name in _CONSTANTS:
             machine.stack.append(_CONSTANTS[code.name])
         elif code.name in _EMPTY:
+            charge(2)
             machine.stack.append(_EMPTY[code.name]())
         elif code.name not in ("PROTO", "FRAME", "STOP"):
+            charge(1)
             machine.step(code.name, arg)
-    return position + 1
 
 
 class _Machine:
@@ -109,8 +173,9 @@ class _Machine:
         self,
         known: Mapping[str, object],
         persistent: Callable[[object], object],
+        budget: Budget,
     ) -> None:
-        self.known, self.persistent = known, persistent
+        self.known, self.persistent, self.budget = known, persistent, budget
         self.stack: list = []
         self.outer: list[list] = []  # stacks below the open marks
         self.memo: dict[int, object] = {}
@@ -126,6 +191,7 @@ class _Machine:
             case "MEMOIZE":
                 self.memo[len(self.memo)] = self.stack[-1]
             case "BINGET" | "LONG_BINGET":
+                self.budget.charge(weight(self.memo[arg]))
                 self.stack.append(self.memo[arg])
             case "TUPLE":
                 items = self._since_mark()  # it replaces the stack: not one line
@@ -155,16 +221,24 @@ class _Machine:
             case "REDUCE" | "NEWOBJ":
                 builder, args = self._pop(2)
                 build = expect(builder, Builder).build
-                self.stack.append(build(*expect(args, tuple)))
+                self._charge_all(expect(args, tuple))
+                self.stack.append(build(*args))
             case "BUILD":
-                _set_state(self.stack[-2], *self._pop(1))
+                target, (state,) = self.stack[-2], self._pop(1)
+                self._charge_all((state,))
+                _set_state(target, state)
             case "BINPERSID":
-                self.stack.append(self.persistent(*self._pop(1)))
+                (reference,) = self._pop(1)
+                self._charge_all(reference if type(reference) is tuple else ())
+                self.stack.append(self.persistent(reference))
             case _:
                 raise ValueError(
                     f"got the pickle operation {name}, which plain weights do not "
                     "need: do not load this file with other tools"
                 )
+
+    def _charge_all(self, values: Sequence) -> None:
+        self.budget.charge(len(values) + 2 * sum(map(weight, values)))
 
     def _pop(self, count: int) -> list:
         if len(self.stack) < count:
@@ -182,10 +256,11 @@ class _Machine:
         try:
             return self.known[f"{_PYTHON2.get(module, module)} {name}"]
         except KeyError:
+            asked = quoted(f"{module[:50]}.{name[:100]}")
             raise ValueError(
-                f"got a pickle that imports {f'{module}.{name}'[:100]!r}, which "
-                "weights do not need: it could run code where other tools load it; "
-                "if you trust its source, save the state_dict alone and try again"
+                f"got a pickle that imports {asked}, which weights do not need: it "
+                "could run code where other tools load it; if you trust its source, "
+                "save the state_dict alone and try again"
             ) from None
 
 

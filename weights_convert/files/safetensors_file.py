@@ -4,17 +4,19 @@ The `safetensors` package is not used to read: its NumPy side does not know bflo
 and its Flax side turns 64-bit numbers into 32-bit ones.
 """
 
-import json
 import math
 import struct
 from pathlib import Path
 
 import numpy as np
 
-from weights_convert.files.lazy_tensor import LazyTensor
-from weights_convert.files.torch_zip import DTYPES
+from crossearth_jax.system.escape import cut, quoted
+from crossearth_jax.system.read_json import parse_json
+from weights_convert.files.lazy_tensor import MAX_AXES, LazyTensor
+from weights_convert.files.torch_objects import DTYPES
+from weights_convert.files.zip_archive import refuse_holes
 
-_MAX_HEADER = 16 * 2**20  # a table of 2,000 tensors takes 250 kB
+_MAX_HEADER = 4 * 2**20  # a table of 2,000 tensors takes 250 kB
 _NAMES = {
     "F64": "float64",
     "F32": "float32",
@@ -67,8 +69,10 @@ def read_safetensors(path: Path) -> tuple[dict[str, LazyTensor], dict[str, str]]
             end = stop
         if begin + end != (size := path.stat().st_size):
             raise ValueError(f"got {size} bytes, expected {begin + end} by the header")
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: damaged safetensors file: {error}") from error
+        refuse_holes(path)
+    except ValueError as error:
+        reason = cut(str(error), 500)
+        raise ValueError(f"{path}: damaged safetensors file: {reason}") from error
     tensors = {
         name: _lazy(path, begin + start, dtype, shape)
         for name, (start, _, dtype, shape) in entries.items()
@@ -81,7 +85,7 @@ def _header(path: Path) -> tuple[dict, int]:
         (length,) = struct.unpack("<Q", file.read(8).ljust(8, b"\xff"))
         if length > _MAX_HEADER:
             raise ValueError(f"got a header of {length} bytes, at most {_MAX_HEADER}")
-        header = json.loads(file.read(length), object_pairs_hook=_unique)
+        header = parse_json(file.read(length), pairs=_unique)
     if not isinstance(header, dict):
         raise ValueError("got a header that is not a table")
     return header, 8 + length
@@ -99,14 +103,17 @@ def _entry(name: str, fields: object) -> tuple[int, int, np.dtype, tuple[int, ..
         case {"dtype": str(kind), "shape": list(sizes), "data_offsets": [start, stop]}:
             counts = [start, stop, *sizes]
         case _:
-            raise ValueError(f"got no dtype, shape and data_offsets for {name[:100]!r}")
+            raise ValueError(f"got no dtype, shape and data_offsets for {quoted(name)}")
     if kind not in _NAMES:
-        raise ValueError(f"got the element type {kind[:20]!r} for {name[:100]!r}")
+        raise ValueError(f"got the element type {kind[:20]!r} for {quoted(name)}")
+    if len(sizes) > MAX_AXES:
+        axes = len(sizes)
+        raise ValueError(f"got {axes} axes for {quoted(name)}, at most {MAX_AXES}")
     if not all(type(n) is int and 0 <= n < 2**48 for n in counts):
-        raise ValueError(f"got sizes of {name[:100]!r} that are not counts")
+        raise ValueError(f"got sizes of {quoted(name)} that are not counts")
     dtype = DTYPES[_NAMES[kind]]
     if stop - start != math.prod(sizes) * dtype.itemsize:
-        raise ValueError(f"got {stop - start} bytes for {name[:100]!r}, not its shape")
+        raise ValueError(f"got {stop - start} bytes for {quoted(name)}, not its shape")
     return start, stop, dtype, tuple(sizes)
 
 

@@ -1,69 +1,115 @@
-"""Reads checkpoints of PyTorch before 1.6 through PyTorch's own restricted reader."""
+"""Reads checkpoints of PyTorch before 1.6: several pickles, then the storages' numbers.
 
+Such a file holds a magic number, a version, facts about the machine, the objects and
+the names of the storages, each as a pickle of its own, and for every storage, in the
+order of the names, its length and its numbers. The pickles go through
+`restricted_unpickler` as those of zip checkpoints do; there are no checksums.
+"""
+
+from __future__ import annotations
+
+import io
 from pathlib import Path
 
 import numpy as np
 
-from crossearth_jax.system.extras import install_command
-from weights_convert.files.lazy_tensor import LazyTensor
-from weights_convert.files.torch_zip import DTYPES
+from crossearth_jax.system.escape import quoted
+from weights_convert.files.restricted_unpickler import MAX_BYTES, Budget, unpickle_next
+from weights_convert.files.torch_objects import Storage, known_names
 
-_SAFE_SINCE = (2, 6)  # before, weights_only=True could be made to run code
+MAGIC = 0x1950A86A20F9469CFC6C
+VERSION = 1001
+_LENGTH = 8  # bytes of the number of elements before a storage
 
 
 def read_torch_legacy(path: Path) -> object:
-    """Reads a file that is one long pickle instead of a zip archive.
+    """Rebuilds the objects of a file that is no zip archive.
 
     Args:
-      path: the checkpoint; all of it is held in memory.
+      path: the checkpoint; it must stay in place while its tensors are read.
 
     Returns:
-      PyTorch's containers, with a `LazyTensor` for every tensor.
+      As `read_torch_zip`.
 
     Raises:
-      ValueError: no PyTorch (or one too old to be safe) is installed, PyTorch
-        refuses the file, or a tensor is sparse, quantised or repeats elements.
+      ValueError: the file is damaged, hostile, of another machine's byte order or
+        older than 2017; the message names the file and the reason.
     """
     try:
-        import torch
-    except ImportError as error:
-        raise ValueError(
-            f"{path}: got a file that is not a zip archive; reading checkpoints of "
-            f"PyTorch before 1.6 needs PyTorch: {install_command('convert')}"
-        ) from error
-    if tuple(map(int, torch.__version__.split(".")[:2])) < _SAFE_SINCE:
-        raise ValueError(
-            f"{path}: PyTorch {torch.__version__} is too old: "
-            f"{install_command('convert')}"
+        return _Legacy(path).content
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+class _Legacy:
+    """An opened file: its objects, and where its storages lie."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.sizes: dict[str, Storage] = {}  # as the objects have them
+        size = path.stat().st_size
+        with open(path, "rb") as file:
+            head = io.BytesIO(file.read(MAX_BYTES))
+            budget, known = Budget(size), known_names(self)
+
+            def following() -> object:
+                return unpickle_next(head, budget, known, self.storage)
+
+            if following() != MAGIC or following() != VERSION:
+                raise ValueError(
+                    "got a pickle that torch.save did not write: save the state_dict "
+                    "with PyTorch again"
+                )
+            machine = following()
+            if not isinstance(machine, dict) or not machine.get("little_endian"):
+                raise ValueError("got a big-endian checkpoint, expected little-endian")
+            self.content = following()
+            self.places = self._places(file, following(), head.tell())
+        ends = [place + self.sizes[name].nbytes for name, place in self.places.items()]
+        if (end := max([head.tell(), *ends])) != size:
+            raise ValueError(f"got {size} bytes, expected {end}: download it again")
+
+    def storage(self, reference: object) -> Storage:
+        """The storage that a persistent id stands for; its length is checked later."""
+        match reference:
+            case ("storage", np.dtype() as dtype, str(name), str(), int(count), *view):
+                pass
+            case _:
+                raise ValueError("got an unknown kind of persistent id in the pickle")
+        if any(view) or len(view) > 1 or not 0 <= count < 2**48:
+            raise ValueError("got a storage that is a view or has no count of elements")
+        storage = Storage(name, dtype, count * dtype.itemsize)
+        if self.sizes.setdefault(name, storage) != storage:
+            raise ValueError(f"got two storages of the name {quoted(name)}")
+        return storage
+
+    def _places(
+        self, file: io.BufferedReader, names: object, at: int
+    ) -> dict[str, int]:
+        """Position of the first byte of every storage, in the file's order."""
+        if not isinstance(names, list) or sorted(self.sizes) != sorted(
+            name for name in names if isinstance(name, str)
+        ):
+            raise ValueError("got other storages than the tensors have")
+        places: dict[str, int] = {}
+        for name in names:
+            storage = self.sizes[name]
+            file.seek(at)
+            count = int.from_bytes(file.read(_LENGTH), "little")
+            if count * storage.dtype.itemsize != storage.nbytes:
+                raise ValueError(
+                    f"got {count} elements in the storage {quoted(name)}, expected "
+                    f"{storage.nbytes // storage.dtype.itemsize}: download it again"
+                )
+            places[name] = at + _LENGTH
+            at += _LENGTH + storage.nbytes
+        return places
+
+    def read(self, entry: str, start: int, stop: int) -> np.ndarray:
+        """Bytes `start:stop` of a storage."""
+        data = np.fromfile(
+            self.path, np.uint8, stop - start, offset=self.places[entry] + start
         )
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        return _lazy(content, torch.Tensor)
-    except Exception as error:  # torch.load raises whatever a damaged file leads to
-        raise ValueError(f"{path}: PyTorch refuses the file: {error}") from error
-
-
-def _lazy(value: object, tensor: type) -> object:
-    if isinstance(value, dict):
-        return {name: _lazy(item, tensor) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_lazy(item, tensor) for item in value)
-    return _tensor(value) if isinstance(value, tensor) else value
-
-
-def _tensor(value: object) -> LazyTensor:
-    """Wraps a `torch.Tensor`, which shares its memory until it is read."""
-    name = str(value.dtype).removeprefix("torch.")
-    if name not in DTYPES or str(value.layout) != "torch.strided":
-        raise ValueError(f"got a {value.layout} tensor of {value.dtype}")
-    if value.numel() * value.element_size() > value.untyped_storage().nbytes():
-        raise ValueError(f"got a tensor of shape {tuple(value.shape)} that repeats")
-
-    def load() -> np.ndarray:
-        import torch
-
-        plain = value.detach().resolve_conj().resolve_neg().contiguous()
-        raw = plain.reshape(-1).view(torch.uint8).numpy()
-        return raw.view(DTYPES[name]).reshape(tuple(value.shape))
-
-    return LazyTensor(tuple(value.shape), DTYPES[name], load)
+        if len(data) != stop - start:
+            raise ValueError(f"{self.path}: it became shorter while it was read")
+        return data

@@ -14,7 +14,7 @@ import numpy as np
 
 from crossearth_jax.system.whole_file import whole_file
 from weights_convert.files.lazy_tensor import LazyTensor
-from weights_convert.files.torch_zip import DTYPES, STORAGE_TYPES
+from weights_convert.files.torch_objects import DTYPES, STORAGE_TYPES
 
 _STORAGES = {DTYPES[kind]: name for name, kind in reversed(STORAGE_TYPES.items())}
 _ROOT = "archive"

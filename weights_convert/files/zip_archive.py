@@ -12,9 +12,17 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
+from crossearth_jax.system.escape import quoted
+
+_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, struct.error)
 _CHUNK = 4 * 2**20
 _LOCAL_HEADER = 30  # bytes before an entry's name; the last four are two lengths
 _LENGTHS = struct.Struct("<2H")  # of the name and of the extra field
+_PATCHED, _HIDDEN = 1 << 5, 1 << 6  # flag bits that Python's reader does not take
+_GROWTH = 16  # how much larger than the file numbers may be that were deflated
+_SMALL = 2**26  # bytes that may grow more: constant arrays deflate well
+_END = struct.Struct("<4s4H2LH")  # end of the table of contents
+_MAX_DIRECTORY = 4 * 2**20  # bytes of the table of contents; an entry takes 60 to 150
 
 
 def open_zip(path: Path, *, compressed: bool) -> zipfile.ZipFile:
@@ -29,23 +37,56 @@ def open_zip(path: Path, *, compressed: bool) -> zipfile.ZipFile:
         (leaving the folder, link, encryption, duplicate, sizes beyond the file).
     """
     try:
+        _check_directory(path)
         archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, NotImplementedError, OSError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError) as error:
         raise ValueError(
             f"got a truncated or damaged zip archive ({error}): download it again"
         ) from error
     entries = archive.infolist()
     for entry in entries:
         if reason := _suspicious(entry, compressed):
-            raise ValueError(f"got the zip entry {entry.filename[:100]!r}: {reason}")
+            raise ValueError(f"got the zip entry {quoted(entry.filename)}: {reason}")
     if len({entry.filename for entry in entries}) < len(entries):
         raise ValueError("got a zip archive with two entries of one name")
     on_disk, size = path.stat().st_size, sum(entry.file_size for entry in entries)
-    if size > (max(2**26, 100 * on_disk) if compressed else on_disk):
+    if size > (max(_SMALL, _GROWTH * on_disk) if compressed else on_disk):
         raise ValueError(
             f"got a zip archive of {on_disk} bytes that declares {size} bytes of data"
         )
     return archive
+
+
+def refuse_holes(path: Path) -> None:
+    """Refuses a large file of which next to nothing is on the disk.
+
+    Raises:
+      ValueError: it is sparse, as an unfinished download is.
+    """
+    about = path.stat()
+    blocks = getattr(about, "st_blocks", 0) * 512  # 0: the file system does not say
+    if about.st_size > 2**30 and 0 < blocks < about.st_size // 64:
+        raise ValueError(
+            f"got {about.st_size:,} bytes, of which {blocks:,} are on the disk: the "
+            "download was not finished"
+        )
+
+
+def _check_directory(path: Path) -> None:
+    """Refuses a table of contents that would take long to read."""
+    with open(path, "rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - _END.size - 2**16))
+        tail = file.read()
+    if (at := tail.rfind(b"PK\5\6", 0, len(tail) - _END.size + 4)) < 0:
+        raise zipfile.BadZipFile("it has no table of contents")
+    large = tail.rfind(b"PK\6\6", 0, at)  # zip64 says it in eight bytes
+    if large >= 0:
+        length = int.from_bytes(tail[large + 40 : large + 48], "little")
+    else:
+        length = _END.unpack_from(tail, at)[5]
+    if length > _MAX_DIRECTORY and length < 2**32 - 1:
+        raise zipfile.BadZipFile(f"its table of contents has {length:,} bytes")
 
 
 def _suspicious(entry: zipfile.ZipInfo, compressed: bool) -> str | None:
@@ -56,6 +97,8 @@ def _suspicious(entry: zipfile.ZipInfo, compressed: bool) -> str | None:
         return "it is a symbolic link"
     if entry.flag_bits & 1:
         return "it is encrypted"
+    if entry.flag_bits & (_PATCHED | _HIDDEN):
+        return "it is patched data or its table is encrypted"
     if entry.compress_type == zipfile.ZIP_STORED:
         return "its sizes disagree" if entry.compress_size != entry.file_size else None
     if not compressed or entry.compress_type != zipfile.ZIP_DEFLATED:
@@ -68,10 +111,10 @@ def _damage(archive: zipfile.ZipFile, name: str) -> Iterator[None]:
     """Turns what damaged bytes raise into one kind of error that names the file."""
     try:
         yield
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+    except (*_DAMAGED, NotImplementedError, RuntimeError) as error:
         raise ValueError(
-            f"{archive.filename}: got damaged data in {name!r} ({error}): get the file "
-            "again"
+            f"{archive.filename}: got damaged data in {quoted(name)} ({error}): get "
+            "the file again"
         ) from error
 
 

@@ -12,6 +12,8 @@ from crossearth_jax import __version__
 from crossearth_jax.data.prepare.items import DataSet, Item, LabelCode
 from crossearth_jax.data.prepare.raw import RawFiles
 from crossearth_jax.pixels.labels import IGNORE
+from crossearth_jax.system.escape import quoted
+from crossearth_jax.system.read_json import parse_json, read_json
 from crossearth_jax.system.whole_file import whole_file
 
 HASHED_BYTES = 256 << 20  # larger archives are known by their size only
@@ -40,6 +42,11 @@ class Written:
     values: Mapping[str, int]
 
 
+def _written(entry: dict[str, Any]) -> Written:
+    lists = {key: tuple(v) for key, v in entry.items() if isinstance(v, list)}
+    return Written(**{**entry, **lists})
+
+
 class Journal:
     """The pairs of a domain that are complete on disk, surviving any interruption."""
 
@@ -53,17 +60,20 @@ class Journal:
         lines = []
         for line in self.path.read_text().splitlines():
             try:
-                lines.append(json.loads(line))
-            except json.JSONDecodeError:  # cut off while it was written
+                lines.append(parse_json(line))
+            except ValueError:  # cut off while it was written
                 continue
         if not lines:
             return None, {}
         settings, *entries = lines
-        done = {}
-        for entry in entries:
-            lists = {key: tuple(v) for key, v in entry.items() if isinstance(v, list)}
-            done[entry["split"], entry["name"]] = Written(**{**entry, **lists})
-        return settings, done
+        try:
+            done = {(e["split"], e["name"]): _written(e) for e in entries}
+            return dict(settings), done
+        except (TypeError, KeyError, AttributeError, ValueError) as error:
+            raise ValueError(
+                f"got a damaged {self.path} ({quoted(error)}): remove it and start "
+                "again"
+            ) from error
 
     def begin(self, settings: Mapping[str, Any], done: Iterable[Written]) -> None:
         """Rewrites it with what is known to be complete."""
@@ -164,7 +174,17 @@ def build_manifest(
 def read_manifest(folder: Path) -> dict[str, Any] | None:
     """The manifest of a domain's folder, None if it is not complete."""
     path = folder / "manifest.json"
-    return json.loads(path.read_text()) if path.exists() else None
+    if not path.exists():
+        return None
+    try:
+        manifest = read_json(path, max_bytes=64 * 2**20)
+        if not isinstance(manifest, dict) or not {"sources", "counts"} <= set(manifest):
+            raise ValueError("expected `sources` and `counts`")
+    except ValueError as error:
+        raise ValueError(
+            f"got a damaged {path} ({error}): remove it and start again"
+        ) from error
+    return manifest
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@ Archives are never unpacked to disk: members are read one at a time.
 """
 
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -16,6 +17,9 @@ from jaxtyping import Integer, UInt8
 
 from crossearth_jax.data.decode import read_image, read_label
 from crossearth_jax.data.folders import IMAGE_SUFFIXES, SIDE_NAMES, SIDE_SUFFIXES
+
+MAX_MEMBER = 160_000_000  # bytes; the largest, of Potsdam, are 6000 x 6000 x 4
+_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, struct.error)
 
 
 @dataclass(frozen=True)
@@ -57,9 +61,14 @@ class Member:
         """
         if not self.inside:
             return self.path.read_bytes()
+        if self.size > MAX_MEMBER:
+            raise ValueError(
+                f"{self}: got {self.size:,} bytes, expected at most {MAX_MEMBER:,} for "
+                "an image of these data sets: the archive is damaged or another one"
+            )
         try:
             return _open_zip(self.path).read(self.inside)
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+        except _DAMAGED as error:
             raise ValueError(
                 f"{self}: got a damaged archive ({error}), expected a whole zip: "
                 "download it again"
@@ -139,7 +148,7 @@ class RawFiles:
         return [
             Member(path, f"{folder}/{info.filename}", info.filename, info.file_size)
             for info in _open_zip(path).infolist()
-            if not info.is_dir() and not _passed_over(PurePosixPath(info.filename))
+            if not _passed_over(PurePosixPath(info.filename)) and not info.is_dir()
         ]
 
 
@@ -150,7 +159,8 @@ def _loose(folder: Path) -> list[Path]:
 
 def _passed_over(path: PurePosixPath | Path) -> bool:
     return (
-        any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+        not path.name
+        or any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
         or path.name.lower() in SIDE_NAMES
         or path.suffix.lower() in SIDE_SUFFIXES
     )
@@ -166,7 +176,7 @@ def _open_version(path: Path, changed: int, size: int) -> zipfile.ZipFile:
     """An archive with its index, kept open for its many members."""
     try:
         return zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, EOFError, OSError) as error:
+    except (*_DAMAGED, NotImplementedError, ValueError) as error:
         raise ValueError(
             f"{path}: got {size:,} bytes that are not a whole zip archive ({error}): "
             "the download was probably cut off, download it again"

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from crossearth_jax.data.prepare.alone import alone
 from crossearth_jax.data.prepare.contact_sheet import write_contact_sheet
 from crossearth_jax.data.prepare.items import DataSet, Item, LabelCode
 from crossearth_jax.data.prepare.manifest import (
@@ -25,6 +26,7 @@ from crossearth_jax.data.prepare.manifest import (
 )
 from crossearth_jax.data.prepare.raw import RawFiles
 from crossearth_jax.data.prepare.write import Job, write_item
+from crossearth_jax.system.escape import terminal
 from crossearth_jax.system.progress import progress
 
 
@@ -74,11 +76,12 @@ def prepare(
     manifests = {}
     for domain, members in by_domain.items():
         folder = Path(out) / domain
-        manifests[domain] = _prepare_domain(
-            data_set, files, folder, members, code, workers=workers
-        )
-        if pack:
-            _pack(folder, manifests[domain])
+        with alone(folder):
+            manifests[domain] = _prepare_domain(
+                data_set, files, folder, members, code, workers=workers
+            )
+            if pack:
+                _pack(folder, manifests[domain])
     return manifests
 
 
@@ -101,7 +104,7 @@ def _check_items(data_set: DataSet, files: RawFiles, items: Sequence[Item]) -> N
 
 def _say_extra(files: RawFiles, items: Iterable[Item]) -> None:
     used = {member for item in items for member in (item.image, item.label)}
-    extra = [member.name for member in files.images() if member not in used]
+    extra = [terminal(member.name) for member in files.images() if member not in used]
     if extra:
         shown = ", ".join(extra[:3]) + (", …" if len(extra) > 3 else "")
         print(f"not used: {len(extra)} image files ({shown})")

@@ -1,0 +1,103 @@
+"""JSON of bounded size and depth; the only way that this project reads JSON files."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+MAX_BYTES = 4 * 2**20  # a report of 100 domains with 20 classes takes 300 kB
+MAX_DEPTH = 32
+MAX_LINE = 2**20  # bytes of a line of .jsonl
+MAX_LINES = 64 * 2**20  # of all lines; 30,000 logged steps take 8 MB
+
+Pairs = list[tuple[str, Any]]
+
+
+def read_json(
+    path: str | Path,
+    *,
+    max_bytes: int = MAX_BYTES,
+    pairs: Callable[[Pairs], Any] | None = None,
+) -> Any:
+    """The content of a JSON file.
+
+    Args:
+      path: the file, UTF-8.
+      max_bytes: a larger file is refused before it is read.
+      pairs: makes an object of its names and values, `dict` otherwise.
+
+    Raises:
+      ValueError: it is too large, nested deeper than 32 or not JSON. The message has
+        line and column and does not name the file: the caller says what it expected.
+      OSError: it cannot be read.
+    """
+    return parse_json(read_bounded(path, max_bytes), pairs=pairs)
+
+
+def parse_json(
+    text: str | bytes, *, pairs: Callable[[Pairs], Any] | None = None
+) -> Any:
+    """As `read_json`, for text at hand."""
+    try:
+        content = json.loads(text, object_pairs_hook=pairs)
+    except RecursionError:
+        raise ValueError(f"nested deeper than {MAX_DEPTH}") from None
+    _check_depth(content)
+    return content
+
+
+def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
+    """The objects of a .jsonl file, one a line; empty lines count for nothing.
+
+    Raises:
+      ValueError: a line is no JSON object; says which.
+      OSError: it cannot be read.
+    """
+    found = []
+    if os.path.getsize(path) > MAX_LINES:
+        raise ValueError(f"got more than {MAX_LINES:,} bytes")
+    with open(path, "rb") as file:
+        number = 0
+        while line := file.readline(MAX_LINE):
+            number += 1
+            if not line.strip():
+                continue
+            try:
+                entry = parse_json(line)
+            except ValueError as error:
+                raise ValueError(f"line {number}: {error}") from None
+            if not isinstance(entry, dict):
+                kind = type(entry).__name__
+                raise ValueError(f"line {number}: got a {kind}, expected an object")
+            found.append(entry)
+    return found
+
+
+def read_bounded(path: str | Path, max_bytes: int, errors: str = "strict") -> str:
+    """The text of a file that has at most so many bytes; `errors` as for `decode`.
+
+    Raises:
+      ValueError: it is larger, or not UTF-8.
+      OSError: it cannot be read.
+    """
+    with open(path, "rb") as file:  # a size can change, or be that of a device
+        data = file.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise ValueError(f"got more than {max_bytes:,} bytes")
+    return data.decode(errors=errors)
+
+
+def _check_depth(content: Any) -> None:
+    level = [content]
+    for _ in range(MAX_DEPTH):
+        level = [
+            child
+            for node in level
+            if isinstance(node, dict | list)
+            for child in (node.values() if isinstance(node, dict) else node)
+            if isinstance(child, dict | list)
+        ]
+        if not level:
+            return
+    raise ValueError(f"nested deeper than {MAX_DEPTH}")
