@@ -30,6 +30,7 @@ IMMATERIAL = {
     "eval.examples",
     "backbone.remat",
 }
+NEEDED = {"name": str, "train.seed": int, "data.kind": str}
 PARTS = {"GSE": "gse.enabled", "MIM": "mim.enabled", "style": "style.probability"}
 
 
@@ -107,12 +108,12 @@ def read_experiment(workdir: str | Path) -> Experiment:
             f"the run with `crossearth eval --config FILE --workdir {place}`"
         )
     flat = dict(flattened(config))
-    absent = {"name", "train.seed", "data.kind", *PARTS.values()} - set(flat)
-    if absent or not isinstance(flat.get("name"), str):
+    needed = NEEDED | dict.fromkeys(PARTS.values(), (bool, int, float))
+    wrong = [key for key in needed if not isinstance(flat.get(key), needed[key])]
+    if wrong:
         raise ValueError(
-            f"got a config.json in {place} without "
-            f"{', '.join(sorted(absent)) or 'a name'}, expected what "
-            "`crossearth train` writes: score the run again"
+            f"got a config.json in {place} without a sound {', '.join(sorted(wrong))}, "
+            "expected what `crossearth train` writes: score the run again"
         )
     try:
         check_report(report)

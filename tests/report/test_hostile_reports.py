@@ -67,3 +67,14 @@ def test_a_page_needs_more_than_a_table():
     check_report(report())
     with pytest.raises(ValueError, match="'far': got no mF1, overall_accuracy, conf"):
         check_report(report(), page=True)
+
+
+@pytest.mark.parametrize("key", ["name", "train.seed", "data.kind", "gse.enabled"])
+def test_configurations_of_another_shape(tmp_path, key):
+    config = default().to_dict()
+    *above, last = key.split(".")
+    (config[above[0]] if above else config)[last] = [["x"]]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "report.json").write_text(json.dumps(report()))
+    with pytest.raises(ValueError, match=f"without a sound {key}, expected"):
+        read_experiment(tmp_path)
