@@ -3,6 +3,7 @@
 import random
 
 import pytest
+from crossearth_jax.report.tables import markdown_table, plain_table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -10,7 +11,6 @@ from benchmarks.reliability import hostile, hostile_attacks
 from benchmarks.reliability.hostile_files import FORMATS, report
 from crossearth_jax.data.class_file import read_class_file
 from crossearth_jax.report.check_report import check_report
-from crossearth_jax.report.tables import markdown_table, plain_table
 from weights_convert.files.restricted_unpickler import unpickle
 from weights_convert.files.torch_objects import known_names
 

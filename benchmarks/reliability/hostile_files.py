@@ -18,7 +18,7 @@ from crossearth_jax.data.decode import read_image, read_label
 from crossearth_jax.data.prepare.manifest import Journal, read_manifest
 from crossearth_jax.data.prepare.raw import RawFiles
 from crossearth_jax.report.experiments import read_experiment
-from crossearth_jax.report.tables import markdown_table, plain_table
+from crossearth_jax.report.score_table import score_table
 from crossearth_jax.run import provenance, seal
 from crossearth_jax.scoring.counts import (
     Confidence,
@@ -133,8 +133,8 @@ def _report(path: Path) -> None:
 def read_report(path: Path) -> None:
     """Reads a run's scores and prints their tables."""
     found = read_experiment(path.parent).report
-    plain_table(found)
-    markdown_table(found)
+    scores = score_table(found)
+    scores.as_text(), scores.as_markdown(), scores.as_csv(), scores.as_html()
 
 
 def _config(path: Path) -> None:

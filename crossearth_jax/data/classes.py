@@ -177,17 +177,7 @@ def encode_label(
     Raises:
       ValueError: a value means no class; lists which, how often, and what to do.
     """
-    if encoding.kind == "colours":
-        if raw.ndim == 2:
-            raw = np.repeat(raw[:, :, None], 3, axis=2)
-        codes = raw.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])  # [H, W]
-    elif raw.ndim == 3:
-        raise ValueError(
-            f"got a colour label, expected numbers ({encoding.kind}): set "
-            "data.encoding=colours and give the palette in a class file"
-        )
-    else:
-        codes = raw.astype(np.int64)
+    codes = label_codes(raw, encoding)
     meaning = _meaning(classes, encoding)
     known = np.array(sorted(meaning))
     targets = np.array([meaning[k] for k in known.tolist()], np.uint8)
@@ -195,6 +185,32 @@ def encode_label(
     if (unknown := known[place] != codes).any():
         raise ValueError(_unknown_values(codes[unknown], classes, encoding))
     return targets[place]
+
+
+def label_codes(
+    raw: Integer[np.ndarray, "H W"] | UInt8[np.ndarray, "H W 3"],
+    encoding: LabelEncoding,
+) -> Integer[np.ndarray, "H W"]:
+    """Numbers as they are, colours as 0xRRGGBB.
+
+    Raises:
+      ValueError: colours where the encoding has numbers.
+    """
+    if encoding.kind == "colours":
+        if raw.ndim == 2:
+            raw = np.repeat(raw[:, :, None], 3, axis=2)
+        return raw.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])  # [H, W]
+    if raw.ndim == 3:
+        raise ValueError(
+            f"got a colour label, expected numbers ({encoding.kind}): set "
+            "data.encoding=colours and give the palette in a class file"
+        )
+    return raw.astype(np.int64)
+
+
+def meaning_of(classes: ClassSet, encoding: LabelEncoding) -> dict[int, int]:
+    """{number or colour code on disk: class id}, 255 where ignored."""
+    return _meaning(classes, encoding)
 
 
 def colour(value: Any) -> Colour:
