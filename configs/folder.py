@@ -25,6 +25,7 @@ def get_config(size: str = "large") -> ConfigDict:
     config = default()
     config.name = "folder"
     config.style.transfer = "statistics"
+    config.data.scale_from = "native"  # images may be of any size
     if size == "large":
         return config
 

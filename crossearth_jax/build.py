@@ -211,6 +211,28 @@ def build_schedule(config: ConfigDict) -> optax.Schedule:
     )
 
 
+def check_schedule(config: ConfigDict) -> None:
+    """Refuses a training of which a part would do nothing.
+
+    Raises:
+      ValueError: the rate is 0 for more than the last step, or is no rate.
+    """
+    optim, steps = config.optim, config.train.steps
+    if not 0 < optim.lr < math.inf:
+        raise ValueError(f"got optim.lr={optim.lr}, expected a number above 0")
+    if not 0 <= optim.warmup_steps < optim.decay_steps - 1:
+        raise ValueError(
+            f"got optim.warmup_steps={optim.warmup_steps} with optim.decay_steps="
+            f"{optim.decay_steps}, expected fewer: the decay begins where it ends"
+        )
+    if steps > optim.decay_steps:
+        raise ValueError(
+            f"got train.steps={steps} with optim.decay_steps={optim.decay_steps}, "
+            f"expected no more: the learning rate is 0 from step {optim.decay_steps} "
+            f"on; set --config.optim.decay_steps={steps} too"
+        )
+
+
 def build_optimiser(
     config: ConfigDict, network: Network, schedule: optax.Schedule
 ) -> optax.GradientTransformation:

@@ -1,9 +1,14 @@
 """Settings to what a run reads: records and styles."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
+import jax
+from absl import logging
+
 from crossearth_jax.data.check_files import check_headers
+from crossearth_jax.data.check_labels import check_labels
 from crossearth_jax.data.classes import ClassSet
 from crossearth_jax.data.datasets import FolderSource, Role, ScoredDomain, Source
 from crossearth_jax.data.folders import Pair, parse_domain, parse_domains
@@ -75,9 +80,10 @@ def _folders(data: DataSettings) -> Data:
     )
     given = [data.train, *(text for _, text in held_out if text)]
     check_prepared(given, data.root)
-    train = parse_domain(fill_root(data.train, data.root)).find_pairs()
+    suffix = data.label_suffix
+    train = parse_domain(fill_root(data.train, data.root)).find_pairs(suffix)
     scored: list[tuple[Role, str, tuple[Pair, ...]]] = [
-        (role, domain.name, domain.find_pairs())
+        (role, domain.name, domain.find_pairs(suffix))
         for role, text in held_out
         if text
         for domain in parse_domains(fill_root(text, data.root))
@@ -85,7 +91,10 @@ def _folders(data: DataSettings) -> Data:
     if data.check_headers:
         every = [*train, *(pair for _, _, pairs in scored for pair in pairs)]
         limits = data.on_corrupt, data.timeout_s, data.max_pixels
-        check_headers(every, *limits)
+        sizes = check_headers(every, *limits)
+        if data.fit is None:
+            seen = [sizes[pair.image] for pair in train if pair.image in sizes]
+            warn_of_scale(data.scale_from, data.crop, seen)
     classes = _classes(data, [pair.label for pair in train])
 
     def source(pairs: tuple[Pair, ...]) -> FolderSource:
@@ -96,13 +105,22 @@ def _folders(data: DataSettings) -> Data:
             data.on_corrupt,
             data.timeout_s,
             data.max_pixels,
+            data.label_nodata,
         )
 
     domains = [
         ScoredDomain(name, role, source(pairs), data.fit)
         for role, name, pairs in scored
     ]
-    return Data(classes, source(train), tuple(domains))
+    records = source(train)
+    if data.check_labels:
+        check_labels(
+            [records, *(domain.source for domain in domains)],
+            data.on_corrupt,
+            host=jax.process_index(),
+            host_count=jax.process_count(),
+        )
+    return Data(classes, records, tuple(domains))
 
 
 def _classes(data: DataSettings, labels: list[Path | Packed]) -> ClassSet:
@@ -114,6 +132,24 @@ def _classes(data: DataSettings, labels: list[Path | Packed]) -> ClassSet:
     if data.encoding == "mask255":
         return ClassSet(("background", "foreground"), ((0, 0, 0), (255, 255, 255)))
     return infer_classes(labels, max_pixels=data.max_pixels)
+
+
+def warn_of_scale(scale_from: str, crop: int, sizes: Sequence[tuple[int, int]]) -> None:
+    """Says so where training sees large images much smaller than scoring does.
+
+    Args:
+      scale_from: `data.scale_from`.
+      crop: side of a crop.
+      sizes: (width, height) of the training images.
+    """
+    edge = max((min(size) for size in sizes), default=0)
+    if scale_from == "shortest_edge" and edge > 2 * crop:
+        logging.warning(
+            "training images of up to %d pixels a side are resized to %d (times "
+            "data.scales) in training, but scored as they are: objects are %.1f times "
+            "larger in scoring; data.scale_from=native trains at the files' own scale",
+            *(edge, crop, edge / crop),
+        )
 
 
 def build_restyle(style: StyleSettings | None) -> Restyling | None:

@@ -97,6 +97,7 @@ def _data() -> ConfigDict:
             # "folder": images on disk; "synthetic": the embedded demo scenes.
             "kind": "folder",
             # IMAGES:LABELS folder pairs, several joined by commas; {root} is data.root.
+            # @FILE lists pairs, IMAGES:LABELS@FILE.txt names; quotes protect commas.
             "train": placeholder(str),
             # The training domain's held-out part, which is scored:
             # NAME=IMAGES:LABELS, several joined by commas.
@@ -104,12 +105,21 @@ def _data() -> ConfigDict:
             "unseen": placeholder(str),  # the other domains that are scored, likewise
             "classes": placeholder(str),  # YAML or JSON file, or a known set's name
             "encoding": placeholder(str),  # "ids", "mask255" or "colours"
+            "label_suffix": "",  # of labels' names, such as "_mask"
             "on_corrupt": "error",  # or "skip": leave out, count and list
+            # Pixels that a label file itself marks as no data though their value means
+            # a class: "ask" (an error), "ignore" or "class".
+            "label_nodata": "ask",
             "check_headers": True,  # open every file before the first step
             "max_pixels": 100_000_000,  # of an image; a larger one is refused
+            "check_labels": True,  # read every label, once for each version of it
             "timeout_s": 300.0,  # a file that takes longer to read is unusable
             "crop": 512,  # pixels of a training crop and of a scored window
-            "scales": tuple(i / 10 for i in range(5, 21)),  # shortest edge / crop
+            "scales": tuple(i / 10 for i in range(5, 21)),  # factors to draw from
+            # What factor 1 is. "shortest_edge": the whole image resized to one crop,
+            # as the paper trains on tiles; "native": the file's own pixels, as scores
+            # and maps see them, which large images need.
+            "scale_from": "shortest_edge",
             "cat_max_ratio": 0.75,  # largest share of one class in a crop
             "flip": True,  # mirror half of the crops, left to right
             "photometric": True,  # vary brightness, contrast, saturation and hue

@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> None:
 
         modes = {"train": training.train, "eval": training.evaluate_run}
         try:
-            modes[options.mode](config, workdir)
+            modes[options.mode](config, workdir, options.allow_changes)
         except Stopped:
             if hosts.is_first():
                 report_stop(options.again)
@@ -96,12 +96,24 @@ def _parser(command: str, mode: str | None) -> argparse.ArgumentParser:
         metavar="DIR",
         help="results of the run; a run found there is resumed (default: runs/NAME)",
     )
+    add(
+        "--allow-changes",
+        type=_keys,
+        default=(),
+        metavar="KEY,…",
+        help="what may differ from the run in the workdir, such as optim.lr,data; "
+        "classes never may, more train.steps always",
+    )
     if mode:
         parser.set_defaults(mode=mode)
     else:
         add("--mode", choices=tuple(ABOUT), default="train", help="default: train")
     _add_hosts(parser)
     return parser
+
+
+def _keys(text: str) -> tuple[str, ...]:
+    return tuple(key.strip() for key in text.split(",") if key.strip())
 
 
 def _add_hosts(parser: argparse.ArgumentParser) -> None:

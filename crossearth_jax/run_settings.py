@@ -37,10 +37,15 @@ class DataSettings:
     unseen: str | None
     classes: str | None
     encoding: str | None
+    label_suffix: str
+    label_nodata: str
     on_corrupt: str
     check_headers: bool
+    check_labels: bool
     max_pixels: int
     timeout_s: float
+    crop: int
+    scale_from: str
     climate: str
     train_scenes: int
     eval_scenes: int

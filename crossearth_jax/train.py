@@ -1,7 +1,7 @@
 """Training: set-up, loop, final evaluation; read from top to bottom."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -25,14 +25,18 @@ from crossearth_jax.data.pipeline import Batch, Batches, batch_names, train_batc
 from crossearth_jax.earth_style.restyle import Restyling
 from crossearth_jax.evaluate import evaluate
 from crossearth_jax.report.score_table import print_report
-from crossearth_jax.run import announce, provenance
+from crossearth_jax.run import agreement, announce, contract, provenance
 from crossearth_jax.run.checkpoint import Checkpoints
+from crossearth_jax.run.first_step import compiled_step
 from crossearth_jax.run.guard import LossGuard
+from crossearth_jax.run.lock import WorkdirLock
 from crossearth_jax.run.log import RunLog
+from crossearth_jax.run.rescue import save_before_leaving
 from crossearth_jax.run.stop import StopRequest
 from crossearth_jax.run_settings import RunSettings, read_settings
 from crossearth_jax.scoring.score_fn import make_score_fn
 from crossearth_jax.system import hosts, sharding
+from crossearth_jax.system.device_memory import out_of_memory_in_words
 from crossearth_jax.system.whole_file import whole_file
 from crossearth_jax.train_step import Metrics, TrainState, make_train_step
 
@@ -58,6 +62,7 @@ class Upkeep:
     workdir: Path
     saved: Checkpoints
     stop: StopRequest
+    held: WorkdirLock
 
 
 def set_up(config: ConfigDict) -> TrainingSetup:
@@ -67,6 +72,7 @@ def set_up(config: ConfigDict) -> TrainingSetup:
       ValueError: something in the configuration or the data is invalid.
     """
     settings = read_settings(config)
+    build.check_schedule(config)
     train = settings.train
     mesh = sharding.make_mesh(train.fsdp)
     sharding.check_batch_size(train.batch_size, mesh, train.accumulate)
@@ -81,80 +87,111 @@ def set_up(config: ConfigDict) -> TrainingSetup:
     )
 
 
-def train(config: ConfigDict, workdir: Path) -> dict[str, Any]:
+def train(
+    config: ConfigDict, workdir: Path, allow_changes: Sequence[str] = ()
+) -> dict[str, Any]:
     """Trains, or resumes where the workdir stopped, then scores every domain.
 
     Args:
       config: all keys, see `config.default`.
       workdir: holds config.json, provenance.json, metrics.jsonl, TensorBoard events,
         checkpoints, report.json and pictures.
+      allow_changes: keys that may differ from those of the run in the workdir.
 
     Returns:
       The report.
 
     Raises:
-      ValueError: something in the configuration or the data is invalid, or the loss
-        is not finite.
+      ValueError: something in the configuration or the data is invalid, the workdir
+        holds another run or is in use, or the loss is not finite.
       Stopped: the run was asked to stop; the same command resumes from there.
+      lock.Gone: the workdir was deleted or moved.
     """
-    setup = set_up(config)
-    checkpoints = Checkpoints(
-        workdir,
-        keep=setup.settings.train.keep,
-        keep_every=setup.settings.train.keep_every,
-        frozen=setup.network.digest,
-    )
-    with StopRequest() as stop, closing(checkpoints) as saved:
-        # ---- resume -------------------------------------------------------------
-        state = setup.state
-        if (newest := saved.set_damaged_aside()) is not None:
-            state = saved.restore(state, newest)
-        start = int(state.step)
-        with closing(batches(setup, start)) as stream:
-            first = next(stream)  # unusable data stops here, with nothing written
-            _announce(config, workdir, setup, start)
-            upkeep = Upkeep(workdir, saved, stop)
-            state = _loop(setup, state, chain([first], stream), upkeep)
-        if stream.skipped:
-            logging.warning("%d records of unusable files were skipped", stream.skipped)
+    with WorkdirLock(workdir) as held, out_of_memory_in_words():
+        setup = set_up(config)
+        made = contract.facts(config.to_dict(), setup.data, setup.network.digest)
+        checkpoints = Checkpoints(
+            workdir,
+            keep=setup.settings.train.keep,
+            keep_every=setup.settings.train.keep_every,
+            frozen=setup.network.digest,
+            made=made,
+        )
+        with StopRequest() as stop, closing(checkpoints) as saved:
+            # ---- resume ---------------------------------------------------------
+            state, changes = _resumed(setup, saved, workdir, made, allow_changes)
+            start = int(state.step)
+            with closing(batches(setup, start)) as stream:
+                first = next(stream)  # unusable data stops here, with nothing written
+                _announce(config, workdir, setup, start, changes)
+                upkeep = Upkeep(workdir, saved, stop, held)
+                state = _loop(setup, state, chain([first], stream), upkeep)
+            if count := stream.skipped:
+                logging.warning("%d records of unusable files were skipped", count)
 
-        # ---- end ----------------------------------------------------------------
-        if not saved.save(state):
-            raise OSError(
-                f"the final checkpoint could not be written to {workdir}: free some "
-                "disk space and run the same command again"
-            )
-        saved.wait()
-        stop.nothing_left_to_save()
-        return score(setup.settings, workdir, setup.data, setup.network, state)
+            # ---- end ------------------------------------------------------------
+            held.check()
+            if not saved.save(state):
+                raise OSError(
+                    f"the final checkpoint could not be written to {workdir}: free "
+                    "some disk space and run the same command again"
+                )
+            saved.wait()
+            stop.nothing_left_to_save()
+            report = score(setup.settings, workdir, setup.data, setup.network, state)
+        held.check()
+        return report
+
+
+def _resumed(
+    setup: TrainingSetup,
+    saved: Checkpoints,
+    workdir: Path,
+    made: contract.Facts,
+    allow_changes: Sequence[str],
+) -> tuple[TrainState, list[str]]:
+    """The newest checkpoint's state, the initial one without any; and what changes."""
+    if (newest := saved.set_damaged_aside()) is None:
+        return setup.state, []
+    before = saved.made(newest) or contract.of_workdir(workdir)
+    changes = contract.check_training(before, made, allow_changes, done=newest)
+    weights = "weights" in allow_changes
+    return saved.restore(setup.state, newest, other_weights=weights), changes
 
 
 def _loop(
     setup: TrainingSetup, state: TrainState, batches: Iterable[Batch], upkeep: Upkeep
 ) -> TrainState:
-    """Steps until the end or until asked to stop."""
+    """Steps until the end or until asked to stop; an error saves before it leaves."""
     train, saved = setup.settings.train, upkeep.saved
     step_fn, frozen = make_step(setup)
     key = sharding.replicate(jax.random.key(train.seed), setup.mesh)
-    start = int(state.step)
-    names = partial(_names, setup)
-    guard = LossGuard(upkeep.workdir, names, patience=train.patience)
-    with RunLog(upkeep.workdir, start, train.steps, writes=hosts.is_first()) as log:
-        for step, images in zip(range(start, train.steps), batches, strict=False):
-            if upkeep.stop.before(step):
-                break
-            batch = sharding.shard_batch(images, train.batch_size, setup.mesh)
-            state, metrics = step_fn(state, frozen, batch, key)
-            guard.push(step, metrics, images, state)
-            if (step + 1) % train.log_every == 0 or step == start:
-                # The only wait for the device, and only on logged steps.
-                log.write(step + 1, jax.device_get(metrics), setup.schedule(step))
-            if (step + 1) % train.checkpoint_every == 0:
-                guard.flush(state)
-                saved.save(state)
-            saved.seal_when_complete()
-            log.advance()
-        guard.flush(state)
+    start, patience = int(state.step), train.patience
+    guard = LossGuard(upkeep.workdir, partial(_names, setup), patience=patience)
+    shown = {"images": train.batch_size, "writes": hosts.is_first()}
+    try:
+        with RunLog(upkeep.workdir, start, train.steps, **shown) as log:
+            for step, images in zip(range(start, train.steps), batches, strict=False):
+                upkeep.held.check()
+                if upkeep.stop.before(step):
+                    break
+                batch = sharding.shard_batch(images, train.batch_size, setup.mesh)
+                if step == start:
+                    step_fn = compiled_step(step_fn, state, frozen, batch, key)
+                state, metrics = step_fn(state, frozen, batch, key)
+                guard.push(step, metrics, images, state)
+                if (step + 1) % train.log_every == 0 or step == start:
+                    # The only wait for the device, and only on logged steps.
+                    log.write(step + 1, jax.device_get(metrics), setup.schedule(step))
+                if (step + 1) % train.checkpoint_every == 0:
+                    guard.flush(state)
+                    saved.save(state)
+                saved.seal_when_complete()
+                log.advance()
+            guard.flush(state)
+    except Exception as error:
+        save_before_leaving(saved, state, error, start=start, patience=patience)
+        raise
     if guard.skipped:
         logging.warning("%d steps were not finite and were skipped", guard.skipped)
     return state
@@ -207,25 +244,36 @@ def _names(setup: TrainingSetup, step: int) -> tuple[str, ...]:
 
 
 def _announce(
-    config: ConfigDict, workdir: Path, setup: TrainingSetup, start: int
+    config: ConfigDict,
+    workdir: Path,
+    setup: TrainingSetup,
+    start: int,
+    changes: Sequence[str],
 ) -> None:
     """Checks that all hosts run the same; the first writes it down and prints it."""
     settings, data = setup.settings, setup.data
     origin = provenance.collect(settings.train.seed, data)
-    hosts.check_agreement({"configuration": config.to_json(), **origin["must_agree"]})
+    agreement.check(config.to_json(), origin, setup.network)
     if hosts.is_first():
         workdir.mkdir(parents=True, exist_ok=True)
         write_config(config, workdir)
         save_classes(data.classes, workdir / "classes.json")
         provenance.write(origin, workdir, start)
         announce.announce(settings, workdir, data, setup.network, setup.restyle, start)
+        for change in changes:
+            print(f"changed since step {start}: {change}")
+        if start >= settings.train.steps:
+            print(f"already finished, {start} steps: nothing to train")
 
 
-def evaluate_run(config: ConfigDict, workdir: Path) -> dict[str, Any]:
+def evaluate_run(
+    config: ConfigDict, workdir: Path, allow_changes: Sequence[str] = ()
+) -> dict[str, Any]:
     """Scores every domain with the newest checkpoint, or without one `train.init`.
 
     Raises:
-      ValueError: there is no checkpoint, or it belongs to another architecture.
+      ValueError: there is no checkpoint, or it belongs to another architecture or other
+        classes.
     """
     # Less than `set_up`: scoring needs no styles, and any number of devices will do.
     settings = read_settings(config)
@@ -233,10 +281,17 @@ def evaluate_run(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     network = build.build_network(config, len(data.classes.names))
     optimiser = build.build_optimiser(config, network, build.build_schedule(config))
     state = initial_state(network, optimiser, sharding.make_mesh())
-    with closing(Checkpoints(workdir, frozen=network.digest)) as saved:
+    checkpoints = Checkpoints(workdir, frozen=network.digest, read_only=True)
+    with closing(checkpoints) as saved:
         newest = saved.latest()
+        if newest is not None:
+            made = contract.facts(config.to_dict(), data, network.digest)
+            before = saved.made(newest) or contract.of_workdir(workdir)
+            for change in contract.check_scoring(before, made, allow_changes):
+                logging.warning("other than in training: %s", change)
         if newest is not None or not settings.train.init:
-            state = saved.restore(state, newest)
+            weights = "weights" in allow_changes
+            state = saved.restore(state, newest, other_weights=weights)
     return score(settings, workdir, data, network, state)
 
 

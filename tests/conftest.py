@@ -13,6 +13,8 @@ from ml_collections import ConfigDict
 from outside import HOW_TO_RUN_PARITY
 from tiny import get_config
 
+from crossearth_jax.data import check_labels
+
 
 def pytest_configure() -> None:
     """Grain reads absl flags."""
@@ -48,6 +50,15 @@ def shared_compilations(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("compiled")
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache_of_labels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests leave nothing in the user's."""
+    folder = tmp_path_factory.mktemp("labels")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(check_labels, "user_cache", lambda: folder)
+        yield
 
 
 @pytest.fixture(scope="session")

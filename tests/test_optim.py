@@ -7,6 +7,7 @@ import pytest
 from flax import nnx
 from small_run import abstract_model
 
+from crossearth_jax.build import check_schedule
 from crossearth_jax.models.parameters import dotted
 from crossearth_jax.optim import adamw, decay_mask, learning_rate
 
@@ -105,3 +106,24 @@ def test_clipping_bounds_the_global_norm(clip, kept):
     moments = [v for path, v in dotted(state).items() if "mu" in path.split(".")]
     norm = float(jnp.sqrt(sum((m**2).sum() for m in moments)))
     assert norm == pytest.approx(0.1 * kept, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"train.steps": 5000, "optim.decay_steps": 2020},
+            r"rate is 0 from step 2020 on; set --config\.optim\.decay_steps=5000 too",
+        ),
+        ({"optim.lr": 0.0}, r"optim\.lr=0\.0"),
+        ({"optim.lr": float("nan")}, r"optim\.lr=nan"),
+        ({"optim.warmup_steps": 99, "optim.decay_steps": 100}, r"warmup_steps=99 with"),
+    ],
+)
+def test_a_schedule_that_trains_nothing_is_refused(tiny_config, settings, message):
+    with pytest.raises(ValueError, match=message):
+        check_schedule(tiny_config(**settings))
+
+
+def test_the_last_step_may_have_no_rate_left(tiny_config):
+    check_schedule(tiny_config(**{"train.steps": 100, "optim.decay_steps": 100}))

@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 EVERY = 3  # steps between checkpoints
 PATIENCE = 900.0  # seconds for anything to happen
 POLL = 0.002
+IMAGES = 2  # of a step of the tiny configuration
 
 
 class Failed(Exception):
@@ -220,8 +221,8 @@ def final_state(workdir: Path) -> tuple[int, dict[str, np.ndarray]]:
 
 def seconds_of_step(started: Started) -> float:
     """Median of what the run printed."""
-    found = [float(x) for x in re.findall(r"([\d.]+) s/step", started.said())]
-    return float(np.median(found[1:])) if len(found) > 1 else float("nan")
+    found = [float(x) for x in re.findall(r"([\d.e+]+) img/s", started.said())]
+    return IMAGES / float(np.median(found)) if found else float("nan")
 
 
 def kill_all(started: Sequence[Started]) -> None:

@@ -18,6 +18,13 @@ from crossearth_jax.data.pixel_limit import (
     check_size,
     open_image,
 )
+from crossearth_jax.data.tags import (
+    Tags,
+    check_upright,
+    colour_bands,
+    tags_of,
+    tags_of_page,
+)
 from crossearth_jax.data.timed import TIMEOUT_S, within
 from crossearth_jax.system.escape import cut
 
@@ -31,11 +38,11 @@ def check_headers(
     on_corrupt: str = "error",
     timeout_s: float = TIMEOUT_S,
     max_pixels: int = MAX_PIXELS,
-) -> None:
+) -> dict[Path, tuple[int, int]]:
     """Opens all images and labels without decoding a pixel, 0.2 ms a pair.
 
-    What it cannot see, a file cut off behind its header or a label value without a
-    meaning, is found when the file is read. Archives were checked when packed.
+    What it cannot see, a file cut off behind its header, is found when the file is
+    read; values of labels are `check_labels`'s. Archives were checked when packed.
 
     Args:
       pairs: of all domains, from `find_pairs`.
@@ -43,22 +50,42 @@ def check_headers(
       timeout_s: for one pair.
       max_pixels: of an image.
 
+    Returns:
+      Width and height of every sound image that is a file of its own.
+
     Raises:
       ValueError: files that cannot be used; the first ones are named.
     """
     loose = [pair for pair in pairs if isinstance(pair.image, Path)]
     with ThreadPoolExecutor(THREADS) as pool:
-        reasons = pool.map(partial(_reason_in_time, timeout_s, max_pixels), loose)
-        found = [reason for reason in reasons if reason]
-    if not found:
-        return
+        looked = list(pool.map(partial(_size_in_time, timeout_s, max_pixels), loose))
+    if found := [reason for reason in looked if isinstance(reason, str)]:
+        report_unusable(found, len(pairs), on_corrupt)
+    return {
+        pair.image: size
+        for pair, size in zip(loose, looked, strict=True)
+        if not isinstance(size, str)
+    }
+
+
+def report_unusable(found: Sequence[str], total: int, on_corrupt: str) -> None:
+    """Says which files cannot be used.
+
+    Args:
+      found: why, a line for each file.
+      total: pairs that were looked at.
+      on_corrupt: "error" raises, "skip" warns.
+
+    Raises:
+      ValueError: the first ones are named.
+    """
     if len(found) == 1:
         message = found[0]
     else:
         listed = "\n  ".join(found[:LISTED])
         more = f"\n  and {len(found) - LISTED} more" if len(found) > LISTED else ""
         message = (
-            f"got {len(found)} unusable files of {len(pairs)} pairs, expected none: "
+            f"got {len(found)} unusable files of {total} pairs, expected none: "
             f"repair or remove them, with their partners:\n  {listed}{more}"
         )
     if on_corrupt == "error":
@@ -66,9 +93,11 @@ def check_headers(
     logging.warning("these are skipped: %s", message)
 
 
-def _reason_in_time(timeout_s: float, max_pixels: int, pair: Pair) -> str | None:
+def _size_in_time(
+    timeout_s: float, max_pixels: int, pair: Pair
+) -> tuple[int, int] | str:
     try:
-        return within(timeout_s, partial(_reason, pair, max_pixels))
+        return within(timeout_s, partial(_size_or_reason, pair, max_pixels))
     except TimeoutError as error:
         return (
             f"{pair.image} and {pair.label}: {error}, expected their headers: check "
@@ -76,15 +105,15 @@ def _reason_in_time(timeout_s: float, max_pixels: int, pair: Pair) -> str | None
         )
 
 
-def _reason(pair: Pair, max_pixels: int) -> str | None:
-    """Why a pair cannot be used; None if its headers are fine."""
+def _size_or_reason(pair: Pair, max_pixels: int) -> tuple[int, int] | str:
+    """The image's size, or why the pair cannot be used."""
     assert isinstance(pair.image, Path) and isinstance(pair.label, Path)
     try:
         image, label = (_size(file, max_pixels) for file in (pair.image, pair.label))
     except ValueError as error:
         return str(error)
     if image == label:
-        return None
+        return image
     (width, height), (label_width, label_height) = image, label
     return (
         f"{pair.label}: got a label of {label_width} x {label_height} pixels for an "
@@ -94,7 +123,11 @@ def _reason(pair: Pair, max_pixels: int) -> str | None:
 
 
 def _size(path: Path, max_pixels: int) -> tuple[int, int]:
-    """Width and height as the header has them."""
+    """Width and height as the header has them.
+
+    Raises:
+      ValueError: it cannot be opened, or its tags say that it cannot be read as it is.
+    """
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):  # opening a pipe would wait forever
@@ -105,7 +138,7 @@ def _size(path: Path, max_pixels: int) -> tuple[int, int]:
             raise TooLargeError(
                 f"got {found.st_size:,} bytes, more than data.max_pixels allows"
             )
-        return _header(path, max_pixels)
+        size, tags = _header(path, max_pixels)
     except TooLargeError as error:
         raise ValueError(f"{path}: {error}") from error
     except Exception as error:  # decoders fail on foreign bytes in many ways
@@ -114,12 +147,16 @@ def _size(path: Path, max_pixels: int) -> tuple[int, int]:
             f"{path}: cannot be opened ({reason}), expected a PNG, JPEG or TIFF: copy "
             'or convert it again, or set data.on_corrupt="skip"'
         ) from error
+    check_upright(path, tags)
+    if tags.bands > 1:
+        colour_bands(path, tags)
+    return size
 
 
-def _header(path: Path, max_pixels: int) -> tuple[int, int]:
+def _header(path: Path, max_pixels: int) -> tuple[tuple[int, int], Tags]:
     try:
         with open_image(path, formats=FORMATS, max_pixels=max_pixels) as image:
-            return image.size
+            return image.size, tags_of(image)
     except TooLargeError:
         raise
     except Exception:
@@ -128,4 +165,4 @@ def _header(path: Path, max_pixels: int) -> tuple[int, int]:
     with tifffile.TiffFile(path) as file:  # of pixel types that Pillow does not know
         page = file.pages.first
         check_size(page.imagewidth, page.imagelength, max_pixels)
-        return page.imagewidth, page.imagelength
+        return (page.imagewidth, page.imagelength), tags_of_page(page)

@@ -4,8 +4,8 @@
       - {name: water, color: [0, 0, 255]}
       - {name: "no data", color: [0, 0, 0]}
     encoding: ids          # or mask255, colours
-    ignore: 255            # optional: a number, for colours [r, g, b]
-    ids: {10: water}       # optional: number on disk: class name or id
+    ignore: 255            # optional: a number, for colours [r, g, b], or several
+    ids: {10: water}       # optional: number on disk: class name or id, or `ignore`
     foreground: water      # optional, as clutter: the name of a class
 
 Names are text and ids whole numbers; what YAML would read otherwise is an error.
@@ -25,6 +25,7 @@ from crossearth_jax.data.classes import (
     colour,
     refuse_repeats,
 )
+from crossearth_jax.pixels.labels import IGNORE
 from crossearth_jax.system.escape import quoted
 from crossearth_jax.system.read_json import Pairs, read_json
 from crossearth_jax.system.read_yaml import (
@@ -36,6 +37,7 @@ from crossearth_jax.system.read_yaml import (
 )
 
 NAME = 100  # characters of a class name
+DROPPED = "ignore"  # what an id means that is not a class
 _SCORED = ("foreground", "clutter")
 _KEYS = {"classes", "encoding", "ignore", "ids", *_SCORED}
 
@@ -102,7 +104,8 @@ def _class_set(plain: Plain) -> ClassSet:
             )
     with named("ignore"):
         ignore = content.get("ignore", ENCODINGS[kind].ignore)
-        ignore = colour(ignore) if isinstance(ignore, list) else ignore
+        if isinstance(ignore, list):
+            ignore = _ignored(ignore, kind)
     pairs = []
     for raw, target in _ids(content.get("ids")).items():
         with named("ids", raw):
@@ -116,6 +119,14 @@ def _class_set(plain: Plain) -> ClassSet:
     classes = ClassSet(tuple(names), tuple(palette), encoding, **also)
     check_encoding(classes, encoding)
     return classes
+
+
+def _ignored(values: list[Any], kind: str) -> Any:
+    """One colour, or several numbers or colours."""
+    if kind != "colours":
+        return tuple(values)
+    several = values and all(isinstance(value, list) for value in values)
+    return tuple(map(colour, values)) if several else colour(values)
 
 
 def _check_entry(entry: Any) -> None:
@@ -169,7 +180,11 @@ def _target(target: Any, names: Sequence[str]) -> int:
         return names.index(target)
     if type(target) is int and 0 <= target < len(names):
         return target
-    raise ValueError(f"got ids entry {quoted(target)}, expected a class name or its id")
+    if target == DROPPED:
+        return IGNORE
+    raise ValueError(
+        f"got ids entry {quoted(target)}, expected a class name, its id or {DROPPED}"
+    )
 
 
 def _refuse_unknown_keys(content: Mapping[Any, Any], known: set[str]) -> None:

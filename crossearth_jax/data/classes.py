@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from jaxtyping import Integer, UInt8
@@ -31,13 +31,25 @@ class LabelEncoding:
       kind: "ids" (numbers), "mask255" (0 and 255 are classes 0 and 1) or "colours"
         (the palette of the classes).
       ignore: the number ("ids", "mask255") or colour ("colours") of pixels that count
-        nowhere; None without one.
-      ids: pairs (number on disk, class id) for "ids"; None means number = class id.
+        nowhere, or several of them; None without one.
+      ids: pairs (number on disk, class id or 255 for ignored) for "ids"; None means
+        number = class id.
     """
 
     kind: Kind
-    ignore: int | Colour | None = None
+    ignore: int | Colour | tuple[int | Colour, ...] | None = None
     ids: tuple[tuple[int, int], ...] | None = None
+
+    def ignored(self) -> tuple[int | Colour, ...]:
+        """All ignored numbers or colours."""
+        if self.ignore is None:
+            return ()
+        if not isinstance(self.ignore, tuple):
+            return (self.ignore,)
+        numbers = all(isinstance(value, int) for value in self.ignore)
+        if self.kind == "colours" and numbers:  # of one colour
+            return (cast(Colour, self.ignore),)
+        return self.ignore
 
 
 # What an encoding means when only its name is given.
@@ -177,17 +189,7 @@ def encode_label(
     Raises:
       ValueError: a value means no class; lists which, how often, and what to do.
     """
-    if encoding.kind == "colours":
-        if raw.ndim == 2:
-            raw = np.repeat(raw[:, :, None], 3, axis=2)
-        codes = raw.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])  # [H, W]
-    elif raw.ndim == 3:
-        raise ValueError(
-            f"got a colour label, expected numbers ({encoding.kind}): set "
-            "data.encoding=colours and give the palette in a class file"
-        )
-    else:
-        codes = raw.astype(np.int64)
+    codes = label_codes(raw, encoding)
     meaning = _meaning(classes, encoding)
     known = np.array(sorted(meaning))
     targets = np.array([meaning[k] for k in known.tolist()], np.uint8)
@@ -195,6 +197,32 @@ def encode_label(
     if (unknown := known[place] != codes).any():
         raise ValueError(_unknown_values(codes[unknown], classes, encoding))
     return targets[place]
+
+
+def label_codes(
+    raw: Integer[np.ndarray, "H W"] | UInt8[np.ndarray, "H W 3"],
+    encoding: LabelEncoding,
+) -> Integer[np.ndarray, "H W"]:
+    """Numbers as they are, colours as 0xRRGGBB.
+
+    Raises:
+      ValueError: colours where the encoding has numbers.
+    """
+    if encoding.kind == "colours":
+        if raw.ndim == 2:
+            raw = np.repeat(raw[:, :, None], 3, axis=2)
+        return raw.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])  # [H, W]
+    if raw.ndim == 3:
+        raise ValueError(
+            f"got a colour label, expected numbers ({encoding.kind}): set "
+            "data.encoding=colours and give the palette in a class file"
+        )
+    return raw.astype(np.int64)
+
+
+def meaning_of(classes: ClassSet, encoding: LabelEncoding) -> dict[int, int]:
+    """{number or colour code on disk: class id}, 255 where ignored."""
+    return _meaning(classes, encoding)
 
 
 def colour(value: Any) -> Colour:
@@ -210,7 +238,7 @@ def colour(value: Any) -> Colour:
 
 def check_encoding(classes: ClassSet, encoding: LabelEncoding) -> None:
     """Raises `ValueError` where an encoding does not fit the classes or itself."""
-    kind, ignore = encoding.kind, encoding.ignore
+    kind = encoding.kind
     if kind == "mask255" and len(classes.names) != 2:
         raise ValueError(
             f"got encoding mask255 for {len(classes.names)} classes, expected 2"
@@ -220,17 +248,19 @@ def check_encoding(classes: ClassSet, encoding: LabelEncoding) -> None:
     if kind == "colours":
         refuse_repeats("color", classes.palette)
     expected = tuple if kind == "colours" else int
-    if ignore is not None and not isinstance(ignore, expected):
-        raise ValueError(
-            f"got ignore {quoted(ignore)} with encoding {kind}, expected "
-            + ("a color [r, g, b]" if kind == "colours" else "a number")
-        )
     meaning = _class_meaning(classes, encoding)
-    if ignore is not None and _code(ignore) in meaning:
-        raise ValueError(
-            f"got ignore {ignore}, which also means class "
-            f"{classes.names[meaning[_code(ignore)]]!r}: change one of them"
-        )
+    for ignore in encoding.ignored():
+        if not isinstance(ignore, expected):
+            raise ValueError(
+                f"got ignore {quoted(ignore)} with encoding {kind}, expected "
+                + ("a color [r, g, b]" if kind == "colours" else "a number")
+            )
+        if (meant := meaning.get(_code(ignore), IGNORE)) != IGNORE:
+            raise ValueError(
+                f"got ignore {ignore}, which also means class "
+                f"{classes.names[meant]!r}: change one of them"
+            )
+    refuse_repeats("ignored value", encoding.ignored())
 
 
 def _code(value: int | Colour) -> int:
@@ -253,9 +283,7 @@ def _class_meaning(classes: ClassSet, encoding: LabelEncoding) -> dict[int, int]
 
 def _meaning(classes: ClassSet, encoding: LabelEncoding) -> dict[int, int]:
     meaning = _class_meaning(classes, encoding)
-    if encoding.ignore is not None:
-        meaning[_code(encoding.ignore)] = IGNORE
-    return meaning
+    return meaning | {_code(value): IGNORE for value in encoding.ignored()}
 
 
 def _unknown_values(

@@ -17,14 +17,14 @@ from jaxtyping import UInt8
 from crossearth_jax.data.classes import (
     ClassSet,
     LabelEncoding,
-    encode_label,
     resolve_encoding,
 )
-from crossearth_jax.data.decode import read_image, read_label
+from crossearth_jax.data.decode import read_image_and_mask, read_label_and_mask
 from crossearth_jax.data.folders import Pair
+from crossearth_jax.data.marked import check_label_nodata, encode_marked
 from crossearth_jax.data.packed import Packed
 from crossearth_jax.data.pixel_limit import MAX_PIXELS
-from crossearth_jax.data.timed import TIMEOUT_S
+from crossearth_jax.data.timed import TIMEOUT_S, read_in_time
 from crossearth_jax.pixels.imagenet import IMAGENET_GREY
 from crossearth_jax.pixels.labels import IGNORE
 
@@ -77,6 +77,8 @@ class FolderSource:
       encoding: how the files encode them.
       names: of all records, in order.
       timeout_s: for reading one file.
+      max_pixels: of one image.
+      pairs: the files.
       skipped: {name: reason} of the files that could not be used so far
         (`on_corrupt="skip"`).
     """
@@ -89,6 +91,7 @@ class FolderSource:
         on_corrupt: str = "error",
         timeout_s: float = TIMEOUT_S,
         max_pixels: int = MAX_PIXELS,
+        label_nodata: str = "ask",
     ) -> None:
         """Checks the settings; reads no image yet.
 
@@ -102,6 +105,8 @@ class FolderSource:
             stops once more than 10% of the source, at least 3 files, are listed.
           timeout_s: a file that takes longer to read cannot be used.
           max_pixels: nor can a larger image.
+          label_nodata: what pixels are that a label file itself marks as no data though
+            their value means a class, see `marked.encode_marked`.
 
         Raises:
           ValueError: no pairs, or settings that do not fit together.
@@ -112,22 +117,36 @@ class FolderSource:
             raise ValueError(
                 f'got data.on_corrupt={on_corrupt!r}, expected "error" or "skip"'
             )
+        check_label_nodata(label_nodata)
         self.classes = classes
+        self.label_nodata = label_nodata
         self.encoding = resolve_encoding(classes, encoding)
         self.names = tuple(pair.name for pair in pairs)
         self.skipped: dict[str, str] = {}
-        self._pairs = tuple(pairs)
+        self.pairs = tuple(pairs)
         self._on_corrupt = on_corrupt
-        self.timeout_s = timeout_s
-        self._max_pixels = max_pixels
+        self.timeout_s, self.max_pixels = timeout_s, max_pixels
+        self._limits = {"timeout_s": timeout_s, "max_pixels": max_pixels}
 
     def __len__(self) -> int:
-        return len(self._pairs)
+        return len(self.pairs)
 
     def fingerprint(self) -> str:
         """SHA-256 of names and file sizes."""
-        sizes = [(p.name, _size(p.image), _size(p.label)) for p in self._pairs]
+        sizes = [(p.name, _size(p.image), _size(p.label)) for p in self.pairs]
         return hashlib.sha256(repr(sizes).encode()).hexdigest()
+
+    def contents(self, count: int) -> str:
+        """SHA-256 of the bytes of `count` pairs of files, evenly spread.
+
+        Raises:
+          ValueError: one cannot be read.
+        """
+        digest = hashlib.sha256()
+        for pair in self.pairs[:: -(-len(self.pairs) // count)]:
+            for file in (pair.image, pair.label):
+                digest.update(read_in_time(file, self.timeout_s))
+        return digest.hexdigest()
 
     def __getitem__(self, index: int) -> Record:
         """Decodes one record.
@@ -135,7 +154,7 @@ class FolderSource:
         Raises:
           ValueError: the file cannot be used, or too many were skipped.
         """
-        pair = self._pairs[index]
+        pair = self.pairs[index]
         if reason := self.skipped.get(pair.name):  # do not wait for it in every epoch
             return placeholder(pair.name, reason)
         try:
@@ -146,21 +165,34 @@ class FolderSource:
             self.note_skip(pair.name, str(error))
             return placeholder(pair.name, str(error))
 
+    def label(self, pair: Pair) -> UInt8[np.ndarray, "H W"]:
+        """Decodes the label of a pair to class ids, 255 = ignore.
+
+        Raises:
+          ValueError: the file cannot be used.
+        """
+        raw, nothing = read_label_and_mask(
+            pair.label, indexed=self.encoding.kind == "ids", **self._limits
+        )
+        try:
+            return encode_marked(
+                raw, nothing, self.classes, self.encoding, self.label_nodata
+            )
+        except ValueError as error:
+            raise ValueError(f"{pair.label}: {error}") from error
+
     def _read(self, pair: Pair) -> Record:
-        limits = {"timeout_s": self.timeout_s, "max_pixels": self._max_pixels}
-        image = read_image(pair.image, **limits)
-        raw = read_label(pair.label, indexed=self.encoding.kind == "ids", **limits)
-        if raw.shape[:2] != image.shape[:2]:
-            (h, w), (label_h, label_w) = image.shape[:2], raw.shape[:2]
+        image, hidden = read_image_and_mask(pair.image, **self._limits)
+        label = self.label(pair)
+        if label.shape != image.shape[:2]:
+            (h, w), (label_h, label_w) = image.shape[:2], label.shape
             raise ValueError(
                 f"{pair.label}: got a label of {label_w} x {label_h} pixels for an "
                 f"image of {w} x {h} ({pair.image}), expected the same size: export "
                 "both on one grid"
             )
-        try:
-            label = encode_label(raw, self.classes, self.encoding)
-        except ValueError as error:
-            raise ValueError(f"{pair.label}: {error}") from error
+        if hidden is not None:  # transparent: nothing was seen there
+            label[hidden] = IGNORE
         return Record(image, label, pair.name)
 
     def note_skip(self, name: str, reason: str) -> None:

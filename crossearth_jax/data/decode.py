@@ -5,12 +5,13 @@ the file; nothing is scaled, rotated or quietly cut to eight bits.
 """
 
 from contextlib import suppress
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import tifffile
-from jaxtyping import Integer, UInt8
+from jaxtyping import Bool, Integer, UInt8
 from PIL import Image, ImageFile, TiffImagePlugin
 
 from crossearth_jax.data.packed import Packed
@@ -21,12 +22,22 @@ from crossearth_jax.data.pixel_limit import (
     check_size,
     open_image,
 )
+from crossearth_jax.data.tags import (
+    Tags,
+    check_upright,
+    colour_bands,
+    tags_of,
+    tags_of_page,
+)
 from crossearth_jax.data.timed import TIMEOUT_S, read_in_time
 from crossearth_jax.system.escape import cut
 
 FORMATS = ("PNG", "JPEG", "TIFF")
 MAX_FRAMES = 64  # of a TIFF: overviews, each with a mask
 SUBFILE_TYPE = 254  # TIFF tag; bit 1: an overview, bit 4: a mask of the main image
+
+Label = Integer[np.ndarray, "H W"] | UInt8[np.ndarray, "H W 3"]
+Mask = Bool[np.ndarray, "H W"]
 
 
 def read_image(
@@ -36,7 +47,19 @@ def read_image(
     timeout_s: float = TIMEOUT_S,
     max_pixels: int = MAX_PIXELS,
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """Reads RGB, RGBA (alpha dropped), grey (repeated) or palette images.
+    """The colours of `read_image_and_mask`."""
+    limits = {"timeout_s": timeout_s, "max_pixels": max_pixels}
+    return read_image_and_mask(path, data=data, **limits)[0]
+
+
+def read_image_and_mask(
+    path: Path | Packed,
+    *,
+    data: bytes | None = None,
+    timeout_s: float = TIMEOUT_S,
+    max_pixels: int = MAX_PIXELS,
+) -> tuple[UInt8[np.ndarray, "H W 3"], Mask | None]:
+    """Reads RGB, grey (repeated) or palette images, with or without alpha.
 
     Channels keep the file's order, so IR-R-G stays IR, R, G.
 
@@ -47,13 +70,17 @@ def read_image(
       timeout_s: for reading the file.
       max_pixels: a larger image is refused before it is decoded.
 
+    Returns:
+      Colours, and where alpha is 0; None without any such pixel.
+
     Raises:
       ValueError: the file is empty, broken, too large, of another type, has more than
-        8 bits a channel, a channel count other than 1 to 4, or could not be read in
-        time.
+        8 bits a channel, bands of which it is not clear which three to take, an
+        orientation tag, or could not be read in time.
     """
     data = read_in_time(path, timeout_s) if data is None else data
-    pixels = _pixels(path, data, max_pixels, indexed=False)
+    found = _pixels(path, data, max_pixels, indexed=False)
+    pixels = found.values
     if pixels.dtype != np.uint8:
         raise ValueError(
             f"{path}: got {pixels.dtype} pixels, expected 8 bits a channel: scale them "
@@ -65,10 +92,12 @@ def read_image(
             f"{path}: got {channels} channels, expected 1 to 4: write the three that "
             "the model should see, e.g. `gdal_translate -b 1 -b 2 -b 3 IN OUT`"
         )
-    if channels <= 2:
-        grey = pixels if pixels.ndim == 2 else pixels[:, :, 0]
-        return np.repeat(grey[:, :, None], 3, axis=2)
-    return np.ascontiguousarray(pixels[:, :, :3])
+    if pixels.ndim == 2:
+        return np.repeat(pixels[:, :, None], 3, axis=2), None
+    colours = found.colours(path)
+    if colours.shape[2] == 1:
+        colours = np.repeat(colours, 3, axis=2)
+    return np.ascontiguousarray(colours), found.transparent()
 
 
 def read_label(
@@ -78,37 +107,103 @@ def read_label(
     data: bytes | None = None,
     timeout_s: float = TIMEOUT_S,
     max_pixels: int = MAX_PIXELS,
-) -> Integer[np.ndarray, "H W"] | UInt8[np.ndarray, "H W 3"]:
+) -> Label:
+    """The values of `read_label_and_mask`."""
+    limits = {"timeout_s": timeout_s, "max_pixels": max_pixels}
+    return read_label_and_mask(path, indexed=indexed, data=data, **limits)[0]
+
+
+def read_label_and_mask(
+    path: Path | Packed,
+    *,
+    indexed: bool,
+    data: bytes | None = None,
+    timeout_s: float = TIMEOUT_S,
+    max_pixels: int = MAX_PIXELS,
+) -> tuple[Label, Mask | None]:
     """Reads a label file without interpreting its values.
 
     Args:
       path: the file.
       indexed: True gives the stored numbers (palette index, bit 0/1), False the
         colours that a viewer shows (palette colour, bit as 0/255).
-      data: as for `read_image`.
+      data: as for `read_image_and_mask`.
       timeout_s: for reading the file.
-      max_pixels: as for `read_image`.
+      max_pixels: as for `read_image_and_mask`.
 
     Returns:
-      [H, W] numbers, also when a colour file is grey everywhere, else [H, W, 3].
+      [H, W] numbers, also when a colour file is grey everywhere, else [H, W, 3]; and
+      where the file itself says that there is no data (alpha 0, a nodata value), None
+      without any such pixel.
 
     Raises:
-      ValueError: as for `read_image`, or the label is not made of integers.
+      ValueError: as for `read_image_and_mask`, or the label is not made of integers.
     """
     data = read_in_time(path, timeout_s) if data is None else data
-    pixels = _pixels(path, data, max_pixels, indexed=indexed)
-    if not np.issubdtype(pixels.dtype, np.integer):
-        raise ValueError(
-            f"{path}: got {pixels.dtype} label values, expected integers: write the "
-            "labels as an 8-bit PNG"
-        )
-    if pixels.ndim == 2:
-        return pixels
-    if pixels.shape[2] <= 2:
-        return pixels[:, :, 0]
-    colours = pixels[:, :, :3]
-    grey = (colours == colours[:, :, :1]).all()
-    return colours[:, :, 0] if grey else np.ascontiguousarray(colours)
+    found = _pixels(path, data, max_pixels, indexed=indexed)
+    nothing = found.nothing()
+    if found.values.ndim == 2:
+        return _whole_numbers(path, found.values, nothing), nothing
+    colours = _whole_numbers(path, found.colours(path), nothing)
+    if colours.shape[2] == 1 or (colours == colours[:, :, :1]).all():
+        return colours[:, :, 0], nothing
+    return np.ascontiguousarray(colours), nothing
+
+
+def _whole_numbers(
+    path: Path | Packed, values: np.ndarray, nothing: Mask | None
+) -> np.ndarray:
+    """Integers as they are, floats (QGIS writes such labels) if they are integers."""
+    if np.issubdtype(values.dtype, np.integer):
+        return values
+    if np.issubdtype(values.dtype, np.floating):
+        filled = values
+        if nothing is not None:  # nan may be the value for no data
+            filled = np.where(nothing & ~np.isfinite(values), -1, values)
+        whole = np.isfinite(filled).all() and (filled == np.trunc(filled)).all()
+        if whole and np.abs(filled).max(initial=0) < 2**53:
+            return filled.astype(np.int64)
+    raise ValueError(
+        f"{path}: got {values.dtype} label values, expected integers: write the "
+        "labels as an 8-bit PNG"
+    )
+
+
+@dataclass(frozen=True)
+class _Pixels:
+    """[H, W] or [H, W, channels] in the file's own depth, and the file's tags."""
+
+    values: np.ndarray
+    tags: Tags
+
+    def colours(self, path: Path | Packed) -> np.ndarray:
+        """[H, W, 1 or 3]."""
+        # Palettes become three bands, and Pillow leaves bands without a meaning out.
+        if self.values.shape[2] == 3:
+            return self.values
+        return self.values[:, :, list(colour_bands(path, self.tags))]
+
+    def transparent(self) -> Mask | None:
+        """Where alpha is 0."""
+        band = self.tags.alpha()
+        if band is None or self.values.ndim == 2 or band >= self.values.shape[2]:
+            return None
+        return _if_any(self.values[:, :, band] == 0)
+
+    def nothing(self) -> Mask | None:
+        """Where alpha is 0 or the value is the file's nodata."""
+        value, masks = self.tags.nodata, [self.transparent()]
+        if isinstance(value, tuple) and self.values.ndim == 3:
+            masks.append((self.values[:, :, : len(value)] == value).all(2))
+        elif isinstance(value, int | float) and self.values.ndim == 2:
+            same = np.isnan(self.values) if value != value else self.values == value
+            masks.append(same)
+        found = [mask for mask in masks if mask is not None]
+        return _if_any(np.logical_or.reduce(found)) if found else None
+
+
+def _if_any(mask: Mask) -> Mask | None:
+    return mask if mask.any() else None
 
 
 class _RefusedError(ValueError):
@@ -117,8 +212,7 @@ class _RefusedError(ValueError):
 
 def _pixels(
     path: Path | Packed, data: bytes, max_pixels: int, *, indexed: bool
-) -> np.ndarray:
-    """[H, W] or [H, W, channels] in the file's own depth."""
+) -> _Pixels:
     try:
         if not data:
             raise _RefusedError(
@@ -127,7 +221,13 @@ def _pixels(
         with open_image(BytesIO(data), formats=FORMATS, max_pixels=max_pixels) as image:
             _check_single_page(path, image)
             _check_pixel_type(path, image)
-            return _as_array(image, indexed=indexed)
+            # Pillow turns the pixels of a TIFF and leaves bands out that it knows no
+            # mode for.
+            _check_tags(path, tags_of(image))
+            values = _as_array(image, indexed=indexed)
+            tags = tags_of(image)  # a PNG's may stand behind its pixels
+            _check_tags(path, tags)
+            return _Pixels(values, tags)
     except (_RefusedError, MemoryError):
         raise
     except TooLargeError as error:
@@ -136,6 +236,15 @@ def _pixels(
         if path.suffix.lower() not in (".tif", ".tiff"):
             raise _broken(path, error) from error
         return _tiff_pixels(path, data, max_pixels, error)
+
+
+def _check_tags(path: Path | Packed, tags: Tags) -> None:
+    try:
+        check_upright(path, tags)
+        if 1 < tags.bands <= 4:  # more are refused by their number
+            colour_bands(path, tags)
+    except ValueError as error:
+        raise _RefusedError(str(error)) from error
 
 
 def _check_single_page(path: Path | Packed, image: Image.Image) -> None:
@@ -181,7 +290,7 @@ def _as_array(image: Image.Image, *, indexed: bool) -> np.ndarray:
 
 def _tiff_pixels(
     path: Path | Packed, data: bytes, max_pixels: int, first_error: Exception
-) -> np.ndarray:
+) -> _Pixels:
     """Second decoder, for TIFFs that Pillow does not know (float, many bands)."""
     try:
         with tifffile.TiffFile(BytesIO(data)) as file:
@@ -189,18 +298,43 @@ def _tiff_pixels(
             check_size(page.imagewidth, page.imagelength, max_pixels)
             if page.nbytes > max_pixels * MAX_PIXEL_BYTES:
                 raise TooLargeError(f"got {page.nbytes:,} bytes of pixels: too many")
-            pixels, axes = page.asarray(), page.axes
-    except MemoryError:
+            tags = tags_of_page(page)
+            pixels, axes = _decoded(page, data), page.axes
+    except (MemoryError, _RefusedError):
         raise
     except TooLargeError as error:
         raise ValueError(f"{path}: {error}") from error
     except Exception as error:
-        raise _broken(path, first_error) from error
+        hint = error if "rasterio" in str(error) else first_error
+        raise _broken(path, hint) from error
     if pixels.ndim not in (2, 3):
         raise _broken(path, ValueError(f"it has {pixels.ndim} axes"))
+    _check_tags(path, tags)
     if axes == "SYX":
         pixels = np.moveaxis(pixels, 0, 2)
-    return pixels
+    return _Pixels(pixels, tags)
+
+
+def _decoded(page: tifffile.TiffPage, data: bytes) -> np.ndarray:
+    """A page's pixels; those of GDAL's own compressions (LERC) by GDAL, if installed.
+
+    Raises:
+      Exception: none of both can read it.
+    """
+    try:
+        return page.asarray()
+    except ValueError as error:
+        try:
+            from rasterio.io import MemoryFile
+        except ImportError:
+            raise ValueError(
+                f"{error}; rasterio may read it: pip install 'crossearth_jax[geo]'"
+            ) from error
+        with MemoryFile(data) as memory, memory.open() as dataset:
+            bands = dataset.read()
+    if len(bands) == 1:
+        return bands[0]
+    return bands if page.axes == "SYX" else np.moveaxis(bands, 0, 2)
 
 
 def _broken(path: Path | Packed, error: Exception) -> ValueError:

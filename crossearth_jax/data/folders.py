@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from crossearth_jax.data.packed import SUFFIX, Packed, packed_files
+from crossearth_jax.data.split_lists import listed, listed_pairs
 from crossearth_jax.system.escape import quoted
 
 NAME_BYTES = 100  # of a domain's name; file systems allow 255 with what is added
@@ -45,24 +46,28 @@ class Domain:
 
     Attributes:
       name: as reports show it.
-      folders: (images, labels) folders, or (archive,) of packed ones.
+      folders: (images, labels), with a list of names behind them perhaps, or (archive,)
+        or (list of pairs,).
     """
 
     name: str
     folders: tuple[tuple[Path, ...], ...]
 
-    def find_pairs(self) -> tuple[Pair, ...]:
+    def find_pairs(self, label_suffix: str = "") -> tuple[Pair, ...]:
         """All pairs, folder by folder; joined folders prefix the names.
+
+        Args:
+          label_suffix: as `find_pairs`.
 
         Raises:
           ValueError: see `find_pairs`, or the same folder is given twice.
         """
         if len(self.folders) == 1:
-            return _pairs_in(self.folders[0])
+            return _pairs_in(self.folders[0], label_suffix)
         pairs = tuple(
             Pair(pair.image, pair.label, f"{_place(folders)}.{pair.name}")
             for folders in self.folders
-            for pair in _pairs_in(folders)
+            for pair in _pairs_in(folders, label_suffix)
         )
         repeats = [n for n, k in Counter(p.name for p in pairs).items() if k > 1]
         if repeats:
@@ -74,10 +79,17 @@ class Domain:
         return pairs
 
 
-def find_pairs(images_dir: Path | str, labels_dir: Path | str) -> tuple[Pair, ...]:
+def find_pairs(
+    images_dir: Path | str, labels_dir: Path | str, label_suffix: str = ""
+) -> tuple[Pair, ...]:
     """Pairs images and labels of the same stem, sorted by stem.
 
     Georeferencing side files and hidden files are skipped.
+
+    Args:
+      images_dir: folder of images.
+      labels_dir: folder of labels; with a suffix it may be the same.
+      label_suffix: what stems of labels have behind those of images, such as "_mask".
 
     Raises:
       ValueError: a folder is missing or empty, holds something that is no PNG, JPEG
@@ -85,10 +97,27 @@ def find_pairs(images_dir: Path | str, labels_dir: Path | str) -> tuple[Pair, ..
     """
     images_dir, labels_dir = Path(images_dir), Path(labels_dir)
     images, labels = _by_stem(images_dir), _by_stem(labels_dir)
-    if images_dir.resolve() == labels_dir.resolve():
+    one_folder = images_dir.resolve() == labels_dir.resolve()
+    if label_suffix:
+        others = [stem for stem in labels if not _has(label_suffix, stem)]
+        if others and not one_folder:
+            raise ValueError(
+                f"{labels_dir}: got {len(others)} labels without {label_suffix!r} at "
+                f"the end of their name (e.g. {others[0]}), expected it in all: "
+                "correct data.label_suffix, or rename them"
+            )
+        if one_folder:
+            images = {s: f for s, f in images.items() if not _has(label_suffix, s)}
+        labels = {
+            stem.removesuffix(label_suffix): file
+            for stem, file in labels.items()
+            if _has(label_suffix, stem)
+        }
+    elif one_folder:
         raise ValueError(
             f"{images_dir}: got one folder for images and labels, expected two: write "
-            "IMAGES:LABELS, or give a folder that has images/ and labels/"
+            "IMAGES:LABELS, or give a folder that has images/ and labels/, or say with "
+            "data.label_suffix which files are labels"
         )
     alone = [
         f"{len(names)} {what} (e.g. {', '.join(sorted(names)[:3])})"
@@ -106,6 +135,10 @@ def find_pairs(images_dir: Path | str, labels_dir: Path | str) -> tuple[Pair, ..
     return tuple(Pair(images[s], labels[s], s) for s in sorted(images))
 
 
+def _has(suffix: str, stem: str) -> bool:
+    return stem.endswith(suffix) and stem != suffix
+
+
 def parse_domains(text: str) -> tuple[Domain, ...]:
     """Parses "NAME=IMAGES:LABELS,…": every "NAME=" starts another domain.
 
@@ -114,13 +147,17 @@ def parse_domains(text: str) -> tuple[Domain, ...]:
 
     - FOLDER with images/ and labels/ in it, which are read, packed or not;
     - FOLDER without images/, where FOLDER.array_record lies beside: that is read;
-    - FOLDER.array_record, which is read whatever lies beside it.
+    - FOLDER.array_record, which is read whatever lies beside it;
+    - @FILE, a list of pairs, see `split_lists`.
+
+    Behind IMAGES:LABELS or FOLDER, @FILE.txt takes the images that the list names. A
+    path with a comma, a colon or an @ stands in double quotes.
 
     Raises:
       ValueError: the text is empty, a part has another form, or a name occurs twice.
     """
     groups: list[tuple[str, list[tuple[Path, ...]]]] = []
-    for part in text.split(","):
+    for part in outside_quotes(text, ","):
         named = re.match(r"\s*([\w.+-]+)=", part)
         if named or not groups:
             groups.append((named.group(1) if named else "", []))
@@ -173,11 +210,41 @@ def parse_domain(text: str) -> Domain:
     return domains[0]
 
 
+def outside_quotes(text: str, separator: str) -> list[str]:
+    """Splits a text at a separator, but for those within double quotes, which stay.
+
+    Raises:
+      ValueError: a quote is not closed.
+    """
+    if text.count('"') % 2:
+        raise ValueError(f"got {text!r}, expected every double quote to be closed")
+    parts = [""]
+    for i, piece in enumerate(text.split('"')):
+        if i % 2:
+            parts[-1] += f'"{piece}"'
+            continue
+        first, *rest = piece.split(separator)
+        parts[-1] += first
+        parts.extend(rest)
+    return parts
+
+
 def _folders(part: str) -> tuple[Path, ...]:
-    folders = [Path(f.strip()).expanduser() for f in part.split(":") if f.strip()]
-    if len(folders) == 1 and part.count(":") == 0:
+    """(images, labels), (images, labels, list of names), (archive,) or (list,)."""
+    *before, listed = outside_quotes(part, "@")
+    if before and not "".join(before).strip():
+        return (_path(listed),)
+    if before and listed.strip().strip('"').endswith(".txt"):
+        return (*_two_folders("@".join(before)), _path(listed))
+    return _two_folders(part, archives=True)
+
+
+def _two_folders(part: str, *, archives: bool = False) -> tuple[Path, ...]:
+    pieces = outside_quotes(part, ":")
+    folders = [_path(piece) for piece in pieces if piece.strip()]
+    if len(folders) == 1 and len(pieces) == 1:
         (root,) = folders
-        if archive := _archive(root):
+        if archives and (archive := _archive(root)):
             return (archive,)
         if root.is_dir() and not (root / "images").is_dir():
             raise ValueError(
@@ -185,12 +252,16 @@ def _folders(part: str) -> tuple[Path, ...]:
                 f"in it, or {root.name}{SUFFIX} beside it: write IMAGES:LABELS"
             )
         return root / "images", root / "labels"
-    if len(folders) == 2 and part.count(":") == 1:
+    if len(folders) == 2 and len(pieces) == 2:
         return folders[0], folders[1]
     raise ValueError(
         f"got {part!r}, expected IMAGES:LABELS, or a folder that has images/ and "
         "labels/: write e.g. A/images:A/labels,B/images:B/labels"
     )
+
+
+def _path(piece: str) -> Path:
+    return Path(piece.strip().replace('"', "")).expanduser()
 
 
 def _archive(root: Path) -> Path | None:
@@ -201,12 +272,18 @@ def _archive(root: Path) -> Path | None:
     return beside if beside.is_file() and not (root / "images").exists() else None
 
 
-def _pairs_in(folders: tuple[Path, ...]) -> tuple[Pair, ...]:
-    """The pairs of (images, labels) or (archive,)."""
+def _pairs_in(folders: tuple[Path, ...], label_suffix: str) -> tuple[Pair, ...]:
+    """The pairs of what `_folders` found."""
     if len(folders) == 2:
-        return find_pairs(*folders)
-    pairs = packed_files(folders[0])
-    return tuple(Pair(i, label, PurePosixPath(i.name).stem) for i, label in pairs)
+        return find_pairs(*folders, label_suffix)
+    if len(folders) == 3:
+        images, labels, names = folders
+        known = {pair.name: pair for pair in find_pairs(images, labels, label_suffix)}
+        return tuple(listed(names, known, images).values())
+    if folders[0].suffix == SUFFIX:
+        pairs = packed_files(folders[0])
+        return tuple(Pair(i, label, PurePosixPath(i.name).stem) for i, label in pairs)
+    return tuple(Pair(*files) for files in listed_pairs(folders[0]))
 
 
 def _place(folders: tuple[Path, ...]) -> str:

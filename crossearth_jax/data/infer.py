@@ -3,21 +3,20 @@
 import colorsys
 from collections import Counter
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
-from typing import cast
 
 import numpy as np
-from PIL import Image
 
 from crossearth_jax.data.classes import ENCODINGS, ClassSet
 from crossearth_jax.data.decode import read_label
 from crossearth_jax.data.packed import Packed
+from crossearth_jax.data.palettes import Palettes, colours_of
 from crossearth_jax.data.pixel_limit import MAX_PIXELS
 from crossearth_jax.data.timed import TIMEOUT_S, read_in_time
 from crossearth_jax.pixels.labels import IGNORE, Colour
 
 MAX_CLASSES = 50
+JPEG = b"\xff\xd8\xff"  # its first bytes
 
 
 def infer_classes(
@@ -44,7 +43,7 @@ def infer_classes(
     step = max(1, -(-len(labels) // sample))
     chosen = labels[::step]
     counts: Counter[int] = Counter()
-    palette: dict[int, Colour] = {}
+    palettes = Palettes()
     for path in chosen:
         data = read_in_time(path, timeout_s)
         raw = read_label(path, indexed=True, data=data, max_pixels=max_pixels)
@@ -57,7 +56,7 @@ def infer_classes(
         _refuse_lossy(path, data)
         values, pixels = np.unique(raw, return_counts=True)
         counts.update(dict(zip(values.tolist(), pixels.tolist(), strict=True)))
-        _refuse_shuffled_palette(path, data, values, palette)
+        palettes.add(path, colours_of(data, values.tolist()))
     print(_value_table(counts, len(chosen), len(labels)))
     ids = sorted(set(counts) - {IGNORE})
     _check_inferred(ids, counts)
@@ -70,30 +69,11 @@ def infer_classes(
 
 
 def _refuse_lossy(path: Path | Packed, data: bytes) -> None:
-    with Image.open(BytesIO(data)) as image:
-        if image.format == "JPEG":
-            raise ValueError(
-                f"{path}: got a JPEG label, expected PNG or TIFF: JPEG changes values, "
-                "so ids in it mean nothing; export the labels again"
-            )
-
-
-def _refuse_shuffled_palette(
-    path: Path | Packed, data: bytes, values: np.ndarray, palette: dict[int, Colour]
-) -> None:
-    """Refuses indexed PNGs whose colour tables disagree: their indices are not ids."""
-    with Image.open(BytesIO(data)) as image:
-        if image.mode != "P":
-            return
-        table = image.getpalette("RGB") or []
-    for value in values.tolist():
-        colour = cast(Colour, tuple(table[3 * value : 3 * value + 3]))
-        if palette.setdefault(value, colour) != colour:
-            raise ValueError(
-                f"{path}: index {value} has color {colour}, elsewhere "
-                f"{palette[value]}, so the indices may not be class ids: set "
-                "data.encoding=colours (or ids) and give a class file"
-            )
+    if data.startswith(JPEG):
+        raise ValueError(
+            f"{path}: got a JPEG label, expected PNG or TIFF: JPEG changes values, "
+            "so ids in it mean nothing; export the labels again"
+        )
 
 
 def _value_table(counts: Counter[int], read: int, total: int) -> str:

@@ -34,6 +34,7 @@ from crossearth_jax.pixels.imagenet import IMAGENET_GREY
 
 START_S = 60.0  # that worker processes may take to start
 REASON_BYTES = 500  # of an error message that a worker hands over
+SCALES_FROM = ("shortest_edge", "native")
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,10 @@ class Augment:
 
     Attributes:
       crop: side of the result, pixels.
-      ratios: shortest edges to draw from, in crops.
-      max_ratio: bound of the longest edge, in crops.
+      ratios: scale factors to draw from.
+      scale_from: what a factor of 1 is: "shortest_edge", an image whose shortest edge
+        is one crop, as the authors train, or "native", the file's own pixels.
+      max_ratio: bound of the longest edge, in crops ("shortest_edge").
       cat_max_ratio: largest share of one class in a crop; 1 turns the limit off.
       flip: mirror left and right, half of the time.
       photometric: distort brightness, contrast, saturation and hue.
@@ -86,6 +89,22 @@ class Augment:
     cat_max_ratio: float = 0.75
     flip: bool = True
     photometric: bool = True
+    scale_from: str = "shortest_edge"
+
+    def __post_init__(self) -> None:
+        if self.scale_from not in SCALES_FROM:
+            raise ValueError(
+                f'got data.scale_from="{self.scale_from}", expected '
+                f"{' or '.join(SCALES_FROM)}"
+            )
+        good = [r for r in self.ratios if 1 / 64 <= r <= 64]  # false for nan too
+        if not self.ratios or len(good) < len(self.ratios):
+            raise ValueError(
+                f"got data.scales={self.ratios}, expected one or more factors, each "
+                "from 1/64 to 64, such as (0.5, 1.0, 2.0)"
+            )
+        if self.crop < 1:
+            raise ValueError(f"got data.crop={self.crop}, expected at least 1 pixel")
 
     def __call__(
         self,
@@ -95,22 +114,32 @@ class Augment:
     ) -> tuple[UInt8[np.ndarray, "S S 3"], UInt8[np.ndarray, "S S"]]:
         """Applies all of it; the result is crop x crop."""
         crop = self.crop
-        image, label = transforms.random_resize(
-            image,
-            label,
-            rng,
-            crop=crop,
-            ratios=self.ratios,
-            max_ratio=self.max_ratio,
-        )
-        image, label = transforms.random_crop(
-            image, label, rng, crop=crop, cat_max_ratio=self.cat_max_ratio
-        )
+        image, label = self._cropped(image, label, rng)
         if self.flip:
             image, label = transforms.random_flip(image, label, rng)
         if self.photometric:
             image, label = transforms.photometric_distortion(image, label, rng)
         return transforms.pad_to_crop(image, label, crop=crop, fill=IMAGENET_GREY)
+
+    def _cropped(
+        self,
+        image: UInt8[np.ndarray, "H W 3"],
+        label: UInt8[np.ndarray, "H W"],
+        rng: np.random.Generator,
+    ) -> tuple[UInt8[np.ndarray, "h w 3"], UInt8[np.ndarray, "h w"]]:
+        """A window of at most crop x crop at a drawn scale."""
+        drawn = {"crop": self.crop, "ratios": self.ratios}
+        share = self.cat_max_ratio
+        if self.scale_from == "native":
+            return transforms.native_crop(
+                image, label, rng, **drawn, cat_max_ratio=share
+            )
+        image, label = transforms.random_resize(
+            image, label, rng, **drawn, max_ratio=self.max_ratio
+        )
+        return transforms.random_crop(
+            image, label, rng, crop=self.crop, cat_max_ratio=share
+        )
 
 
 def train_batches(

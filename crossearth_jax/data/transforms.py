@@ -85,6 +85,43 @@ def random_crop(
     return image[window], label[window]
 
 
+def native_crop(
+    image: UInt8[np.ndarray, "H W 3"],
+    label: UInt8[np.ndarray, "H W"],
+    rng: np.random.Generator,
+    *,
+    crop: int,
+    ratios: tuple[float, ...] = RATIOS,
+    cat_max_ratio: float = 0.75,
+) -> tuple[UInt8[np.ndarray, "h w 3"], UInt8[np.ndarray, "h w"]]:
+    """Cuts a window of crop / ratio pixels and resizes it by the ratio.
+
+    The same as resizing the whole image by the ratio and cutting a crop, without the
+    work: objects have the size in pixels that they have in the file, times the ratio,
+    whatever the size of the file.
+
+    Args:
+      image: bilinear.
+      label: nearest.
+      rng: draws the ratio, then the corner.
+      crop: side of the result; smaller where the image, resized, is smaller.
+      ratios: candidates, drawn uniformly.
+      cat_max_ratio: as `random_crop`.
+    """
+    ratio = ratios[rng.integers(len(ratios))]
+    side = max(1, int(crop / ratio + 0.5))
+    image, label = random_crop(
+        image, label, rng, crop=side, cat_max_ratio=cat_max_ratio
+    )
+    height, width = (min(crop, max(1, int(n * ratio + 0.5))) for n in label.shape)
+    if (height, width) == label.shape:
+        return image, label
+    return (
+        cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR),
+        cv2.resize(label, (width, height), interpolation=cv2.INTER_NEAREST),
+    )
+
+
 def _draw_window(
     shape: tuple[int, ...], crop: int, rng: np.random.Generator
 ) -> tuple[slice, slice]:

@@ -44,7 +44,8 @@ def choose_domains(
             chosen.append(own[group])
             continue
         domain = parse_domain(fill_root(group, settings.root))
-        source = FolderSource(domain.find_pairs(), data.classes, encoding)
+        pairs = domain.find_pairs(settings.label_suffix)
+        source = FolderSource(pairs, data.classes, encoding)
         chosen.append(ScoredDomain(domain.name, "unseen", source, settings.fit))
     return _drawable(chosen)
 

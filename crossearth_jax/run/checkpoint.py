@@ -7,9 +7,12 @@ else is needed to resume.
 
 import itertools
 import shutil
+import time
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -38,6 +41,8 @@ class Checkpoints:
         keep: int = 1,
         keep_every: int = 0,
         frozen: str | None = None,
+        made: Mapping[str, Any] | None = None,
+        read_only: bool = False,
     ) -> None:
         """Opens `workdir/checkpoints` if it is there.
 
@@ -49,11 +54,15 @@ class Checkpoints:
           keep_every: those of every n-th step stay too; 0 for none.
           frozen: `parameters.digest_of_arrays` of the frozen weights the checkpoints
             belong to; None does not compare it.
+          made: what the run is made of, sealed with every checkpoint, see
+            `contract.facts`.
+          read_only: nothing is saved or cleared up: another process may be training.
         """
         self._folder = (workdir / "checkpoints").absolute()
         orbax_noise.hide()
         self._keep, self._keep_every = keep, keep_every
-        self._frozen = frozen
+        self._frozen, self._made = frozen, dict(made or {})
+        self._read_only = read_only
         self._manager = self._open() if self._folder.is_dir() else None
         self._last: int | None = None  # step saved or restored last
         self._unsealed: int | None = None  # step that may still be in the making
@@ -61,6 +70,13 @@ class Checkpoints:
         self._sealed: Future[None] | None = None
 
     def _open(self) -> ocp.CheckpointManager:
+        # A handler by name: without one, a new process cannot read the metadata.
+        handler = ocp.StandardCheckpointHandler()
+        if self._read_only:
+            options = ocp.CheckpointManagerOptions(read_only=True)
+            return ocp.CheckpointManager(
+                self._folder, options=options, item_handlers=handler
+            )
         # Orbax removes old steps before the new one is sealed: with one step to keep,
         # a kill at that moment would leave none.
         policies: list[preservation.PreservationPolicy] = [
@@ -72,8 +88,6 @@ class Checkpoints:
             preservation_policy=preservation.AnyPreservationPolicy(policies),
             cleanup_tmp_directories=True,
         )
-        # A handler by name: without one, a new process cannot read the metadata.
-        handler = ocp.StandardCheckpointHandler()
         return ocp.CheckpointManager(
             self._folder, options=options, item_handlers=handler
         )
@@ -178,7 +192,7 @@ class Checkpoints:
         if hosts.is_first():
             # Reading the files again takes a moment; training need not wait for it.
             folder = self._folder / str(step)
-            about = {"step": step, "frozen": self._frozen}
+            about = {"step": step, "frozen": self._frozen, "made": self._made}
             self._sealed = self._sealing.submit(seal.write, folder, about)
 
     def wait(self) -> None:
@@ -209,23 +223,30 @@ class Checkpoints:
         for left in self._folder.glob(f"{step}*"):
             own = left.name.partition(".")[0] == str(step)
             if own and not (left / seal.NAME).exists():
-                shutil.rmtree(left, ignore_errors=True)
+                _remove(left)
         self._manager = self._open() if self._folder.is_dir() else None
         return OSError(
             f"the checkpoint of step {step} was not saved ({_reason(error)}): free "
             "some disk space; older checkpoints are kept"
         )
 
-    def restore(self, like: TrainState, step: int | None = None) -> TrainState:
+    def made(self, step: int) -> dict[str, Any]:
+        """What the run of a sound checkpoint was made of; empty if not sealed."""
+        return seal.read(self._folder / str(step)).get("made") or {}
+
+    def restore(
+        self, like: TrainState, step: int | None = None, *, other_weights: bool = False
+    ) -> TrainState:
         """A checkpoint, placed as `like`.
 
         Args:
           like: arrays of the wanted shapes, types and placement.
           step: of a sound checkpoint; None takes the newest.
+          other_weights: allows other frozen weights than it was trained with.
 
         Raises:
-          ValueError: it does not exist, or belongs to another architecture or to
-            other frozen weights.
+          ValueError: it does not exist, belongs to another architecture or to other
+            frozen weights, or it is the state of another step.
         """
         step = self.latest() if step is None else step
         if step is None:
@@ -233,7 +254,8 @@ class Checkpoints:
                 f"got no checkpoint in {self._folder}, expected one: train "
                 "first, or give the workdir of a finished run with --workdir"
             )
-        self._check_frozen(step)
+        if not other_weights:
+            self._check_frozen(step)
         wanted = {
             path: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding)
             for path, x in dotted(like).items()
@@ -246,7 +268,14 @@ class Checkpoints:
         )
         flat = self._manager.restore(step, args=ocp.args.StandardRestore(wanted))
         self._last = step
-        return undotted(flat, like)
+        state = undotted(flat, like)
+        if int(state.step) != step:
+            raise ValueError(
+                f"got {self._folder}/{step} with the state of step {state.step}, "
+                f"expected that of step {step}: the folder was renamed; give it its "
+                "own number again"
+            )
+        return state
 
     def _check_frozen(self, step: int) -> None:
         trained_with = seal.read(self._folder / str(step))["frozen"]
@@ -280,6 +309,15 @@ def _reason(error: Exception) -> str:
     return lines[0][:200] if lines else type(error).__name__
 
 
+def _remove(folder: Path) -> None:
+    """Deletes a folder, into which a thread of Orbax may still be writing."""
+    for _ in range(20):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(0.05)
+
+
 def _move_aside(folder: Path) -> None:
     """Renames to a name that is not a step."""
     target = folder.with_name(f"damaged_{folder.name}")
@@ -302,7 +340,7 @@ def read_parameters(workdir: Path) -> tuple[int, dict[str, np.ndarray]]:
     """
     if not (workdir / "checkpoints").is_dir():
         raise ValueError(f"got {workdir} without checkpoints, expected a run's workdir")
-    with closing(Checkpoints(workdir)) as checkpoints:
+    with closing(Checkpoints(workdir, read_only=True)) as checkpoints:
         step = checkpoints.latest()
     if step is None:
         raise ValueError(f"got no checkpoint in {workdir}: train first")

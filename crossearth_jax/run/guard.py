@@ -89,7 +89,8 @@ class LossGuard:
             f"the loss of step {step} is not finite, {bad} in a row ({shown}; images: "
             f"{files}). Look at it with `crossearth replay {folder}`; the usual ways "
             "out are a lower --config.optim.lr, --config.optim.clip_norm=1, or "
-            "--config.train.on_nan=skip for single bad batches"
+            "--config.train.on_nan=skip for single bad batches, each with "
+            "--allow-changes and the key"
         )
 
     def _dump(

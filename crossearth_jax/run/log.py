@@ -15,6 +15,7 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 
+from crossearth_jax.system.device_memory import gigabytes, most_in_use
 from crossearth_jax.system.read_json import parse_json
 from crossearth_jax.system.whole_file import whole_file
 
@@ -27,7 +28,13 @@ class RunLog:
     """
 
     def __init__(
-        self, workdir: Path, start: int, steps: int, *, writes: bool = True
+        self,
+        workdir: Path,
+        start: int,
+        steps: int,
+        *,
+        images: int = 1,
+        writes: bool = True,
     ) -> None:
         """Opens the logs and drops lines of steps that will run again.
 
@@ -35,6 +42,7 @@ class RunLog:
           workdir: holds metrics.jsonl and the folder tensorboard.
           start: steps already done.
           steps: steps of the whole run.
+          images: of one step.
           writes: False on all hosts but one, which keep silent.
         """
         self._writes = writes
@@ -47,8 +55,9 @@ class RunLog:
         self._unwritten = b""
         self._events = _Events(workdir / "tensorboard", start + 1)
         self._console = Console()
-        self._steps = steps
-        self._last = time.perf_counter(), start
+        self._steps, self._images = steps, images
+        # Time and step of the line before; the first step also warms everything up.
+        self._last: tuple[float, int] | None = None
         self._bar = Progress(
             "{task.description}",
             BarColumn(),
@@ -60,11 +69,9 @@ class RunLog:
         self._task = self._bar.add_task("training", total=steps, completed=start)
 
     def write(self, step: int, metrics: Mapping[str, float], rate: float) -> None:
-        """Logs one step (1-based): losses, learning rate, seconds a step."""
+        """Logs one step (1-based): losses and learning rate."""
         if not self._writes:
             return
-        now, (then, before) = time.perf_counter(), self._last
-        self._last = now, step
         values = {name: float(value) for name, value in sorted(metrics.items())}
         # repr keeps every bit, so two runs can be compared exactly.
         line = {"step": step, **values, "learning_rate": float(rate)}
@@ -74,15 +81,30 @@ class RunLog:
             self._events.write(step, line)
         except OSError as error:
             logging.error("step %d is not logged yet: %s", step, error)
-        losses = "  ".join(f"{k} {values[k]:.3f}" for k in _SHOWN if k in values)
-        pace = (now - then) / (step - before)
-        self._bar.update(self._task, description=f"loss {values['loss']:.2f}")
-        if not self._console.is_terminal:
-            with suppress(OSError):  # the output may be a file on the full disk
-                print(
-                    f"step {step}/{self._steps}  {losses}  {pace:.2f} s/step",
-                    flush=True,
+        shown = self._shown(step, values, rate)
+        with suppress(OSError):  # the output may be a file on the full disk
+            if self._console.is_terminal:
+                self._bar.console.print(
+                    shown, markup=False, highlight=False, soft_wrap=True
                 )
+            else:
+                print(shown, flush=True)
+
+    def _shown(self, step: int, values: Mapping[str, float], rate: float) -> str:
+        """Losses, learning rate, images a second, memory, time to the end."""
+        parts = [f"step {step}/{self._steps}"]
+        parts += [f"{k} {values[k]:.3f}" for k in _SHOWN if k in values]
+        parts.append(f"lr {rate:.1e}".replace("e-0", "e-").replace("e+0", "e+"))
+        now, last = time.perf_counter(), self._last
+        self._last = now, step
+        pace = (now - last[0]) / (step - last[1]) if last else None
+        if pace:
+            parts.append(f"{self._images / pace:.3g} img/s")
+        if memory := most_in_use():
+            parts.append(gigabytes(memory))
+        if pace:
+            parts.append(f"ETA {_clock(pace * (self._steps - step))}")
+        return "  ".join(parts)
 
     def _write_lines(self) -> None:
         while self._unwritten:
@@ -114,6 +136,14 @@ class RunLog:
             logging.error("the last lines of %s are lost: %s", self._path, problem)
         self._file.close()
         self._events.close()
+
+
+def _clock(seconds: float) -> str:
+    """6:12 or 2:06:12."""
+    hours, rest = divmod(round(seconds), 3600)
+    minutes, seconds = divmod(rest, 60)
+    whole = f"{hours}:{minutes:02d}" if hours else f"{minutes}"
+    return f"{whole}:{seconds:02d}"
 
 
 _SHOWN = ("loss", "seg", "mim", "delta")

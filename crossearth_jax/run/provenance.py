@@ -4,6 +4,7 @@
 be traced to a difference in data, packages or devices.
 """
 
+import functools
 import hashlib
 import json
 import os
@@ -15,8 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from absl import logging
 
+import crossearth_jax
 from crossearth_jax.build_data import Data
+from crossearth_jax.data.datasets import FolderSource
 from crossearth_jax.system.read_json import read_json
 from crossearth_jax.system.whole_file import whole_file
 
@@ -31,6 +35,7 @@ PACKAGES = (
     "numpy",
     "opencv-python-headless",
 )
+SAMPLED = 8  # pairs of files whose bytes hosts compare
 
 
 def collect(seed: int, data: Data) -> dict[str, Any]:
@@ -39,6 +44,8 @@ def collect(seed: int, data: Data) -> dict[str, Any]:
         "must_agree": {
             "packages": {name: _version(name) for name in PACKAGES},
             "data": data_hash(data),
+            "contents": sampled_contents(data),
+            "code": code_digest(),
         },
         "seed": seed,
         "python": platform.python_version(),
@@ -53,10 +60,21 @@ def collect(seed: int, data: Data) -> dict[str, Any]:
 def write(origin: dict[str, Any], workdir: Path, start: int) -> None:
     """Adds this start to the list of starts in `provenance.json`."""
     path = workdir / "provenance.json"
-    starts = read(workdir) if start and path.exists() else []
+    starts = _starts_so_far(workdir) if start and path.exists() else []
     text = json.dumps([*starts, {"from_step": start, **origin}], indent=1)
     with whole_file(path) as place:
         place.write_text(text + "\n")
+
+
+def _starts_so_far(workdir: Path) -> list[dict[str, Any]]:
+    """A list that cannot be read is kept beside a new one: the run is sound."""
+    try:
+        return read(workdir)
+    except ValueError as error:
+        aside = workdir / "provenance.damaged.json"
+        (workdir / "provenance.json").replace(aside)
+        logging.warning("%s; it is now %s", error, aside.name)
+        return []
 
 
 def read(workdir: Path) -> list[dict[str, Any]]:
@@ -89,6 +107,29 @@ def data_hash(data: Data) -> str:
     sources = (data.train, *(domain.source for domain in data.domains))
     facts = [repr(data.classes), *(source.fingerprint() for source in sources)]
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()
+
+
+def sampled_contents(data: Data) -> str:
+    """SHA-256 over the bytes of some training files, evenly spread; "" for drawn ones.
+
+    Names and sizes alone do not tell a mask from one with other values.
+    """
+    if not isinstance(data.train, FolderSource):
+        return ""  # drawn by the code
+    return data.train.contents(SAMPLED)
+
+
+@functools.cache
+def code_digest() -> str:
+    """SHA-256 over this package's Python files, names and contents."""
+    package = Path(crossearth_jax.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        # Line ends differ between checkouts of one commit.
+        source = path.read_bytes().replace(b"\r\n", b"\n")
+        digest.update(f"{path.relative_to(package).as_posix()} {len(source)} ".encode())
+        digest.update(source)
+    return digest.hexdigest()
 
 
 def git_commit() -> str | None:

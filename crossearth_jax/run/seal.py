@@ -15,6 +15,9 @@ from crossearth_jax.system.whole_file import whole_file
 
 NAME = "seal.json"
 UNFINISHED = "it was never finished"
+# What file managers and network disks leave in any folder.
+STRAY_NAMES = (".ds_store", "thumbs.db", "desktop.ini")
+STRAY_BEGINNINGS = ("._", ".nfs", ".smbdelete", f".{NAME}")
 
 
 def write(folder: Path, about: Mapping[str, Any]) -> None:
@@ -56,11 +59,14 @@ def _is_entry(entry: Any) -> bool:
 def damage(folder: Path) -> str | None:
     """What is wrong with a sealed folder, None if nothing is."""
     try:
-        wanted = read(folder)["files"]
+        content = read(folder)
+        wanted, step = content["files"], content.get("step")
     except FileNotFoundError:
         return UNFINISHED
-    except ValueError as error:
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         return str(error)
+    if step is not None and str(step) != folder.name:
+        return f"it holds step {step}: the folder was renamed"
     found = _digests(folder)
     for name in sorted(wanted.keys() | found.keys()):
         if name not in found:
@@ -78,8 +84,12 @@ def _digests(folder: Path) -> dict[str, list[Any]]:
     return {
         path.relative_to(folder).as_posix(): [path.stat().st_size, _of_file(path)]
         for path in files
-        if path != folder / NAME and not path.name.startswith(f".{NAME}")
+        if path != folder / NAME and not _is_stray(path.name.lower())
     }
+
+
+def _is_stray(name: str) -> bool:
+    return name in STRAY_NAMES or name.startswith(STRAY_BEGINNINGS)
 
 
 def _of_file(path: Path) -> str:

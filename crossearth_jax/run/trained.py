@@ -13,7 +13,7 @@ from crossearth_jax.build import initial_state
 from crossearth_jax.config import load as read_config
 from crossearth_jax.data.classes import ClassSet, load_classes
 from crossearth_jax.models.parameters import digest_of_arrays, dotted
-from crossearth_jax.run import seal
+from crossearth_jax.run import contract, seal
 from crossearth_jax.run.checkpoint import Checkpoints
 from crossearth_jax.run_settings import RunSettings, read_settings
 from crossearth_jax.scoring.windows import Windows
@@ -76,6 +76,11 @@ def load_run(checkpoint: str | Path, precision: str | None = None) -> TrainedRun
     changes = {} if precision is None else {"precision": precision}
     config = read_config(workdir / "config.json", changes)
     classes, step = load_classes(workdir / "classes.json"), _step(Path(checkpoint))
+    with closing(Checkpoints(workdir, read_only=True)) as checkpoints:
+        step = checkpoints.latest() if step is None else step
+        if step is not None:
+            made = checkpoints.made(step)
+            contract.check_kept(made, config.to_dict(), classes.names, workdir)
     network = build.build_network(config, len(classes.names))
     state = _restored(config, network, workdir, step)
     return TrainedRun(workdir, read_settings(config), classes, network, state)
@@ -118,5 +123,6 @@ def _restored(
     """The state of a run after a step, the newest if None."""
     optimiser = build.build_optimiser(config, network, build.build_schedule(config))
     like = initial_state(network, optimiser, sharding.make_mesh())
-    with closing(Checkpoints(workdir, frozen=network.digest)) as checkpoints:
+    opened = Checkpoints(workdir, frozen=network.digest, read_only=True)
+    with closing(opened) as checkpoints:
         return checkpoints.restore(like, step)

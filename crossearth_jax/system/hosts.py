@@ -6,6 +6,8 @@ With one process alone every function returns at once.
 import logging as python_logging
 import os
 import pickle
+import socket
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +19,7 @@ from absl import logging
 from jax.experimental import multihost_utils
 
 HEARTBEAT_SECONDS = 7  # a host that is silent for longer is taken for dead
+JOIN_SECONDS = 25  # that host 0 may start later than the others
 SHUTDOWN_SECONDS = 10  # that hosts wait for each other at the end
 FAILED = 17  # exit status of a host that ended because of an error
 
@@ -57,6 +60,10 @@ def join(
             raise ValueError(f"{given}HOST:PORT and a host from 0 to hosts - 1")
     elif (coordinator, count, index) != (None, None, None):
         raise ValueError(f"{given}all three or none")
+    address = coordinator or os.environ.get("JAX_COORDINATOR_ADDRESS")
+    own = os.environ.get("JAX_PROCESS_ID", "0") if index is None else index
+    if address and int(own) > 0:
+        _wait_for_first(address)
     try:
         jax.distributed.initialize(
             coordinator,
@@ -70,6 +77,32 @@ def join(
             f"could not join the other hosts ({error}): give --coordinator=HOST:PORT, "
             "--hosts=N and --host=I"
         ) from error
+
+
+def _wait_for_first(address: str) -> None:
+    """Returns when host 0 answers, which may start a little later.
+
+    JAX would wait for five minutes without a word and then end the process. Where
+    machines start at very different times, CROSSEARTH_JOIN_SECONDS says how long.
+
+    Raises:
+      ValueError: nothing answers.
+    """
+    patience_s = float(os.environ.get("CROSSEARTH_JOIN_SECONDS", JOIN_SECONDS))
+    host, _, port = address.rpartition(":")
+    end = time.monotonic() + patience_s
+    while True:
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+            return
+        except (OSError, ValueError, OverflowError) as error:
+            if time.monotonic() > end:
+                raise ValueError(
+                    f"got no answer from host 0 at --coordinator={address} within "
+                    f"{patience_s:.0f} s ({error}), expected it to listen there: start "
+                    "it first, correct the address, or open the port"
+                ) from error
+        time.sleep(0.2)
 
 
 def is_first() -> bool:
@@ -122,7 +155,7 @@ def check_agreement(facts: dict[str, Any]) -> None:
             raise ValueError(
                 f"got host {host} with another {', '.join(differing)} than host 0, "
                 "expected the same on every host: start all with one command line, "
-                "on the same data and package versions"
+                "on the same data, weights, code and package versions"
             )
 
 

@@ -55,6 +55,21 @@ def test_version(capsys):
     assert capsys.readouterr().out == f"crossearth {crossearth_jax.__version__}\n"
 
 
+@pytest.mark.parametrize("command", ["train", "eval"])
+def test_what_may_change_reaches_the_run(command, monkeypatch):
+    seen = []
+
+    def run(config, workdir, allow_changes):
+        seen.append((config.optim.lr, allow_changes))
+
+    monkeypatch.setattr(training, "train", run)
+    monkeypatch.setattr(training, "evaluate_run", run)
+    flags = ["--config", "demo", "--config.optim.lr=0.5"]
+    assert cli.main([command, *flags, "--allow-changes", "optim.lr, data"]) == 0
+    assert cli.main([command, *flags]) == 0
+    assert seen == [(0.5, ("optim.lr", "data")), (0.5, ())]
+
+
 def test_an_unknown_command_is_wrong_usage(capsys):
     assert cli.main(["trian"]) == 2
     shown = capsys.readouterr().err
@@ -148,9 +163,11 @@ def trained(monkeypatch):
     asked = []
     monkeypatch.setattr(main, "_set_up_process", lambda: None)
     for name in ("train", "evaluate_run"):
-        monkeypatch.setattr(
-            training, name, lambda config, place, name=name: asked.append((name, place))
-        )
+
+        def run(config, place, allow_changes, name=name):
+            asked.append((name, place))
+
+        monkeypatch.setattr(training, name, run)
     return asked
 
 
@@ -172,7 +189,7 @@ def test_every_door_leads_to_the_same_run(trained, start, mode):
 
 
 def test_a_run_that_is_asked_to_stop_is_done(trained, monkeypatch, capsys):
-    def stopped(config, workdir):
+    def stopped(config, workdir, allow_changes):
         raise Stopped
 
     monkeypatch.setattr(training, "train", stopped)

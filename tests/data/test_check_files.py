@@ -10,6 +10,7 @@ from PIL import Image
 from crossearth_jax.data import check_files
 from crossearth_jax.data.check_files import check_headers
 from crossearth_jax.data.folders import Pair
+from crossearth_jax.data.tags import Tags
 
 
 @pytest.fixture
@@ -82,10 +83,10 @@ def test_a_pipe_is_no_image_and_never_waited_for(pairs):
 
 def test_tiffs_that_pillow_does_not_know(pairs):
     path = pairs[2].image
-    five = {"photometric": "minisblack", "planarconfig": "contig"}
-    tifffile.imwrite(path, np.zeros((10, 22, 5), np.float64), **five)
+    grey = {"photometric": "minisblack", "planarconfig": "contig"}
+    tifffile.imwrite(path, np.zeros((10, 22, 3), np.float64), **grey)
     check_headers(pairs)
-    tifffile.imwrite(path, np.zeros((10, 21, 5), np.float64), **five)
+    tifffile.imwrite(path, np.zeros((10, 21, 3), np.float64), **grey)
     assert "an image of 21 x 10" in refused(pairs)
 
 
@@ -114,7 +115,7 @@ def test_a_disk_that_hangs_is_named(pairs, monkeypatch):
     def hang(path, _):
         if path == pairs[1].image:
             end.wait()
-        return 20, 10
+        return (20, 10), Tags()
 
     monkeypatch.setattr(check_files, "_header", hang)
     with pytest.raises(ValueError, match=r"1.jpg and .*: got nothing within 0.3 s"):

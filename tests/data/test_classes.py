@@ -190,7 +190,7 @@ def test_naming_the_same_encoding_keeps_the_details_of_the_file(tmp_path):
         ({"ids": {"1": "tree"}}, r"ids\.1: got ids entry 'tree'"),
         ({"ids": {"x": "house"}}, "'x', expected an integer"),
         ({"ignore": 1}, "ignore 1, which also means class 'house'"),
-        ({"ignore": [1, 2, 3]}, "expected a number"),
+        ({"ignore": [1, 2, 3]}, "ignore 1, which also means class 'house'"),
         ({"encoding": "mask255", "ids": {"0": 0}}, "with ids only"),
         ({"labels": 1}, "unknown key.s. 'labels'"),
         (

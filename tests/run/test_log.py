@@ -1,12 +1,15 @@
 """metrics.jsonl and TensorBoard events: resumed, cut, and on a full disk."""
 
 import json
+import re
 import resource
 import struct
+import time
 
+import pytest
 from tensorboardX.proto.event_pb2 import Event
 
-from crossearth_jax.run.log import RunLog
+from crossearth_jax.run.log import RunLog, _clock
 
 PAD = 0.123456789
 
@@ -71,3 +74,39 @@ def test_a_full_disk_delays_lines_and_loses_only_events(tmp_path, caplog):
     found = events(tmp_path)
     assert found[0] == (1, 1)
     assert found[-1] == (100, 100)
+
+
+LINE = re.compile(
+    r"step (\d+)/9  loss \S+  seg 1\.000  lr 1\.0e-3  "
+    r"(?:[\d.e+]+ img/s  )?\d+\.\d GB(?:  ETA \d+:\d\d)?"
+)
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_lines_say_rate_memory_and_the_time_to_the_end(
+    tmp_path, capsys, monkeypatch, terminal
+):
+    if terminal:
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        monkeypatch.setenv("COLUMNS", "200")
+    with RunLog(tmp_path, 0, 9, images=4) as log:
+        time.sleep(0.5)  # the first step is not in the rate
+        write(log, 1)
+        time.sleep(0.1)
+        write(log, 3)
+    found = list(LINE.finditer(capsys.readouterr().out))
+    assert [match.group(1) for match in found] == ["1", "3"]
+    first, second = (match.group() for match in found)
+    assert "img/s" not in first and "ETA" not in first
+    rate = float(re.search(r"([\d.]+) img/s", second).group(1))
+    assert 16 < rate < 81  # 80, or less on a busy machine
+    assert re.search(r"ETA 0:0\d", second)
+
+
+def test_clocks():
+    assert [_clock(s) for s in (0, 9.6, 372, 7572)] == [
+        "0:00",
+        "0:10",
+        "6:12",
+        "2:06:12",
+    ]

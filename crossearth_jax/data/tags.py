@@ -1,0 +1,137 @@
+"""What an image file says about its pixels beside their values.
+
+Which way is up, which bands are colours and which one is alpha, and which value stands
+for no data. Read from the headers of PNG, JPEG and TIFF; no pixel is decoded.
+"""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tifffile
+from PIL import Image, TiffImagePlugin
+
+from crossearth_jax.data.packed import Packed
+
+# TIFF tags; EXIF has the first one too.
+ORIENTATION, PHOTOMETRIC, BANDS = 274, 262, 277
+EXTRA_SAMPLES, GDAL_NODATA = 338, 42113
+ALPHA = (1, 2)  # values of EXTRA_SAMPLES
+COLOUR = (2, 6)  # values of PHOTOMETRIC: RGB, YCbCr
+EXIF_IN_PNG = {"exif", "Raw profile type exif"}
+
+
+@dataclass(frozen=True)
+class Tags:
+    """What a file says.
+
+    Attributes:
+      orientation: 1 for upright, up to 8.
+      bands: how many, alpha included; 0 if the pixels alone tell.
+      colour: whether the first three are red, green and blue (in any order of
+        wavelengths: what the file calls so).
+      extra: meanings of the last bands, as EXTRA_SAMPLES has them.
+      nodata: the value (or colour) of pixels without data.
+    """
+
+    orientation: int = 1
+    bands: int = 0
+    colour: bool = False
+    extra: tuple[int, ...] = ()
+    nodata: float | tuple[int, ...] | None = None
+
+    def alpha(self) -> int | None:
+        """Number of the alpha band, counted from 0."""
+        first = self.bands - len(self.extra)
+        found = [first + i for i, code in enumerate(self.extra) if code in ALPHA]
+        return found[0] if found else None
+
+
+def tags_of(image: Image.Image) -> Tags:
+    """Of a file that Pillow has opened."""
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        return _of_tiff(image.tag_v2)
+    bands, alpha = len(image.getbands()), image.mode in ("LA", "RGBA")
+    return Tags(
+        orientation=_exif_orientation(image),
+        bands=bands,
+        colour=bands - alpha == 3,
+        extra=(2,) if alpha else (),
+        nodata=_transparent_colour(image),
+    )
+
+
+def tags_of_page(page: tifffile.TiffPage) -> Tags:
+    """Of the first page of a TIFF that Pillow does not know."""
+    return _of_tiff({tag.code: tag.value for tag in page.tags.values()})
+
+
+def _of_tiff(tags: Mapping[int, Any]) -> Tags:
+    extra = tags.get(EXTRA_SAMPLES, ())
+    extra = extra if isinstance(extra, tuple) else (extra,)
+    return Tags(
+        orientation=int(tags.get(ORIENTATION, 1)),
+        bands=int(tags.get(BANDS, 1)),
+        colour=int(tags.get(PHOTOMETRIC, 1)) in COLOUR,
+        extra=tuple(map(int, extra)),
+        nodata=_number(tags.get(GDAL_NODATA)),
+    )
+
+
+def _number(text: Any) -> float | None:
+    """GDAL writes a number as text, with a zero byte behind it."""
+    with suppress(ValueError, TypeError):
+        return float(str(text).strip("\0 "))
+    return None
+
+
+def _exif_orientation(image: Image.Image) -> int:
+    # Pillow would decode a whole PNG to look for EXIF data behind its pixels.
+    if image.format == "PNG" and not EXIF_IN_PNG & image.info.keys():
+        return 1
+    return int(image.getexif().get(ORIENTATION, 1))
+
+
+def _transparent_colour(image: Image.Image) -> float | tuple[int, ...] | None:
+    """What GDAL writes as nodata of a PNG; transparent palette entries are a style."""
+    value = image.info.get("transparency")
+    return value if image.mode != "P" and isinstance(value, int | tuple) else None
+
+
+def check_upright(path: Path | Packed, tags: Tags) -> None:
+    """Raises for pixels that a viewer would turn.
+
+    Labelling tools show such an image turned, GIS software as it is stored. Which of
+    them a label was drawn on cannot be known from the files.
+
+    Raises:
+      ValueError: names the tag and both ways out.
+    """
+    if tags.orientation in (0, 1):  # 0 is written by tools that mean nothing by it
+        return
+    raise ValueError(
+        f"{path}: got the orientation tag (EXIF and TIFF tag {ORIENTATION}) "
+        f"{tags.orientation}, expected 1: if the label fits what a viewer shows, turn "
+        "the pixels with `mogrify -auto-orient FILE`; if it fits the pixels as stored, "
+        "drop the tag with `exiftool -Orientation= FILE`"
+    )
+
+
+def colour_bands(path: Path | Packed, tags: Tags) -> tuple[int, ...]:
+    """Numbers of the one or three bands to read, counted from 0; as `predict` chooses.
+
+    Raises:
+      ValueError: it is not clear which three to take.
+    """
+    if tags.colour:
+        return 0, 1, 2
+    bands = tuple(i for i in range(tags.bands) if i != tags.alpha())
+    if len(bands) in (1, 3):
+        return bands
+    raise ValueError(
+        f"{path}: got {len(bands)} bands of which none is marked red, green, blue or "
+        "alpha, expected 1 or 3: write the three that the model shall see, e.g. "
+        "`gdal_translate -b 3 -b 2 -b 1 IN OUT`"
+    )

@@ -1,0 +1,138 @@
+"""All label values are looked at before the first step, once for each file."""
+
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from crossearth_jax.data import check_labels as module
+from crossearth_jax.data.check_labels import check_labels
+from crossearth_jax.data.classes import ClassSet, LabelEncoding
+from crossearth_jax.data.datasets import FolderSource
+from crossearth_jax.data.folders import Pair
+
+CLASSES = ClassSet(("ground", "roof", "road"), ((0, 0, 0), (1, 1, 1), (2, 2, 2)))
+IDS = LabelEncoding("ids", ignore=255)
+
+
+def write(path, values, palette=None):
+    image = Image.fromarray(np.asarray(values, np.uint8))
+    if palette is not None:
+        image.putpalette(palette)
+    image.save(path)
+
+
+@pytest.fixture
+def source(tmp_path):
+    """Six labels; no images are needed."""
+    for i in range(6):
+        write(tmp_path / f"{i}.png", [[0, 1, 2, 255]] * 3)
+    return made(tmp_path)
+
+
+def made(folder, encoding=IDS, count=6, **settings):
+    paths = [folder / f"{i}.png" for i in range(count)]
+    pairs = [Pair(path, path, path.stem) for path in paths]
+    return FolderSource(pairs, CLASSES, encoding, **settings)
+
+
+@pytest.fixture
+def check(tmp_path):
+    return lambda *sources, **more: check_labels(
+        sources, cache=tmp_path / "cache", **more
+    )
+
+
+def test_good_labels_pass(source, check):
+    check(source, source)
+
+
+def test_a_bad_value_anywhere_is_found(source, check, tmp_path, caplog):
+    other = tmp_path / "other"
+    other.mkdir()
+    write(other / "0.png", [[0, 9, 9]])
+    with pytest.raises(ValueError, match=r"other/0\.png: got label value 9 in 2 pix"):
+        check(source, made(other, count=1))
+    write(tmp_path / "3.png", [[7]])
+    with pytest.raises(ValueError, match="got 2 unusable files of 7 pairs") as error:
+        check(source, made(other, count=1))
+    assert "3.png: got label value 7" in str(error.value)
+    check(source, on_corrupt="skip")
+    assert "these are skipped" in caplog.text
+
+
+def test_a_cut_label_is_found(source, check, tmp_path):
+    whole = (tmp_path / "4.png").read_bytes()
+    (tmp_path / "4.png").write_bytes(whole[:50])
+    with pytest.raises(ValueError, match=r"4\.png: cannot be decoded"):
+        check(source)
+
+
+def test_files_are_read_once_for_each_version(source, check, tmp_path, monkeypatch):
+    read = []
+    real = module.read_label_and_mask
+    monkeypatch.setattr(
+        module,
+        "read_label_and_mask",
+        lambda path, **more: read.append(path.name) or real(path, **more),
+    )
+    check(source)
+    assert sorted(read) == [f"{i}.png" for i in range(6)]
+    check(source)
+    assert len(read) == 6
+    os.utime(tmp_path / "1.png", ns=(1, 1))
+    write(tmp_path / "2.png", [[0, 1]])
+    check(source)
+    assert sorted(read[6:]) == ["1.png", "2.png"]
+    # What is known of a file says as much about another meaning of its values.
+    fewer = ClassSet(("ground", "roof"), ((0, 0, 0), (1, 1, 1)))
+    other = FolderSource(source.pairs, fewer, IDS)
+    with pytest.raises(ValueError, match=r"got 5 unus.*\n.*0\.png: .*value 2"):
+        check(other)
+    check(made(tmp_path, LabelEncoding("colours", ignore=(255, 255, 255))))
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", '{"format": 1, "files": {"ids 0.png": 3}}']
+)
+def test_a_broken_cache_is_a_slower_start(source, check, tmp_path, content):
+    check(source)
+    (file,) = (tmp_path / "cache").iterdir()
+    file.write_text(content)
+    check(source)
+    (tmp_path / "cache" / file.name).unlink()
+    (tmp_path / "cache").rmdir()
+    (tmp_path / "cache").write_text("in the way")
+    check(source)
+
+
+def test_colour_tables_of_single_files_are_refused(check, tmp_path):
+    """`[0,0,0, 2,2,2]` in one file, `[0,0,0, 1,1,1, 2,2,2]` in the others."""
+    for i in range(3):
+        write(tmp_path / f"{i}.png", [[0, 1, 2]], [0, 0, 0, 1, 1, 1, 2, 2, 2])
+    write(tmp_path / "3.png", [[0, 1]], [0, 0, 0, 2, 2, 2])
+    said = r"3\.png: index 1 has color \(2, 2, 2\), but \(1, 1, 1\) in .*/0\.png"
+    with pytest.raises(ValueError, match=said):
+        check(made(tmp_path, count=4))
+    check(made(tmp_path, count=3))
+    check(made(tmp_path, "colours", count=4))
+
+
+def test_two_domains_may_have_colours_of_their_own(check, tmp_path):
+    for name, palette in (("a", [0, 0, 0, 9, 9, 9]), ("b", [0, 0, 0, 5, 5, 5])):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name / "0.png", [[0, 1]], palette)
+    check(made(tmp_path / "a", count=1), made(tmp_path / "b", count=1))
+
+
+def test_hosts_hear_of_each_others_labels(source, check, tmp_path, monkeypatch):
+    write(tmp_path / "3.png", [[7]])
+    parts = []
+    monkeypatch.setattr(module.hosts, "gather", lambda own: parts.append(own) or [own])
+    check(source, host=0, host_count=2)  # 0, 2 and 4
+    with pytest.raises(ValueError, match=r"3\.png"):
+        check(source, host=1, host_count=2)
+    monkeypatch.setattr(module.hosts, "gather", lambda own: [own, parts[1]])
+    with pytest.raises(ValueError, match=r"3\.png"):
+        check(source, host=0, host_count=2)
