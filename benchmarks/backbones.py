@@ -26,15 +26,16 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from benchmarks.our_side import random_batch, random_run
-from crossearth_jax import build
 from crossearth_jax.config import default
 from crossearth_jax.data.known_classes import CASID
+from crossearth_jax.models.precision import Arithmetic
 from crossearth_jax.scoring.score_fn import make_score_fn
 from crossearth_jax.system import sharding
 from crossearth_jax.train import TrainingSetup, make_step
 
 VARIANTS = ("vit_large", "dinov3_large", "rvsa_large")
 WORK = ("step", "score")
+PRECISIONS = [each.value for each in Arithmetic]
 
 
 def main(argv: Sequence[str]) -> None:
@@ -42,7 +43,9 @@ def main(argv: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.backbones")
     parser.add_argument("--variants", default=",".join(VARIANTS))
     parser.add_argument("--crop", type=int, default=512)
-    parser.add_argument("--precision", choices=list(build.DTYPES), default="float32")
+    parser.add_argument(
+        "--precision", choices=[each.value for each in Arithmetic], default="float32"
+    )
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--one", help=argparse.SUPPRESS)  # in the process measured
     options = parser.parse_args(argv)

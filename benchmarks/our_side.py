@@ -26,6 +26,7 @@ from crossearth_jax.data.pipeline import Batch
 from crossearth_jax.data.synthetic.source import SyntheticSource
 from crossearth_jax.losses.segmentation import draw_points
 from crossearth_jax.models.parameters import combine, dotted
+from crossearth_jax.models.precision import arithmetic_of
 from crossearth_jax.pixels.normalise import normalise
 from crossearth_jax.predict import Predictor
 from crossearth_jax.run_settings import read_settings
@@ -210,8 +211,8 @@ class OurSide:
         return predictor.scores(random_scene(self.config))
 
     def _matmul(self) -> None:
-        """Product of two square matrices in the compute type."""
-        dtype = build.DTYPES[self.config.precision]
-        matrix = self._once("matrix", lambda: jnp.ones((MATMUL, MATMUL), dtype))
-        product = self._once("product", lambda: jax.jit(lambda a: a @ a))
+        """Product of two square matrices as the layers compute it."""
+        layers = arithmetic_of(self.config.precision)
+        matrix = self._once("matrix", lambda: jnp.ones((MATMUL, MATMUL), layers.dtype))
+        product = self._once("product", lambda: jax.jit(lambda a: layers.matmul(a, a)))
         jax.block_until_ready(product(matrix))

@@ -27,6 +27,9 @@ class PeerSide:
         self.config, self.classes = config, classes
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.half = config.precision == "bfloat16"
+        tensorfloat32 = config.precision == "tensorfloat32"
+        torch.set_float32_matmul_precision("high" if tensorfloat32 else "highest")
+        torch.backends.cudnn.allow_tf32 = False  # of convolutions; PyTorch has it on
         self.objective = read_settings(config).objective
         self.model = CrossEarth(build.model_config(config, classes))
         with np.load(folder / our_side.WEIGHTS) as stored:

@@ -26,7 +26,6 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
-from crossearth_jax import build
 from crossearth_jax.build_data import build_data
 from crossearth_jax.models import mask2former
 from crossearth_jax.models.parameters import combine
@@ -60,7 +59,7 @@ def main(argv: Sequence[str]) -> None:
     names = ("run", "domain", *COLUMNS, "jumps", "same class")
     print(f"| {' | '.join(names)} |\n|-|-|{'-:|' * (len(names) - 2)}")
     for workdir in options.workdirs:
-        wide, half = (load_run(workdir, precision) for precision in build.DTYPES)
+        wide, half = (load_run(workdir, name) for name in ("float32", "bfloat16"))
         for domain in build_data(wide.settings.data).domains:
             windows = first_windows(domain.source, options.windows, wide.windows.crop)
             expected = outputs(wide, windows)

@@ -16,7 +16,6 @@ import optax
 from absl import logging
 from flax import nnx
 from jax.sharding import Mesh
-from jax.typing import DTypeLike
 from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
@@ -33,13 +32,12 @@ from crossearth_jax.models.parameters import (
     start_from,
     trainable_mask,
 )
+from crossearth_jax.models.precision import arithmetic_of
 from crossearth_jax.optim import adamw, decay_mask, learning_rate
 from crossearth_jax.run_settings import check_crop, from_keys
 from crossearth_jax.system import sharding
 from crossearth_jax.system.compiling import light_optimisation
 from crossearth_jax.train_step import TrainState
-
-DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +65,7 @@ def build_network(config: ConfigDict, num_classes: int) -> Network:
     Raises:
       ValueError: the backbone is frozen but has no weights, or they do not fit.
     """
-    backbone, dtype = config.backbone, _dtype(config.precision)
+    backbone, arithmetic = config.backbone, arithmetic_of(config.precision)
     given = config.train.init
     init = read_weights(given, "crossearth")[0] if given else {}
     weights = {k: v for k, v in init.items() if k.startswith("backbone.")}
@@ -86,7 +84,7 @@ def build_network(config: ConfigDict, num_classes: int) -> Network:
         return CrossEarth(
             sizes,
             rngs=InitialKeys(config.train.seed),
-            dtype=dtype,
+            arithmetic=arithmetic,
             remat=backbone.remat,
         )
 
@@ -114,18 +112,12 @@ def build_network(config: ConfigDict, num_classes: int) -> Network:
     mask = trainable_mask(params, train_backbone=backbone.trainable)
     trainable, frozen = partition(params, mask)
     # In host memory: where they live on devices is decided by `sharding`.
-    frozen = jax.tree.map(lambda x: aligned(x, dtype), frozen)
+    frozen = jax.tree.map(lambda x: aligned(x, arithmetic.dtype), frozen)
     # With the type named, constants lose their weak type, which a step does not keep:
     # it would be compiled again for the second step, and for the third.
     trainable = jax.tree.map(lambda x: jnp.asarray(x, x.dtype), trainable)
     digest = digest_of_arrays(weights) if frozen else ""
     return Network(nnx.graphdef(model), trainable, frozen, model, digest)
-
-
-def _dtype(precision: str) -> DTypeLike:
-    if precision not in DTYPES:
-        raise ValueError(f'got precision="{precision}", expected {" or ".join(DTYPES)}')
-    return DTYPES[precision]
 
 
 def _convert_command(config: ConfigDict) -> str:

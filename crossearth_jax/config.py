@@ -25,8 +25,9 @@ def default() -> ConfigDict:
     config.name = "crossearth"  # of the run, in its folder and reports
     # Folder of logs, checkpoints, report and pictures; a run found there is resumed.
     config.workdir = placeholder(str)  # None: runs/<name>
-    # "bfloat16" is for GPU and TPU: layers before the decoder compute in it. Sums
-    # between them, the decoder and losses stay float32.
+    # Of products before the decoder, on every device: "float32", "tensorfloat32" or
+    # "bfloat16", see models/precision.py. Sums between layers, the decoder and losses
+    # stay float32.
     config.precision = "float32"
 
     config.data = _data()

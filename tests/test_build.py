@@ -81,7 +81,10 @@ def test_frozen_backbone_without_weights_names_the_conversion(tiny_config):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"precision": "half"}, 'got precision="half", expected float32 or bfloat16'),
+        (
+            {"precision": "half"},
+            'got precision="half", expected one of "float32", "tensorfloat32", "bfloat16"',
+        ),
         ({"backbone.variant": "vit_huge"}, 'got backbone.variant="vit_huge".*vit_base'),
         ({"data.crop": 40}, r"got data\.crop=40 .* twice the patch size"),
         ({"backbone.taps": (0, 1)}, "expected four 0-based"),

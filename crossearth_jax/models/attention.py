@@ -6,14 +6,15 @@ Shapes: B batch, Q queries, S keys, C width, h heads, d = C / h.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from crossearth_jax.models.layers import xavier
+from crossearth_jax.models.precision import Arithmetic
 
 FEW_WEIGHTS = 1 << 20  # of an image: 4 MiB, which a CPU's cache takes as a whole
 
@@ -27,13 +28,13 @@ class MultiHeadAttention(nnx.Module):
         heads: int,
         *,
         rngs: nnx.Rngs,
-        dtype: DTypeLike = jnp.float32,
+        arithmetic: Arithmetic = Arithmetic.FLOAT32,
     ) -> None:
         if width % heads:
             raise ValueError(f"got {heads} heads for width {width}: choose a divisor")
-        self.heads = heads
+        self.heads, self.arithmetic = heads, arithmetic
         self.query, self.key, self.value, self.out = (
-            nnx.Linear(width, width, kernel_init=xavier, dtype=dtype, rngs=rngs)
+            arithmetic.linear(width, width, kernel_init=xavier, rngs=rngs)
             for _ in range(4)
         )
 
@@ -48,7 +49,7 @@ class MultiHeadAttention(nnx.Module):
         q = split_heads(self.query(query), self.heads)  # [B, Q, h, d]
         k = split_heads(self.key(key), self.heads)
         v = split_heads(self.value(value), self.heads)
-        attended = attend(q, k, v, mask)
+        attended = attend(q, k, v, mask, arithmetic=self.arithmetic)
         return self.out(attended.reshape(query.shape))
 
 
@@ -62,6 +63,8 @@ def attend(
     key: Float[Array, "B S h d"],
     value: Float[Array, "B S h e"],
     mask: Bool[Array, "B 1 Q S"] | None = None,
+    *,
+    arithmetic: Arithmetic = Arithmetic.FLOAT32,
 ) -> Float[Array, "B Q h e"]:
     """Scaled dot-product attention, e <= d; True in `mask` lets a query see a key.
 
@@ -72,8 +75,12 @@ def attend(
     """
     weights = query.shape[2] * query.shape[1] * key.shape[1]  # B may be symbolic
     if mask is not None or weights <= FEW_WEIGHTS:
-        return all_heads(query, key, value, mask)
-    by_platform = {"cpu": _by_head, "default": jax.checkpoint(all_heads)}
+        return all_heads(query, key, value, mask, arithmetic=arithmetic)
+    together = partial(all_heads, arithmetic=arithmetic)
+    by_platform = {
+        "cpu": partial(_by_head, arithmetic),
+        "default": jax.checkpoint(together),
+    }
     if flash_fits(query, value):
         by_platform["cuda"] = flash_attention
     return jax.lax.platform_dependent(query, key, value, **by_platform)
@@ -131,15 +138,19 @@ def all_heads(
     key: Float[Array, "B S h d"],
     value: Float[Array, "B S h e"],
     mask: Bool[Array, "B 1 Q S"] | None = None,
+    *,
+    arithmetic: Arithmetic = Arithmetic.FLOAT32,
 ) -> Float[Array, "B Q h e"]:
     """The formula, all weights [h, B, Q, S] at once."""
     q, k, v = (x.transpose(2, 0, 1, 3) for x in (query, key, value))  # [h, B, N, d]
-    attended = softmax_attention(q, k, v, None if mask is None else mask[:, 0])
+    seen = None if mask is None else mask[:, 0]
+    attended = softmax_attention(q, k, v, seen, arithmetic=arithmetic)
     return attended.transpose(1, 2, 0, 3)
 
 
-@jax.custom_vjp
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _by_head(
+    arithmetic: Arithmetic,
     query: Float[Array, "B Q h d"],
     key: Float[Array, "B S h d"],
     value: Float[Array, "B S h e"],
@@ -151,24 +162,32 @@ def _by_head(
     """
 
     def one(head: Array, attended: Array) -> Array:
-        return _put(attended, softmax_attention(*_take(head, query, key, value)), head)
+        parts = _take(head, query, key, value)
+        return _put(attended, softmax_attention(*parts, arithmetic=arithmetic), head)
 
     places = query[..., : value.shape[3]]
     return jax.lax.fori_loop(0, query.shape[2], one, places)
 
 
 def _by_head_backward(
-    inputs: tuple[Array, Array, Array], gradient: Float[Array, "B Q h e"]
+    arithmetic: Arithmetic,
+    inputs: tuple[Array, Array, Array],
+    gradient: Float[Array, "B Q h e"],
 ) -> tuple[Array, Array, Array]:
+    formula = partial(softmax_attention, arithmetic=arithmetic)
+
     def one(head: Array, arrays: tuple[Array, ...]) -> tuple[Array, ...]:
-        _, backward = jax.vjp(softmax_attention, *_take(head, *arrays))
+        _, backward = jax.vjp(formula, *_take(head, *arrays))
         parts = backward(*_take(head, gradient))
         return tuple(_put(x, part, head) for x, part in zip(arrays, parts, strict=True))
 
     return jax.lax.fori_loop(0, gradient.shape[2], one, inputs)
 
 
-_by_head.defvjp(lambda *inputs: (_by_head(*inputs), inputs), _by_head_backward)
+_by_head.defvjp(
+    lambda arithmetic, *inputs: (_by_head(arithmetic, *inputs), inputs),
+    _by_head_backward,
+)
 
 
 def _take(head: Array, *arrays: Float[Array, "B N h d"]) -> list[Array]:
@@ -184,19 +203,17 @@ def softmax_attention(
     key: Float[Array, "*h B S d"],
     value: Float[Array, "*h B S e"],
     mask: Bool[Array, "B Q S"] | None = None,
+    *,
+    arithmetic: Arithmetic = Arithmetic.FLOAT32,
 ) -> Float[Array, "*h B Q e"]:
     """Softmax with the division after the product: one pass fewer over [B, Q, S]."""
-    logits = jnp.matmul(
-        query * query.shape[-1] ** -0.5,
-        key.swapaxes(-1, -2),
-        preferred_element_type=jnp.float32,
+    scaled = query * query.shape[-1] ** -0.5
+    logits = arithmetic.matmul(scaled, key.mT, jnp.float32)  # [*h, B, Q, S]
     )  # [*h, B, Q, S]
     if mask is not None:
         logits = jnp.where(mask, logits, -jnp.inf)
     largest = jax.lax.stop_gradient(logits.max(-1, keepdims=True))
     weights = jnp.exp(logits - largest)
     total = weights.sum(-1, keepdims=True)
-    attended = jnp.matmul(
-        weights.astype(value.dtype), value, preferred_element_type=jnp.float32
-    )
+    attended = arithmetic.matmul(weights.astype(value.dtype), value, jnp.float32)
     return (attended / total).astype(value.dtype)

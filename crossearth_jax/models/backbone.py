@@ -1,7 +1,7 @@
 """What CrossEarth asks of a backbone f_φ, and the loop over blocks that all share.
 
 A family is a frozen dataclass of sizes (`BackboneConfig`) and a module (`Backbone`),
-made as `Family(config, rngs=…, dtype=…)`; `families.py` names them all. The
+made as `Family(config, rngs=…, arithmetic=…)`; `families.py` names them all. The
 adapters are not part of it: they are Rein's, called as `refine` after every block.
 
 Tokens are float32 between the layers, whatever type these compute in: roundings of the
@@ -19,10 +19,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from crossearth_jax.models.layers import Mlp, gelu, layer_norm
+from crossearth_jax.models.precision import Arithmetic
 
 vit_init = nnx.initializers.truncated_normal(0.02)
 
@@ -96,17 +96,16 @@ def token_grid(image: Float[Array, "B H W 3"], patch: int) -> tuple[int, int]:
 
 
 def patch_embedding(
-    width: int, patch: int, *, rngs: nnx.Rngs, dtype: DTypeLike
+    width: int, patch: int, *, rngs: nnx.Rngs, arithmetic: Arithmetic
 ) -> nnx.Conv:
     """The convolution that makes a token of every patch."""
-    return nnx.Conv(
+    return arithmetic.conv(
         3,
         width,
-        (patch, patch),
+        patch,
         strides=patch,
         padding="VALID",
         kernel_init=nnx.initializers.variance_scaling(1 / 3, "fan_in", "uniform"),
-        dtype=dtype,
         rngs=rngs,
     )
 
@@ -120,14 +119,14 @@ def with_prefix(
     return jnp.concatenate([prefix, patches], axis=1)
 
 
-def gelu_mlp(width: int, hidden: int, *, rngs: nnx.Rngs, dtype: DTypeLike) -> Mlp:
+def gelu_mlp(width: int, hidden: int, *, rngs: nnx.Rngs, arithmetic: Arithmetic) -> Mlp:
     """The MLP of a ViT, with the exact GELU."""
     return Mlp(
         width,
         hidden,
         activation=gelu,
         kernel_init=vit_init,
-        dtype=dtype,
+        arithmetic=arithmetic,
         rngs=rngs,
     )
 
@@ -144,24 +143,25 @@ class Block(nnx.Module):
         epsilon: float,
         layer_scale: float,
         rngs: nnx.Rngs,
-        dtype: DTypeLike,
+        arithmetic: Arithmetic,
     ) -> None:
         """Creates the layers.
 
         Args:
           width: C.
-          attention: makes the attention from `rngs` and `dtype`.
+          attention: makes the attention from `rngs` and `arithmetic`.
           mlp: makes the MLP from the same.
           epsilon: of both LayerNorms.
           layer_scale: initial value of both LayerScales.
           rngs: initialisation keys.
-          dtype: compute type.
+          arithmetic: of the products.
         """
-        make = {"rngs": rngs, "dtype": dtype}
-        self.norm1 = layer_norm(width, epsilon=epsilon, **make)
+        make = {"rngs": rngs, "arithmetic": arithmetic}
+        norm = {"rngs": rngs, "dtype": arithmetic.dtype, "epsilon": epsilon}
+        self.norm1 = layer_norm(width, **norm)
         self.attn = attention(**make)
         self.ls1 = nnx.Param(jnp.full((width,), layer_scale))
-        self.norm2 = layer_norm(width, epsilon=epsilon, **make)
+        self.norm2 = layer_norm(width, **norm)
         self.mlp = mlp(**make)
         self.ls2 = nnx.Param(jnp.full((width,), layer_scale))
 

@@ -9,7 +9,6 @@ import dataclasses
 
 import jax.numpy as jnp
 from flax import nnx
-from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from crossearth_jax.models.backbone import BackboneConfig
@@ -22,6 +21,7 @@ from crossearth_jax.models.mim_decoder import (
     LinearDecoder,
     SharedAsppDecoder,
 )
+from crossearth_jax.models.precision import Arithmetic
 from crossearth_jax.models.rein import Rein
 from crossearth_jax.pixels.resample import resize_bilinear, sides
 
@@ -105,7 +105,7 @@ class CrossEarth(nnx.Module):
         config: ModelConfig,
         *,
         rngs: nnx.Rngs,
-        dtype: DTypeLike = jnp.float32,
+        arithmetic: Arithmetic = Arithmetic.FLOAT32,
         remat: bool = False,
     ) -> None:
         """Builds all parts that the configuration turns on.
@@ -113,8 +113,8 @@ class CrossEarth(nnx.Module):
         Args:
           config: sizes and switches.
           rngs: initialisation keys.
-          dtype: compute type of all but the decoder; parameters are created in
-            float32.
+          arithmetic: of all but the decoder and its queries; parameters are created
+            in float32.
           remat: recompute backbone blocks in the backward pass of training.
         """
         vit = config.backbone
@@ -123,7 +123,7 @@ class CrossEarth(nnx.Module):
                 f"got taps {vit.taps} of {vit.depth} blocks, expected four 0-based "
                 "block numbers: set backbone.taps"
             )
-        make = {"rngs": rngs, "dtype": dtype}
+        make = {"rngs": rngs, "arithmetic": arithmetic}
         self.config, self.remat = config, remat
         self.backbone = family_of(vit).module(vit, **make)
         self.rein = Rein(
@@ -152,7 +152,7 @@ class CrossEarth(nnx.Module):
             )
         self.decoder = _decoder(config, rngs=rngs)
         if config.mim:
-            self.mim_decoder = _mim_decoder(config, rngs=rngs, dtype=dtype)
+            self.mim_decoder = _mim_decoder(config, **make)
             self.prompt = nnx.Param(jnp.zeros((config.crop, config.crop, 3)))
 
     def taps(
@@ -216,10 +216,10 @@ def _decoder(config: ModelConfig, *, rngs: nnx.Rngs) -> Mask2Former:
 
 
 def _mim_decoder(
-    config: ModelConfig, *, rngs: nnx.Rngs, dtype: DTypeLike
+    config: ModelConfig, *, rngs: nnx.Rngs, arithmetic: Arithmetic
 ) -> nnx.Module:
     width, patch = config.backbone.width, config.backbone.patch_size
-    make = {"rngs": rngs, "dtype": dtype}
+    make = {"rngs": rngs, "arithmetic": arithmetic}
     if config.mim_decoder == "aspp":
         return AsppDecoder(width, config.mim_width, patch, **make)
     if config.mim_decoder == "linear":

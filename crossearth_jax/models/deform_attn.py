@@ -11,7 +11,10 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from crossearth_jax.models.layers import xavier
+from crossearth_jax.models.precision import Arithmetic
 from crossearth_jax.pixels.resample import bilinear_corners
+
+FLOAT32 = Arithmetic.FLOAT32
 
 
 def sample_levels(
@@ -45,7 +48,7 @@ def sample_levels(
         flat = index.reshape(batch, heads, -1, 1)
         corners = jnp.take_along_axis(tokens, flat, axis=2, mode="promise_in_bounds")
         corners = corners.reshape(*share.shape, -1)
-        return total + jnp.einsum("bhqk,bhqkd->bhqd", share, corners), None
+        return total + FLOAT32.einsum("bhqk,bhqkd->bhqd", share, corners), None
 
     # One point after another, gathered again for the backward pass: the corners of all
     # l·P points together took twice the time on a CPU, and nine times the memory.
@@ -79,21 +82,22 @@ class DeformableAttention(nnx.Module):
         self.heads, self.levels, self.points = heads, levels, points
         zeros = nnx.initializers.zeros
         bias = _offset_bias(heads, levels, points)
-        self.sampling_offsets = nnx.Linear(
+        self.sampling_offsets = FLOAT32.linear(
             width,
             bias.size,
             kernel_init=zeros,
             bias_init=lambda _key, _shape, dtype: jnp.asarray(bias, dtype),
             rngs=rngs,
         )
-        self.attention_weights = nnx.Linear(
+        self.attention_weights = FLOAT32.linear(
             width,
             heads * levels * points,
             kernel_init=zeros,
             rngs=rngs,
         )
         self.value_proj, self.output_proj = (
-            nnx.Linear(width, width, kernel_init=xavier, rngs=rngs) for _ in range(2)
+            FLOAT32.linear(width, width, kernel_init=xavier, rngs=rngs)
+            for _ in range(2)
         )
 
     def __call__(

@@ -8,7 +8,6 @@ from functools import partial
 
 import jax.numpy as jnp
 from flax import nnx
-from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from crossearth_jax.models.attention import attend, split_heads
@@ -22,6 +21,7 @@ from crossearth_jax.models.backbone import (
     vit_init,
     with_prefix,
 )
+from crossearth_jax.models.precision import Arithmetic
 from crossearth_jax.pixels.resample import resize_bicubic
 
 
@@ -73,15 +73,12 @@ class SwiGlu(nnx.Module):
     """Gated MLP of ViT-g: w3(silu(a) · b) with (a, b) = w12(x)."""
 
     def __init__(
-        self, width: int, hidden: int, *, rngs: nnx.Rngs, dtype: DTypeLike
+        self, width: int, hidden: int, *, rngs: nnx.Rngs, arithmetic: Arithmetic
     ) -> None:
         hidden = (int(hidden * 2 / 3) + 7) // 8 * 8
-        self.w12 = nnx.Linear(
-            width, 2 * hidden, kernel_init=vit_init, dtype=dtype, rngs=rngs
-        )
-        self.w3 = nnx.Linear(
-            hidden, width, kernel_init=vit_init, dtype=dtype, rngs=rngs
-        )
+        make = {"kernel_init": vit_init, "rngs": rngs}
+        self.w12 = arithmetic.linear(width, 2 * hidden, **make)
+        self.w3 = arithmetic.linear(hidden, width, **make)
 
     def __call__(self, x: Float[Array, "B N C"]) -> Float[Array, "B N C"]:
         """Applies the gate."""
@@ -93,21 +90,19 @@ class SelfAttention(nnx.Module):
     """Self-attention with one fused qkv projection, as DINOv2 stores it."""
 
     def __init__(
-        self, width: int, heads: int, *, rngs: nnx.Rngs, dtype: DTypeLike
+        self, width: int, heads: int, *, rngs: nnx.Rngs, arithmetic: Arithmetic
     ) -> None:
-        self.heads = heads
-        self.qkv = nnx.Linear(
-            width, 3 * width, kernel_init=vit_init, dtype=dtype, rngs=rngs
-        )
-        self.proj = nnx.Linear(
-            width, width, kernel_init=vit_init, dtype=dtype, rngs=rngs
-        )
+        self.heads, self.arithmetic = heads, arithmetic
+        make = {"kernel_init": vit_init, "rngs": rngs}
+        self.qkv = arithmetic.linear(width, 3 * width, **make)
+        self.proj = arithmetic.linear(width, width, **make)
 
     def __call__(self, x: Float[Array, "B N C"]) -> Float[Array, "B N C"]:
         """Attends among all tokens."""
         qkv = jnp.split(self.qkv(x), 3, axis=-1)
         q, k, v = (split_heads(part, self.heads) for part in qkv)
-        return self.proj(attend(q, k, v).reshape(x.shape))
+        attended = attend(q, k, v, arithmetic=self.arithmetic)
+        return self.proj(attended.reshape(x.shape))
 
 
 def resize_positions(
@@ -137,13 +132,15 @@ class DinoV2(nnx.Module):
         config: ViTConfig,
         *,
         rngs: nnx.Rngs,
-        dtype: DTypeLike = jnp.float32,
+        arithmetic: Arithmetic = Arithmetic.FLOAT32,
     ) -> None:
         self.config = config
         width, patch = config.width, config.patch_size
         mlp = SwiGlu if config.swiglu else gelu_mlp
         key = rngs.params()
-        self.patch_embed = patch_embedding(width, patch, dtype=dtype, rngs=rngs)
+        self.patch_embed = patch_embedding(
+            width, patch, arithmetic=arithmetic, rngs=rngs
+        )
         self.cls_token = nnx.Param(jnp.zeros((width,)))
         self.pos_embed = nnx.Param(vit_init(key, (1 + config.grid**2, width)))
         self.register_tokens = (
@@ -159,7 +156,7 @@ class DinoV2(nnx.Module):
                     partial(mlp, width, int(width * config.mlp_ratio)),
                     epsilon=1e-6,
                     layer_scale=config.layer_scale,
-                    dtype=dtype,
+                    arithmetic=arithmetic,
                     rngs=rngs,
                 )
                 for _ in range(config.depth)

@@ -13,7 +13,6 @@ from functools import partial
 
 import jax.numpy as jnp
 from flax import nnx
-from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from crossearth_jax.models.attention import attend, split_heads
@@ -27,6 +26,7 @@ from crossearth_jax.models.backbone import (
     vit_init,
     with_prefix,
 )
+from crossearth_jax.models.precision import Arithmetic
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,14 +100,14 @@ class RotaryAttention(nnx.Module):
     """Self-attention whose queries and keys know their place; keys have no bias."""
 
     def __init__(
-        self, width: int, heads: int, *, rngs: nnx.Rngs, dtype: DTypeLike
+        self, width: int, heads: int, *, rngs: nnx.Rngs, arithmetic: Arithmetic
     ) -> None:
-        self.heads = heads
-        make = {"kernel_init": vit_init, "dtype": dtype, "rngs": rngs}
-        self.query = nnx.Linear(width, width, **make)
-        self.key = nnx.Linear(width, width, use_bias=False, **make)
-        self.value = nnx.Linear(width, width, **make)
-        self.out = nnx.Linear(width, width, **make)
+        self.heads, self.arithmetic = heads, arithmetic
+        make = {"kernel_init": vit_init, "rngs": rngs}
+        self.query = arithmetic.linear(width, width, **make)
+        self.key = arithmetic.linear(width, width, use_bias=False, **make)
+        self.value = arithmetic.linear(width, width, **make)
+        self.out = arithmetic.linear(width, width, **make)
 
     def __call__(
         self, x: Float[Array, "B T C"], angles: Float[Array, "N half"]
@@ -115,7 +115,9 @@ class RotaryAttention(nnx.Module):
         """Attends among all tokens."""
         layers = self.query, self.key, self.value
         q, k, v = (split_heads(layer(x), self.heads) for layer in layers)
-        attended = attend(rotate(q, angles), rotate(k, angles), v)
+        attended = attend(
+            rotate(q, angles), rotate(k, angles), v, arithmetic=self.arithmetic
+        )
         return self.out(attended.reshape(x.shape))
 
 
@@ -127,7 +129,7 @@ class DinoV3(nnx.Module):
         config: DinoV3Config,
         *,
         rngs: nnx.Rngs,
-        dtype: DTypeLike = jnp.float32,
+        arithmetic: Arithmetic = Arithmetic.FLOAT32,
     ) -> None:
         width, heads = config.width, config.heads
         if width % (4 * heads) or config.registers < 1:
@@ -137,7 +139,7 @@ class DinoV3(nnx.Module):
                 "set backbone.heads and backbone.registers"
             )
         self.config = config
-        make = {"rngs": rngs, "dtype": dtype}
+        make = {"rngs": rngs, "arithmetic": arithmetic}
         self.patch_embed = patch_embedding(width, config.patch_size, **make)
         self.cls_token = nnx.Param(vit_init(rngs.params(), (width,)))
         self.register_tokens = nnx.Param(

@@ -12,7 +12,7 @@ class Family(NamedTuple):
 
     Attributes:
       name: also the kind that `weights_convert` takes for its weights.
-      module: makes a `backbone.Backbone`, as module(config, rngs=…, dtype=…).
+      module: makes a `backbone.Backbone`, as module(config, rngs=…, arithmetic=…).
     """
 
     name: str

@@ -5,10 +5,10 @@ The paper gives "five convolutions with ReLU"; kernel, stride and width are ours
 
 import math
 
-import jax.numpy as jnp
 from flax import nnx
-from jax.typing import DTypeLike
 from jaxtyping import Array, Float
+
+from crossearth_jax.models.precision import Arithmetic
 
 
 class GeospatialSemanticExtractor(nnx.Module):
@@ -20,7 +20,7 @@ class GeospatialSemanticExtractor(nnx.Module):
         patch_size: int,
         *,
         rngs: nnx.Rngs,
-        dtype: DTypeLike = jnp.float32,
+        arithmetic: Arithmetic = Arithmetic.FLOAT32,
     ) -> None:
         """Creates the convolutions.
 
@@ -28,7 +28,7 @@ class GeospatialSemanticExtractor(nnx.Module):
           width: C; inner widths are 64, 128, 256, 512 scaled by C/1024, at least 16.
           patch_size: p, a power of two up to 32: log2(p) of the strides are 2.
           rngs: initialisation keys.
-          dtype: compute type.
+          arithmetic: of the convolutions.
         """
         halvings = round(math.log2(patch_size))
         if 2**halvings != patch_size or halvings > 5:
@@ -40,14 +40,13 @@ class GeospatialSemanticExtractor(nnx.Module):
         widths = [3, *inner, width]
         self.convs = nnx.List(
             [
-                nnx.Conv(
+                arithmetic.conv(
                     widths[i],
                     widths[i + 1],
-                    (3, 3),
+                    3,
                     strides=2 if i < halvings else 1,
                     padding=1,
                     kernel_init=nnx.initializers.he_normal(),
-                    dtype=dtype,
                     rngs=rngs,
                 )
                 for i in range(5)

@@ -2,11 +2,11 @@
 
 import jax.numpy as jnp
 from flax import nnx
-from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from crossearth_jax.models.attention import MultiHeadAttention
 from crossearth_jax.models.layers import layer_norm
+from crossearth_jax.models.precision import Arithmetic
 
 
 class Injector(nnx.Module):
@@ -20,7 +20,7 @@ class Injector(nnx.Module):
         gamma_init: float,
         residual: bool,
         rngs: nnx.Rngs,
-        dtype: DTypeLike = jnp.float32,
+        arithmetic: Arithmetic = Arithmetic.FLOAT32,
     ) -> None:
         """Creates norms, attention and, with `residual`, the gain γ per channel.
 
@@ -30,11 +30,14 @@ class Injector(nnx.Module):
           gamma_init: initial γ; 0 starts training at the Rein baseline.
           residual: False lets the attention output replace the feature.
           rngs: initialisation keys.
-          dtype: compute type.
+          arithmetic: of the attention.
         """
-        self.query_norm = layer_norm(width, dtype=dtype, rngs=rngs)
-        self.feature_norm = layer_norm(width, dtype=dtype, rngs=rngs)
-        self.attention = MultiHeadAttention(width, heads, dtype=dtype, rngs=rngs)
+        norm = {"dtype": arithmetic.dtype, "rngs": rngs}
+        self.query_norm = layer_norm(width, **norm)
+        self.feature_norm = layer_norm(width, **norm)
+        self.attention = MultiHeadAttention(
+            width, heads, arithmetic=arithmetic, rngs=rngs
+        )
         self.gamma = nnx.Param(jnp.full((width,), gamma_init)) if residual else None
 
     def __call__(

@@ -12,6 +12,8 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from crossearth_jax.models.precision import Arithmetic
+
 xavier = nnx.initializers.xavier_uniform()
 
 
@@ -114,16 +116,13 @@ class Mlp(nnx.Module):
         *,
         activation: Callable[[Array], Array],
         rngs: nnx.Rngs,
-        dtype: DTypeLike = jnp.float32,
+        arithmetic: Arithmetic = Arithmetic.FLOAT32,
         kernel_init: nnx.Initializer = xavier,
     ) -> None:
         self.activation = activation
-        self.fc1 = nnx.Linear(
-            width, hidden, kernel_init=kernel_init, dtype=dtype, rngs=rngs
-        )
-        self.fc2 = nnx.Linear(
-            hidden, width, kernel_init=kernel_init, dtype=dtype, rngs=rngs
-        )
+        make = {"kernel_init": kernel_init, "rngs": rngs}
+        self.fc1 = arithmetic.linear(width, hidden, **make)
+        self.fc2 = arithmetic.linear(hidden, width, **make)
 
     def __call__(self, x: Float[Array, "... C"]) -> Float[Array, "... C"]:
         """Applies fc1, the activation, fc2."""

@@ -19,7 +19,10 @@ from crossearth_jax.models.layers import (
     xavier,
 )
 from crossearth_jax.models.pixel_decoder import PixelDecoder
+from crossearth_jax.models.precision import Arithmetic
 from crossearth_jax.pixels.resample import resize_bilinear, sides
+
+FLOAT32 = Arithmetic.FLOAT32
 
 
 class Segmentation(NamedTuple):
@@ -67,7 +70,10 @@ class MaskMlp(nnx.Module):
 
     def __init__(self, width: int, *, rngs: nnx.Rngs) -> None:
         self.layers = nnx.List(
-            [nnx.Linear(width, width, kernel_init=xavier, rngs=rngs) for _ in range(3)]
+            [
+                FLOAT32.linear(width, width, kernel_init=xavier, rngs=rngs)
+                for _ in range(3)
+            ]
         )
 
     def __call__(self, x: Float[Array, "B Q D"]) -> Float[Array, "B Q D"]:
@@ -129,8 +135,8 @@ class Mask2Former(nnx.Module):
         self.level_embed = nnx.Param(
             nnx.initializers.normal(1.0)(rngs.params(), (3, width))
         )
-        self.query_feature = nnx.Linear(width, width, rngs=rngs)
-        self.class_head = nnx.Linear(width, num_classes + 1, rngs=rngs)
+        self.query_feature = FLOAT32.linear(width, width, rngs=rngs)
+        self.class_head = FLOAT32.linear(width, num_classes + 1, rngs=rngs)
         self.mask_head = MaskMlp(width, rngs=rngs)
 
     def predict(
@@ -139,7 +145,7 @@ class Mask2Former(nnx.Module):
         """Class and mask logits of one set of queries."""
         query = self.post_norm(query)
         classes = self.class_head(query)
-        masks = jnp.einsum("bqd,bhwd->bqhw", self.mask_head(query), mask_features)
+        masks = FLOAT32.einsum("bqd,bhwd->bqhw", self.mask_head(query), mask_features)
         return classes, masks
 
     def __call__(
@@ -200,4 +206,4 @@ def semantic_scores(
     """
     classes = jax.nn.softmax(class_logits)[..., :-1]  # [B, Q, K]
     masks = resize_bilinear(mask_logits.transpose(0, 2, 3, 1), size)  # [B, H, W, Q]
-    return jnp.einsum("bqk,bhwq->bhwk", classes, jax.nn.sigmoid(masks))
+    return FLOAT32.einsum("bqk,bhwq->bhwk", classes, jax.nn.sigmoid(masks))

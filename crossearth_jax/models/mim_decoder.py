@@ -2,9 +2,9 @@
 
 import jax.numpy as jnp
 from flax import nnx
-from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from crossearth_jax.models.precision import Arithmetic
 from crossearth_jax.pixels.resample import resize_bilinear
 
 DILATIONS = (1, 6, 12, 18)
@@ -23,15 +23,14 @@ def _conv(
     kernel: int,
     dilation: int,
     rngs: nnx.Rngs,
-    dtype: DTypeLike,
+    arithmetic: Arithmetic,
 ) -> nnx.Conv:
-    return nnx.Conv(
+    return arithmetic.conv(
         n_in,
         n_out,
-        (kernel, kernel),
+        kernel,
         kernel_dilation=dilation,
         padding=dilation * (kernel // 2),
-        dtype=dtype,
         rngs=rngs,
     )
 
@@ -40,14 +39,20 @@ class AsppDecoder(nnx.Module):
     """Paper's decoder: tap k through a 3×3 conv of dilation 1, 6, 12, 18."""
 
     def __init__(
-        self, width: int, hidden: int, patch: int, *, rngs: nnx.Rngs, dtype: DTypeLike
+        self,
+        width: int,
+        hidden: int,
+        patch: int,
+        *,
+        rngs: nnx.Rngs,
+        arithmetic: Arithmetic,
     ) -> None:
         self.patch = patch
         self.convs = nnx.List(
-            [_conv(width, hidden, 3, rate, rngs, dtype) for rate in DILATIONS]
+            [_conv(width, hidden, 3, rate, rngs, arithmetic) for rate in DILATIONS]
         )
-        self.linear = nnx.Linear(
-            len(DILATIONS) * hidden, patch * patch * 3, dtype=dtype, rngs=rngs
+        self.linear = arithmetic.linear(
+            len(DILATIONS) * hidden, patch * patch * 3, rngs=rngs
         )
 
     def __call__(self, taps: list[Float[Array, "B h w C"]]) -> Float[Array, "B H W 3"]:
@@ -60,11 +65,11 @@ class LinearDecoder(nnx.Module):
     """Table 9's baseline: the concatenated taps through one linear layer."""
 
     def __init__(
-        self, width: int, patch: int, *, rngs: nnx.Rngs, dtype: DTypeLike
+        self, width: int, patch: int, *, rngs: nnx.Rngs, arithmetic: Arithmetic
     ) -> None:
         self.patch = patch
-        self.linear = nnx.Linear(
-            len(DILATIONS) * width, patch * patch * 3, dtype=dtype, rngs=rngs
+        self.linear = arithmetic.linear(
+            len(DILATIONS) * width, patch * patch * 3, rngs=rngs
         )
 
     def __call__(self, taps: list[Float[Array, "B h w C"]]) -> Float[Array, "B H W 3"]:
@@ -86,16 +91,16 @@ class SharedAsppDecoder(nnx.Module):
         *,
         output_size: int,
         rngs: nnx.Rngs,
-        dtype: DTypeLike,
+        arithmetic: Arithmetic,
     ) -> None:
         self.output_size = output_size
-        self.reduce = _conv(width, hidden, 1, 1, rngs, dtype)
+        self.reduce = _conv(width, hidden, 1, 1, rngs, arithmetic)
         self.convs = nnx.List(
-            [_conv(hidden, hidden, 3, rate, rngs, dtype) for rate in DILATIONS]
+            [_conv(hidden, hidden, 3, rate, rngs, arithmetic) for rate in DILATIONS]
         )
-        self.project = _conv(len(DILATIONS) * hidden, hidden, 1, 1, rngs, dtype)
-        self.refine = _conv(4 * hidden, hidden, 1, 1, rngs, dtype)
-        self.final = _conv(hidden, 3, 1, 1, rngs, dtype)
+        self.project = _conv(len(DILATIONS) * hidden, hidden, 1, 1, rngs, arithmetic)
+        self.refine = _conv(4 * hidden, hidden, 1, 1, rngs, arithmetic)
+        self.final = _conv(hidden, 3, 1, 1, rngs, arithmetic)
 
     def __call__(
         self, stages: list[Float[Array, "B _ _ C"]]

@@ -15,7 +15,10 @@ from crossearth_jax.models.layers import (
     sine_position,
     xavier,
 )
+from crossearth_jax.models.precision import Arithmetic
 from crossearth_jax.pixels.resample import resize_bilinear, sides
+
+FLOAT32 = Arithmetic.FLOAT32
 
 
 class EncoderLayer(nnx.Module):
@@ -64,10 +67,10 @@ class ConvNorm(nnx.Module):
         rngs: nnx.Rngs,
     ) -> None:
         self.relu = relu
-        self.conv = nnx.Conv(
+        self.conv = FLOAT32.conv(
             n_in,
             n_out,
-            (kernel, kernel),
+            kernel,
             padding=kernel // 2,
             use_bias=bias,
             kernel_init=xavier,
@@ -144,9 +147,7 @@ class PixelDecoder(nnx.Module):
         )
         self.lateral = ConvNorm(in_width, width, 1, bias=False, relu=False, **make)
         self.output = ConvNorm(width, width, 3, bias=False, relu=True, **make)
-        self.mask_feature = nnx.Conv(
-            width, width, (1, 1), kernel_init=xavier, rngs=rngs
-        )
+        self.mask_feature = FLOAT32.conv(width, width, 1, kernel_init=xavier, rngs=rngs)
 
     def __call__(
         self,

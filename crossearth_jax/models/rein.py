@@ -7,8 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Integer
+
+from crossearth_jax.models.precision import Arithmetic
+
+FLOAT32 = Arithmetic.FLOAT32
 
 # Kaiming-uniform with a = √5, that is ±1/√fan_in.
 _kaiming = nnx.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
@@ -28,7 +31,7 @@ class Rein(nnx.Module):
         patch_size: int,
         scale: float,
         rngs: nnx.Rngs,
-        dtype: DTypeLike = jnp.float32,
+        arithmetic: Arithmetic = Arithmetic.FLOAT32,
     ) -> None:
         """Creates tokens and the shared linear layers.
 
@@ -41,9 +44,9 @@ class Rein(nnx.Module):
           patch_size: p, enters the initial range of the tokens.
           scale: initial value of the scalar s.
           rngs: initialisation keys.
-          dtype: compute type.
+          arithmetic: of the refinement; the queries are float32's.
         """
-        self.dtype = dtype
+        self.arithmetic = arithmetic
         channels = (rank * width) ** 0.5 if rank else width
         bound = (6 / (3 * patch_size**2 + channels)) ** 0.5
 
@@ -60,18 +63,17 @@ class Rein(nnx.Module):
         self.rank = rank
         self.scale = nnx.Param(jnp.asarray(scale, jnp.float32))
 
-        def linear(n_in: int, n_out: int) -> nnx.Linear:
-            return nnx.Linear(n_in, n_out, kernel_init=_kaiming, dtype=dtype, rngs=rngs)
-
-        self.mlp_token2feat = linear(width, width)
-        self.mlp_delta_f = linear(width, width)
-        self.transform = linear(width, query_width)
-        self.merge = linear(3 * query_width, query_width)
+        make = {"kernel_init": _kaiming, "rngs": rngs}
+        self.mlp_token2feat = arithmetic.linear(width, width, **make)
+        self.mlp_delta_f = arithmetic.linear(width, width, **make)
+        # Float32 always: the decoder's masks have thresholds, and queries lead there.
+        self.transform = FLOAT32.linear(width, query_width, **make)
+        self.merge = FLOAT32.linear(3 * query_width, query_width, **make)
 
     def all_tokens(self) -> Float[Array, "L m C"]:
         """T of every layer."""
         if self.rank:
-            return self.tokens_a[...] @ self.tokens_b[...]
+            return FLOAT32.matmul(self.tokens_a[...], self.tokens_b[...])
         return self.tokens[...]
 
     def __call__(
@@ -91,23 +93,24 @@ class Rein(nnx.Module):
           is_patch: the others stay as they are; None: all are patches.
         """
         if self.rank:
-            tokens = self.tokens_a[layer] @ self.tokens_b[layer]
+            tokens = FLOAT32.matmul(self.tokens_a[layer], self.tokens_b[layer])
         else:
             tokens = self.tokens[layer]
-        tokens, narrow = (x.astype(self.dtype) for x in (tokens, features))
-        similarity = narrow @ tokens.T * features.shape[-1] ** -0.5  # [B, N, m]
-        attention = jax.nn.softmax(similarity.astype(jnp.float32)).astype(self.dtype)
+        dtype, matmul = self.arithmetic.dtype, self.arithmetic.matmul
+        tokens, narrow = (x.astype(dtype) for x in (tokens, features))
+        similarity = matmul(narrow, tokens.T) * features.shape[-1] ** -0.5  # [B, N, m]
+        attention = jax.nn.softmax(similarity.astype(jnp.float32)).astype(dtype)
         values = self.mlp_token2feat(tokens[1:])
-        seen = attention[..., 1:] @ values + narrow  # [B, N, C]
+        seen = matmul(attention[..., 1:], values) + narrow  # [B, N, C]
         assert self.mlp_delta_f.bias is not None  # as made above
         # s enters the weights, not Δ: C² products instead of N·C, and Δ is not kept.
         kernel, bias = (
-            (self.scale[...] * x[...]).astype(self.dtype)
+            (self.scale[...] * x[...]).astype(dtype)
             for x in (self.mlp_delta_f.kernel, self.mlp_delta_f.bias)
         )
         if is_patch is not None:
             seen, bias = (jnp.where(is_patch, x, 0) for x in (seen, bias))
-        return features + (seen @ kernel + bias)
+        return features + (matmul(seen, kernel) + bias)
 
     def queries(self) -> Float[Array, "m D"]:
         """Object queries, the same for every image.

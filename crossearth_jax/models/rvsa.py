@@ -16,8 +16,6 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import Array
-from jax.lax import Precision
-from jax.typing import DTypeLike
 from jaxtyping import Float
 
 from crossearth_jax.models.attention import attend, split_heads
@@ -31,8 +29,11 @@ from crossearth_jax.models.backbone import (
 )
 from crossearth_jax.models.deform_attn import sample_levels
 from crossearth_jax.models.layers import layer_norm
+from crossearth_jax.models.precision import Arithmetic
 from crossearth_jax.models.rvsa_windows import Windows, sampling_points
 from crossearth_jax.pixels.resample import bicubic_matrix, resize_bicubic
+
+FLOAT32 = Arithmetic.FLOAT32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,12 +86,13 @@ def seen_along_axes(
     query: Float[Array, "B y x n d"],
     rows: Float[Array, "y_span d"],
     columns: Float[Array, "x_span d"],
+    arithmetic: Arithmetic,
 ) -> tuple[Float[Array, "B y x n y"], Float[Array, "B y x n x"]]:
     """Score of a query for each row and each column of its map, by distance."""
     rows, columns = (by_distance(t).astype(query.dtype) for t in (rows, columns))
     return (
-        jnp.einsum("byxnd,ykd->byxnk", query, rows),
-        jnp.einsum("byxnd,xkd->byxnk", query, columns),
+        arithmetic.einsum("byxnd,ykd->byxnk", query, rows),
+        arithmetic.einsum("byxnd,xkd->byxnk", query, columns),
     )
 
 
@@ -105,6 +107,7 @@ def attend_with_bias(
     key: Float[Array, "B S n d"],
     value: Float[Array, "B S n d"],
     bias: list[tuple[Float[Array, "B Q n _"], Float[np.ndarray, "S _"]]],
+    arithmetic: Arithmetic = Arithmetic.FLOAT32,
 ) -> Float[Array, "B Q n d"]:
     """softmax(q·kᵀ/√d + Σ aᵢ·bᵢᵀ)·v, for factors aᵢ of the queries and bᵢ of the keys.
 
@@ -119,18 +122,22 @@ def attend_with_bias(
         right.append(jnp.broadcast_to(places, (*shape, b.shape[1])))
     long = jnp.concatenate(left, -1)
     # `attend` divides by the root of the length.
-    return attend(long * long.shape[-1] ** 0.5, jnp.concatenate(right, -1), value)
+    long = long * long.shape[-1] ** 0.5
+    return attend(long, jnp.concatenate(right, -1), value, arithmetic=arithmetic)
 
 
 class FullAttention(nnx.Module):
     """Self-attention with decomposed relative positions."""
 
-    def __init__(self, config: RvsaConfig, *, rngs: nnx.Rngs, dtype: DTypeLike) -> None:
+    def __init__(
+        self, config: RvsaConfig, *, rngs: nnx.Rngs, arithmetic: Arithmetic
+    ) -> None:
         width, heads = config.width, config.heads
-        make = {"kernel_init": vit_init, "dtype": dtype, "rngs": rngs}
+        make = {"kernel_init": vit_init, "rngs": rngs}
+        self.arithmetic = arithmetic
         self.heads = heads
-        self.qkv = nnx.Linear(width, 3 * width, **make)
-        self.proj = nnx.Linear(width, width, **make)
+        self.qkv = arithmetic.linear(width, 3 * width, **make)
+        self.proj = arithmetic.linear(width, width, **make)
         zeros = jnp.zeros((2 * config.grid - 1, width // heads))
         self.full_rel_pos_h, self.full_rel_pos_w = nnx.Param(zeros), nnx.Param(zeros)
 
@@ -144,10 +151,12 @@ class FullAttention(nnx.Module):
             split_heads(part, self.heads) for part in jnp.split(self.qkv(x), 3, -1)
         )
         scaled = q * q.shape[-1] ** -0.5
-        seen = seen_along_axes(scaled.reshape(-1, *grid, *q.shape[2:]), *tables)
+        maps = scaled.reshape(-1, *grid, *q.shape[2:])
+        seen = seen_along_axes(maps, *tables, self.arithmetic)
         factors = [a.reshape(*q.shape[:3], -1) for a in seen]
         places = axis_places(*grid)
-        attended = attend_with_bias(q, k, v, [*zip(factors, places, strict=True)])
+        bias = [*zip(factors, places, strict=True)]
+        attended = attend_with_bias(q, k, v, bias, self.arithmetic)
         return self.proj(attended.reshape(x.shape))
 
 
@@ -157,24 +166,27 @@ def resize_table(table: Float[Array, "span d"], side: int) -> Float[Array, "othe
     if before == after:
         return table
     matrix = bicubic_matrix(before, after)
-    return jnp.matmul(matrix, table, precision=Precision.HIGHEST)
+    return FLOAT32.matmul(matrix, table)
 
 
 class WindowAttention(nnx.Module):
     """RVSA: each window attends to tokens sampled from a window of another shape."""
 
-    def __init__(self, config: RvsaConfig, *, rngs: nnx.Rngs, dtype: DTypeLike) -> None:
+    def __init__(
+        self, config: RvsaConfig, *, rngs: nnx.Rngs, arithmetic: Arithmetic
+    ) -> None:
         width, heads, side = config.width, config.heads, config.window_size
-        make = {"kernel_init": vit_init, "dtype": dtype, "rngs": rngs}
+        make = {"kernel_init": vit_init, "rngs": rngs}
+        self.arithmetic = arithmetic
         self.heads, self.side = heads, side
-        self.qkv = nnx.Linear(width, 3 * width, **make)
-        self.proj = nnx.Linear(width, width, **make)
+        self.qkv = arithmetic.linear(width, 3 * width, **make)
+        self.proj = arithmetic.linear(width, width, **make)
 
         def sampling(numbers: int) -> nnx.Linear:
             # Windows start as the plain ones; coordinates need single precision.
             zeros = nnx.initializers.zeros
-            make = {"kernel_init": zeros, "dtype": jnp.float32, "rngs": rngs}
-            return nnx.Linear(width, heads * numbers, **make)
+            make = {"kernel_init": zeros, "rngs": rngs}
+            return FLOAT32.linear(width, heads * numbers, **make)
 
         self.sampling_offsets, self.sampling_scales = sampling(2), sampling(2)
         self.sampling_angles = sampling(1)
@@ -201,7 +213,7 @@ class WindowAttention(nnx.Module):
         merged = -1, inside, *q.shape[2:]  # windows as images of a batch
         k, v = (part.reshape(merged) for part in jnp.split(sampled, 2, -1))
         q = windows.cut(q).reshape(merged)
-        attended = attend_with_bias(q, k, v, self._bias(q))
+        attended = attend_with_bias(q, k, v, self._bias(q), self.arithmetic)
         attended = attended.reshape(x.shape[0], count, inside, -1)
         return self.proj(windows.join(attended))
 
@@ -223,7 +235,8 @@ class WindowAttention(nnx.Module):
         """Of rows and columns, from the query, and of each pair of places."""
         s = self.side
         maps = query.reshape(-1, s, s, *query.shape[2:])
-        seen = seen_along_axes(maps, self.rel_pos_h[...], self.rel_pos_w[...])
+        tables = self.rel_pos_h[...], self.rel_pos_w[...]
+        seen = seen_along_axes(maps, *tables, self.arithmetic)
         factors = [a.reshape(*query.shape[:3], s) for a in seen]
         pairs = self.relative_position_bias[...][pair_index(s)]  # [ss, ss, n]
         pairs = pairs.transpose(0, 2, 1).astype(query.dtype)
@@ -248,12 +261,13 @@ class RvsaBlock(nnx.Module):
         attention: type[FullAttention] | type[WindowAttention],
         *,
         rngs: nnx.Rngs,
-        dtype: DTypeLike,
+        arithmetic: Arithmetic,
     ) -> None:
-        width, make = config.width, {"rngs": rngs, "dtype": dtype}
-        self.norm1 = layer_norm(width, epsilon=1e-6, **make)
+        width, make = config.width, {"rngs": rngs, "arithmetic": arithmetic}
+        norm = {"rngs": rngs, "dtype": arithmetic.dtype, "epsilon": 1e-6}
+        self.norm1 = layer_norm(width, **norm)
         self.attn = attention(config, **make)
-        self.norm2 = layer_norm(width, epsilon=1e-6, **make)
+        self.norm2 = layer_norm(width, **norm)
         self.mlp = gelu_mlp(width, int(width * config.mlp_ratio), **make)
 
     def __call__(
@@ -272,7 +286,7 @@ class RvsaViT(nnx.Module):
         config: RvsaConfig,
         *,
         rngs: nnx.Rngs,
-        dtype: DTypeLike = jnp.float32,
+        arithmetic: Arithmetic = Arithmetic.FLOAT32,
     ) -> None:
         width, heads = config.width, config.heads
         if width % heads or config.window_size < 2 or config.full_every < 1:
@@ -283,7 +297,7 @@ class RvsaViT(nnx.Module):
                 "set backbone.heads"
             )
         self.config = config
-        make = {"rngs": rngs, "dtype": dtype}
+        make = {"rngs": rngs, "arithmetic": arithmetic}
         self.patch_embed = patch_embedding(width, config.patch_size, **make)
         self.pos_embed = nnx.Param(vit_init(rngs.params(), (config.grid**2, width)))
         self.blocks = nnx.List(

@@ -110,7 +110,7 @@ def load(
 
     Args:
       checkpoint: the workdir of a run, or a checkpoint folder inside one.
-      precision: "float32" or "bfloat16"; None takes what it was trained in.
+      precision: as the configuration has it; None takes what it was trained in.
       batch: windows per call, over all devices; None takes the run's eval.batch.
       stride: step between windows; None takes the run's.
       tta: of "flips" and "scales", see `tta.augmented`.

@@ -13,6 +13,7 @@ from crossearth_jax.build import initial_state
 from crossearth_jax.config import load as read_config
 from crossearth_jax.data.classes import ClassSet, load_classes
 from crossearth_jax.models.parameters import digest_of_arrays, dotted
+from crossearth_jax.models.precision import Arithmetic
 from crossearth_jax.run import contract, seal
 from crossearth_jax.run.checkpoint import Checkpoints
 from crossearth_jax.run_settings import RunSettings, read_settings
@@ -20,7 +21,7 @@ from crossearth_jax.scoring.windows import Windows
 from crossearth_jax.system import sharding
 from crossearth_jax.train_step import TrainState
 
-PRECISIONS = tuple(build.DTYPES)
+PRECISIONS = tuple(each.value for each in Arithmetic)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +67,7 @@ def load_run(checkpoint: str | Path, precision: str | None = None) -> TrainedRun
 
     Args:
       checkpoint: the workdir of a run, or a checkpoint folder inside one.
-      precision: "float32" or "bfloat16"; None takes what it was trained in.
+      precision: as the configuration has it; None takes what it was trained in.
 
     Raises:
       ValueError: there is no such run, its files do not fit, or there is no such

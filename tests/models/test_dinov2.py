@@ -15,6 +15,7 @@ from crossearth_jax.models.dinov2 import (
     ViTConfig,
     resize_positions,
 )
+from crossearth_jax.models.precision import Arithmetic
 
 SMALL = ViTConfig(
     width=16, depth=4, heads=2, taps=(0, 1, 2, 3), patch_size=4, grid=4, layer_scale=0.5
@@ -120,7 +121,7 @@ def test_positions_of_the_stored_size_are_used_as_they_are():
 
 
 def test_bfloat16_layers_on_float32_parameters_and_tokens(image):
-    model = build(SMALL, dtype=jnp.bfloat16)
+    model = build(SMALL, arithmetic=Arithmetic.BFLOAT16)
     assert {x.dtype for x in jax.tree.leaves(nnx.state(model))} == {jnp.dtype("f4")}
     assert {t.dtype for t in jax.eval_shape(model, image)} == {jnp.dtype("f4")}
     tokens = jax.eval_shape(model.embed, image)

@@ -14,6 +14,7 @@ from crossearth_jax.models.mim_decoder import (
     SharedAsppDecoder,
     unpatchify,
 )
+from crossearth_jax.models.precision import Arithmetic
 
 RNG = np.random.default_rng(0)
 TAPS = [jnp.asarray(RNG.normal(size=(2, 3, 5, 6)), jnp.float32) for _ in range(4)]
@@ -38,7 +39,9 @@ def test_unpatchify_lays_rows_then_columns_then_channels():
 
 
 def test_linear_decoder_joins_the_taps():
-    model = build(lambda: LinearDecoder(6, 2, rngs=nnx.Rngs(0), dtype=jnp.float32))
+    model = build(
+        lambda: LinearDecoder(6, 2, rngs=nnx.Rngs(0), arithmetic=Arithmetic.FLOAT32)
+    )
     joined = np.concatenate(TAPS, -1)
     kernel, bias = (
         np.asarray(x[...]) for x in (model.linear.kernel, model.linear.bias)
@@ -50,7 +53,9 @@ def test_linear_decoder_joins_the_taps():
 
 @pytest.fixture(scope="module")
 def aspp():
-    return build(lambda: AsppDecoder(6, 4, 2, rngs=nnx.Rngs(0), dtype=jnp.float32))
+    return build(
+        lambda: AsppDecoder(6, 4, 2, rngs=nnx.Rngs(0), arithmetic=Arithmetic.FLOAT32)
+    )
 
 
 def test_aspp_gives_tap_k_to_dilation_k(aspp):
@@ -84,7 +89,7 @@ def test_aspp_rectifies_before_the_linear_layer(aspp):
 def test_shared_aspp_serves_all_stage_maps():
     model = build(
         lambda: SharedAsppDecoder(
-            6, 4, output_size=24, rngs=nnx.Rngs(0), dtype=jnp.float32
+            6, 4, output_size=24, rngs=nnx.Rngs(0), arithmetic=Arithmetic.FLOAT32
         )
     )
     names = set(nnx.to_pure_dict(nnx.state(model)))

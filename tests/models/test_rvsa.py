@@ -10,6 +10,7 @@ import pytest
 from flax import nnx
 
 from crossearth_jax.models.parameters import dotted
+from crossearth_jax.models.precision import Arithmetic
 from crossearth_jax.models.rvsa import (
     VARIANTS,
     RvsaConfig,
@@ -122,7 +123,7 @@ def test_windows_on_a_grid_that_is_not_square():
     params = nested(renamed(state), "backbone.blocks.0.attn.")
     config = RvsaConfig(width=24, heads=2, window_size=4)
     layer = nnx.eval_shape(
-        lambda: WindowAttention(config, rngs=nnx.Rngs(0), dtype=jnp.float32)
+        lambda: WindowAttention(config, rngs=nnx.Rngs(0), arithmetic=Arithmetic.FLOAT32)
     )
     x = jnp.asarray(GOLDEN["window/x"])
     out = jax.jit(lambda p, x: nnx.merge(nnx.graphdef(layer), p)(x, (10, 15)))(

@@ -3,7 +3,6 @@
 from functools import cache, partial
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from parity_fixtures import QUICK, nhwc, recorded, relative
@@ -11,6 +10,7 @@ from parity_fixtures import QUICK, nhwc, recorded, relative
 from crossearth_jax.losses.mim import delta_loss, reconstruction_loss
 from crossearth_jax.models.mim_decoder import SharedAsppDecoder
 from crossearth_jax.models.parameters import dotted, undotted
+from crossearth_jax.models.precision import Arithmetic
 from crossearth_jax.pixels.resample import resize_bilinear
 from weights_convert.files.lazy_tensor import LazyTensor
 from weights_convert.mapping import apply_rules
@@ -45,7 +45,11 @@ def measured():
     side = 8 * strided.shape[-1]
     decoder = nnx.eval_shape(
         lambda: SharedAsppDecoder(
-            width, hidden, output_size=side, dtype=jnp.float32, rngs=nnx.Rngs(0)
+            width,
+            hidden,
+            output_size=side,
+            arithmetic=Arithmetic.FLOAT32,
+            rngs=nnx.Rngs(0),
         )
     )
     graph, state = nnx.split(decoder)
