@@ -209,7 +209,6 @@ def softmax_attention(
     """Softmax with the division after the product: one pass fewer over [B, Q, S]."""
     scaled = query * query.shape[-1] ** -0.5
     logits = arithmetic.matmul(scaled, key.mT, jnp.float32)  # [*h, B, Q, S]
-    )  # [*h, B, Q, S]
     if mask is not None:
         logits = jnp.where(mask, logits, -jnp.inf)
     largest = jax.lax.stop_gradient(logits.max(-1, keepdims=True))
