@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
-from crossearth_jax.models.layers import xavier
+from crossearth_jax.models.initial_values import xavier_uniform
 from crossearth_jax.models.precision import Arithmetic
 
 FEW_WEIGHTS = 1 << 20  # of an image: 4 MiB, which a CPU's cache takes as a whole
@@ -29,13 +29,25 @@ class MultiHeadAttention(nnx.Module):
         *,
         rngs: nnx.Rngs,
         arithmetic: Arithmetic = Arithmetic.FLOAT32,
+        inner_init: nnx.Initializer = xavier_uniform,
+        out_init: nnx.Initializer = xavier_uniform,
     ) -> None:
+        """Creates the projections.
+
+        Args:
+          width: C.
+          heads: h.
+          rngs: initialisation keys.
+          arithmetic: of all products.
+          inner_init: initial kernels of queries, keys and values.
+          out_init: initial kernel of the projection back.
+        """
         if width % heads:
             raise ValueError(f"got {heads} heads for width {width}: choose a divisor")
         self.heads, self.arithmetic = heads, arithmetic
         self.query, self.key, self.value, self.out = (
-            arithmetic.linear(width, width, kernel_init=xavier, rngs=rngs)
-            for _ in range(4)
+            arithmetic.linear(width, width, kernel_init=kernel_init, rngs=rngs)
+            for kernel_init in (*[inner_init] * 3, out_init)
         )
 
     def __call__(

@@ -10,7 +10,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from crossearth_jax.models.layers import xavier
+from crossearth_jax.models.initial_values import xavier_uniform
 from crossearth_jax.models.precision import Arithmetic
 from crossearth_jax.pixels.resample import bilinear_corners
 
@@ -96,7 +96,7 @@ class DeformableAttention(nnx.Module):
             rngs=rngs,
         )
         self.value_proj, self.output_proj = (
-            FLOAT32.linear(width, width, kernel_init=xavier, rngs=rngs)
+            FLOAT32.linear(width, width, kernel_init=xavier_uniform, rngs=rngs)
             for _ in range(2)
         )
 

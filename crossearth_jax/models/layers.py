@@ -12,9 +12,12 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from crossearth_jax.models.initial_values import (
+    pytorch_bias,
+    pytorch_kernel,
+    zero_bias,
+)
 from crossearth_jax.models.precision import Arithmetic
-
-xavier = nnx.initializers.xavier_uniform()
 
 
 @jax.custom_jvp
@@ -106,6 +109,19 @@ def group_norm(width: int, groups: int, *, rngs: nnx.Rngs) -> nnx.GroupNorm:
     )
 
 
+def pytorch_linear(
+    arithmetic: Arithmetic, n_in: int, n_out: int, *, rngs: nnx.Rngs
+) -> nnx.Linear:
+    """A linear layer with PyTorch's initial values."""
+    return arithmetic.linear(
+        n_in,
+        n_out,
+        kernel_init=pytorch_kernel,
+        bias_init=pytorch_bias(n_in),
+        rngs=rngs,
+    )
+
+
 class Mlp(nnx.Module):
     """Two linear layers around an activation."""
 
@@ -117,12 +133,22 @@ class Mlp(nnx.Module):
         activation: Callable[[Array], Array],
         rngs: nnx.Rngs,
         arithmetic: Arithmetic = Arithmetic.FLOAT32,
-        kernel_init: nnx.Initializer = xavier,
+        kernel_init: nnx.Initializer,
+        bias_init: Callable[[int], nnx.Initializer] = zero_bias,
     ) -> None:
+        """Creates the layers; `bias_init` takes their fan-in."""
         self.activation = activation
-        make = {"kernel_init": kernel_init, "rngs": rngs}
-        self.fc1 = arithmetic.linear(width, hidden, **make)
-        self.fc2 = arithmetic.linear(hidden, width, **make)
+
+        def linear(n_in: int, n_out: int) -> nnx.Linear:
+            return arithmetic.linear(
+                n_in,
+                n_out,
+                kernel_init=kernel_init,
+                bias_init=bias_init(n_in),
+                rngs=rngs,
+            )
+
+        self.fc1, self.fc2 = linear(width, hidden), linear(hidden, width)
 
     def __call__(self, x: Float[Array, "... C"]) -> Float[Array, "... C"]:
         """Applies fc1, the activation, fc2."""

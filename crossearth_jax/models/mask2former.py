@@ -12,11 +12,16 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from crossearth_jax.models.attention import MultiHeadAttention
+from crossearth_jax.models.initial_values import (
+    pytorch_bias,
+    xavier_normal,
+    xavier_normal_stacked,
+)
 from crossearth_jax.models.layers import (
     Mlp,
     layer_norm,
+    pytorch_linear,
     sine_position,
-    xavier,
 )
 from crossearth_jax.models.pixel_decoder import PixelDecoder
 from crossearth_jax.models.precision import Arithmetic
@@ -41,11 +46,23 @@ class DecoderLayer(nnx.Module):
     """Masked cross-attention, self-attention, FFN; each post-norm."""
 
     def __init__(self, width: int, heads: int, ffn: int, *, rngs: nnx.Rngs) -> None:
-        self.cross_attn = MultiHeadAttention(width, heads, rngs=rngs)
+        make = {
+            "inner_init": xavier_normal_stacked,
+            "out_init": xavier_normal,
+            "rngs": rngs,
+        }
+        self.cross_attn = MultiHeadAttention(width, heads, **make)
         self.norm1 = layer_norm(width, rngs=rngs)
-        self.self_attn = MultiHeadAttention(width, heads, rngs=rngs)
+        self.self_attn = MultiHeadAttention(width, heads, **make)
         self.norm2 = layer_norm(width, rngs=rngs)
-        self.ffn = Mlp(width, ffn, activation=nnx.relu, rngs=rngs)
+        self.ffn = Mlp(
+            width,
+            ffn,
+            activation=nnx.relu,
+            kernel_init=xavier_normal,
+            bias_init=pytorch_bias,
+            rngs=rngs,
+        )
         self.norm3 = layer_norm(width, rngs=rngs)
 
     def __call__(
@@ -70,10 +87,7 @@ class MaskMlp(nnx.Module):
 
     def __init__(self, width: int, *, rngs: nnx.Rngs) -> None:
         self.layers = nnx.List(
-            [
-                FLOAT32.linear(width, width, kernel_init=xavier, rngs=rngs)
-                for _ in range(3)
-            ]
+            [pytorch_linear(FLOAT32, width, width, rngs=rngs) for _ in range(3)]
         )
 
     def __call__(self, x: Float[Array, "B Q D"]) -> Float[Array, "B Q D"]:
@@ -135,8 +149,8 @@ class Mask2Former(nnx.Module):
         self.level_embed = nnx.Param(
             nnx.initializers.normal(1.0)(rngs.params(), (3, width))
         )
-        self.query_feature = FLOAT32.linear(width, width, rngs=rngs)
-        self.class_head = FLOAT32.linear(width, num_classes + 1, rngs=rngs)
+        self.query_feature = pytorch_linear(FLOAT32, width, width, rngs=rngs)
+        self.class_head = pytorch_linear(FLOAT32, width, num_classes + 1, rngs=rngs)
         self.mask_head = MaskMlp(width, rngs=rngs)
 
     def predict(

@@ -8,12 +8,17 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from crossearth_jax.models.deform_attn import DeformableAttention
+from crossearth_jax.models.initial_values import (
+    caffe2_xavier,
+    pytorch_bias,
+    xavier_normal,
+    xavier_uniform,
+)
 from crossearth_jax.models.layers import (
     Mlp,
     group_norm,
     layer_norm,
     sine_position,
-    xavier,
 )
 from crossearth_jax.models.precision import Arithmetic
 from crossearth_jax.pixels.resample import resize_bilinear, sides
@@ -36,7 +41,14 @@ class EncoderLayer(nnx.Module):
     ) -> None:
         self.self_attn = DeformableAttention(width, heads, levels, points, rngs=rngs)
         self.norm1 = layer_norm(width, rngs=rngs)
-        self.ffn = Mlp(width, ffn, activation=nnx.relu, rngs=rngs)
+        self.ffn = Mlp(
+            width,
+            ffn,
+            activation=nnx.relu,
+            kernel_init=xavier_normal,
+            bias_init=pytorch_bias,
+            rngs=rngs,
+        )
         self.norm2 = layer_norm(width, rngs=rngs)
 
     def __call__(
@@ -64,6 +76,7 @@ class ConvNorm(nnx.Module):
         *,
         bias: bool,
         relu: bool,
+        kernel_init: nnx.Initializer,
         rngs: nnx.Rngs,
     ) -> None:
         self.relu = relu
@@ -73,7 +86,7 @@ class ConvNorm(nnx.Module):
             kernel,
             padding=kernel // 2,
             use_bias=bias,
-            kernel_init=xavier,
+            kernel_init=kernel_init,
             rngs=rngs,
         )
         self.norm = group_norm(n_out, groups, rngs=rngs)
@@ -130,11 +143,10 @@ class PixelDecoder(nnx.Module):
           rngs: initialisation keys.
         """
         make = {"groups": groups, "rngs": rngs}
+        plain = {"bias": False, "kernel_init": caffe2_xavier, **make}
+        inputs = {"bias": True, "relu": False, "kernel_init": xavier_uniform, **make}
         self.input_convs = nnx.List(
-            [
-                ConvNorm(in_width, width, 1, bias=True, relu=False, **make)
-                for _ in range(3)
-            ]
+            [ConvNorm(in_width, width, 1, **inputs) for _ in range(3)]
         )
         self.level_encoding = nnx.Param(
             nnx.initializers.normal(1.0)(rngs.params(), (3, width))
@@ -145,9 +157,11 @@ class PixelDecoder(nnx.Module):
                 for _ in range(layers)
             ]
         )
-        self.lateral = ConvNorm(in_width, width, 1, bias=False, relu=False, **make)
-        self.output = ConvNorm(width, width, 3, bias=False, relu=True, **make)
-        self.mask_feature = FLOAT32.conv(width, width, 1, kernel_init=xavier, rngs=rngs)
+        self.lateral = ConvNorm(in_width, width, 1, relu=False, **plain)
+        self.output = ConvNorm(width, width, 3, relu=True, **plain)
+        self.mask_feature = FLOAT32.conv(
+            width, width, 1, kernel_init=caffe2_xavier, rngs=rngs
+        )
 
     def __call__(
         self,

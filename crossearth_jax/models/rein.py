@@ -9,12 +9,10 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Integer
 
+from crossearth_jax.models.layers import pytorch_linear
 from crossearth_jax.models.precision import Arithmetic
 
 FLOAT32 = Arithmetic.FLOAT32
-
-# Kaiming-uniform with a = √5, that is ±1/√fan_in.
-_kaiming = nnx.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 
 class Rein(nnx.Module):
@@ -63,12 +61,12 @@ class Rein(nnx.Module):
         self.rank = rank
         self.scale = nnx.Param(jnp.asarray(scale, jnp.float32))
 
-        make = {"kernel_init": _kaiming, "rngs": rngs}
-        self.mlp_token2feat = arithmetic.linear(width, width, **make)
-        self.mlp_delta_f = arithmetic.linear(width, width, **make)
+        self.mlp_token2feat, self.mlp_delta_f = (
+            pytorch_linear(arithmetic, width, width, rngs=rngs) for _ in range(2)
+        )
         # Float32 always: the decoder's masks have thresholds, and queries lead there.
-        self.transform = FLOAT32.linear(width, query_width, **make)
-        self.merge = FLOAT32.linear(3 * query_width, query_width, **make)
+        self.transform = pytorch_linear(FLOAT32, width, query_width, rngs=rngs)
+        self.merge = pytorch_linear(FLOAT32, 3 * query_width, query_width, rngs=rngs)
 
     def all_tokens(self) -> Float[Array, "L m C"]:
         """T of every layer."""
