@@ -18,8 +18,8 @@ Paper's mIoU in %, Rein → CrossEarth (Table 7), and τ/B of the masks (Table 1
     trf  Trf 61.0→65.3, Trf2Sub 67.6→67.9, Trf2Tem 37.8→42.3, Trf2Tms 64.9→64.4
          X_S 0.5/64, X_M 0.7/64
 
-Time: one run is 30,000 steps of one 1024² crop, about 0.5 hours on one H100 with
-`--config.precision=bfloat16`. That is an estimate, not a measurement: 19.7 TFLOP a step
+Time: one run is 30,000 steps of one 1024² crop, about 0.7 hours on one H100 with
+`--config.precision=bfloat16`. That is an estimate, not a measurement: 27.8 TFLOP a step
 at an assumed 40% of 800 TFLOP/s; compilation, reading and scoring come on top.
 """
 

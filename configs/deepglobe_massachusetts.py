@@ -17,8 +17,8 @@ Paper's mIoU in %, Rein → CrossEarth (Table 5), and τ/B of the masks (Table 1
         MTP 54.3, CrossEarth on MTP 55.5 (Table 10); weights by `crossearth
         convert mtp SOURCE mtp.safetensors`, see docs/backbones.md
 
-Time: one run on DINOv2 is 30,000 steps of one 1024² crop, about 0.5 hours on one H100
-with `--config.precision=bfloat16`. That is an estimate, not a measurement: 19.7 TFLOP
+Time: one run on DINOv2 is 30,000 steps of one 1024² crop, about 0.7 hours on one H100
+with `--config.precision=bfloat16`. That is an estimate, not a measurement: 27.8 TFLOP
 a step at an assumed 40% of 800 TFLOP/s; compilation, reading and scoring come on top.
 """
 

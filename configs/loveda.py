@@ -11,8 +11,8 @@ Paper's mIoU in %, Rein → CrossEarth (Table 4), and τ/B of the masks (Table 1
     urban  U2R 45.6→46.6     X_S 0.1/64, X_M 0.7/64
     rural  R2U 57.7→57.9     X_S 0.5/16, X_M 0.7/64
 
-Time: one run is 30,000 steps of one 1024² crop, about 0.5 hours on one H100 with
-`--config.precision=bfloat16`. That is an estimate, not a measurement: 19.7 TFLOP a step
+Time: one run is 30,000 steps of one 1024² crop, about 0.7 hours on one H100 with
+`--config.precision=bfloat16`. That is an estimate, not a measurement: 27.8 TFLOP a step
 at an assumed 40% of 800 TFLOP/s; compilation, reading and scoring come on top.
 """
 

@@ -15,7 +15,7 @@ Paper's mIoU in %, Rein → CrossEarth (Table 6), and τ/B of the masks (Table 1
     rgb   P(r)2Res 45.9→46.8     X_S 0.3/16, X_M 0.7/64
 
 Time: one run is 30,000 steps of one 512² crop, about 0.1 hours on one H100 with
-`--config.precision=bfloat16`. That is an estimate, not a measurement: 3.7 TFLOP a step
+`--config.precision=bfloat16`. That is an estimate, not a measurement: 4.3 TFLOP a step
 at an assumed 40% of 800 TFLOP/s; compilation, reading and scoring come on top.
 """
 

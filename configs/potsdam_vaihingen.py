@@ -17,7 +17,7 @@ Paper's mIoU in %, Rein → CrossEarth (Table 3), and τ/B of the masks (Table 1
 (Rein's classes of P(r)2P(i) average to 75.5; 76.3 is a misprint.)
 
 Time: one run is 30,000 steps of one 512² crop, about 0.1 hours on one H100 with
-`--config.precision=bfloat16`. That is an estimate, not a measurement: 3.7 TFLOP a step
+`--config.precision=bfloat16`. That is an estimate, not a measurement: 4.3 TFLOP a step
 at an assumed 40% of 800 TFLOP/s; compilation, reading and scoring come on top.
 """
 

@@ -14,7 +14,7 @@ Paper's mIoU in %, Rein → CrossEarth (Table 5), and τ/B of the masks (Table 1
     satellite  S2A 66.8→64.5     X_S 0.5/16, X_M 0.7/16
 
 Time: one run is 30,000 steps of one 512² crop, about 0.1 hours on one H100 with
-`--config.precision=bfloat16`. That is an estimate, not a measurement: 3.7 TFLOP a step
+`--config.precision=bfloat16`. That is an estimate, not a measurement: 4.3 TFLOP a step
 at an assumed 40% of 800 TFLOP/s; compilation, reading and scoring come on top.
 """
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
-from jaxtyping import Array, Float, Integer, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, Integer, PRNGKeyArray, PyTree
 
 from crossearth_jax.data.pipeline import Batch
 from crossearth_jax.earth_style.inject import Restyle, masked_image, styled_image
@@ -125,6 +125,7 @@ def compute_losses(
     key: PRNGKeyArray,
     objective: Objective,
     labels: Integer[Array, "N H W"] | None = None,
+    drawn: Bool[Array, " B"] | None = None,
 ) -> Metrics:
     """L_Seg, L_MIM and L_Δ of one batch; X (or X_S) and X_M in one backbone call.
 
@@ -136,14 +137,17 @@ def compute_losses(
       objective: the losses.
       labels: of the whole batch of which this is one of N / B equal parts; the mean
         of the parts' losses is then the loss of the whole.
+      drawn: which images are styled; None draws them, see `draw_styled`.
 
     Returns:
       "loss" (the weighted sum), "seg", its last prediction's "class", "mask" and
       "dice", and where they apply "mim", "delta", "styled" (share of images).
     """
-    keys = dict(zip(("style", "mask", "points"), jax.random.split(key, 3), strict=True))
+    keys = _keys(key)
     clean = normalise(batch.image)  # X
-    image, styled = _styled(clean, restyle, keys["style"], objective.style)
+    if drawn is None:
+        drawn = draw_styled(key, objective.style, len(clean))
+    image, styled = _styled(clean, restyle, keys["style"], objective.style, drawn)
     views = [image]
     if objective.masked:
         views.append(objective.masked.image(keys["mask"], clean, model.prompt[...]))
@@ -169,20 +173,34 @@ def compute_losses(
     return metrics
 
 
+def _keys(key: PRNGKeyArray) -> dict[str, PRNGKeyArray]:
+    """Keys of a step's random parts."""
+    return dict(zip(("style", "mask", "points"), jax.random.split(key, 3), strict=True))
+
+
+def draw_styled(
+    key: PRNGKeyArray, style: StyleInjection | None, batch: int
+) -> Bool[Array, " B"]:
+    """Which images of a batch are styled: all or none, or each by itself."""
+    if style is None:
+        return jnp.zeros(batch, bool)
+    draw_key, _ = jax.random.split(_keys(key)["style"])
+    draws = (batch,) if style.per_image else (1,)
+    drawn = jax.random.bernoulli(draw_key, style.probability, draws)
+    return jnp.broadcast_to(drawn, (batch,))
+
+
 def _styled(
     clean: Array,
     restyle: Restyle | None,
     key: PRNGKeyArray,
     style: StyleInjection | None,
+    drawn: Bool[Array, " B"],
 ) -> tuple[Array, Float[Array, " B"]]:
     """X_S where drawn, X elsewhere, and which images were drawn."""
-    batch = clean.shape[0]
     if style is None:
-        return clean, jnp.zeros(batch)
-    draw_key, style_key = jax.random.split(key)
-    draws = (batch,) if style.per_image else (1,)
-    drawn = jax.random.bernoulli(draw_key, style.probability, draws)
-    drawn = jnp.broadcast_to(drawn, (batch,))
+        return clean, jnp.zeros(len(clean))
+    _, style_key = jax.random.split(key)
 
     def inject() -> Array:
         injected = style.image(style_key, clean, restyle)
@@ -279,9 +297,14 @@ def make_gradients(
     def in_parts(
         params: PyTree, frozen: dict[str, Any], batch: Batch, key: PRNGKeyArray
     ) -> tuple[PyTree, Metrics]:
+        # Once for the whole batch, whatever the parts.
+        drawn = draw_styled(key, objective.style, len(batch.image))
+        drawn = split_batch(drawn, accumulate)
+
         def of(part: Batch, index: Array) -> tuple[PyTree, Metrics]:
             own_key = jax.random.fold_in(key, index)
-            return differentiate(params, frozen, part, own_key, objective, batch.label)
+            rest = objective, batch.label, drawn[index]
+            return differentiate(params, frozen, part, own_key, *rest)
 
         def add(total: PyTree, part: tuple[Batch, Array]) -> tuple[PyTree, None]:
             return jax.tree.map(lambda t, n: t + n / accumulate, total, of(*part)), None
@@ -356,7 +379,7 @@ def step_key(key: PRNGKeyArray, step: Array | int) -> PRNGKeyArray:
     return jax.random.fold_in(key, step)
 
 
-def split_batch(batch: Batch, parts: int) -> Batch:
+def split_batch(batch: PyTree, parts: int) -> PyTree:
     """[B, ...] to [parts, B / parts, ...], every device keeping its own images."""
 
     def split(x: Array) -> Array:

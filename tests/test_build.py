@@ -10,6 +10,7 @@ from small_run import abstract_model, write_backbone
 from crossearth_jax import build
 from crossearth_jax.build_data import build_data
 from crossearth_jax.config import default
+from crossearth_jax.models.crossearth import halved
 from crossearth_jax.models.parameters import dotted
 from crossearth_jax.paper.settings import CLIMATES
 from crossearth_jax.run import announce
@@ -129,3 +130,15 @@ def test_synthetic_data_trains_one_climate_and_scores_all(tiny_config):
     for data in (one, two):
         scored = {name for domain in data.domains for name in domain.source.names}
         assert scored.isdisjoint(data.train.names)
+
+
+def test_windows_are_two_patches_at_least(tiny_config):
+    """An image of 12x90 or 16x64 keeps a token at the coarsest stage."""
+    config = tiny_config(**{"backbone.patch_size": 16, "data.crop": 64})
+    windows = read_settings(config).windows
+    for height, width in ((12, 90), (16, 64), (64, 16), (1, 1)):
+        window = windows.lay(height, width).window
+        tap = jnp.zeros((1, window[0] // 16, window[1] // 16, 3))
+        assert min(halved(tap).shape) >= 1
+    with pytest.raises(ValueError, match="got 1x4 tokens, expected two or more a side"):
+        halved(jnp.zeros((1, 1, 4, 3)))

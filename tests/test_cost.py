@@ -17,6 +17,7 @@ from crossearth_jax.config import default
 from crossearth_jax.models.dinov2 import DinoV2, ViTConfig
 from crossearth_jax.models.initial_keys import InitialKeys
 from crossearth_jax.models.rein import Rein
+from crossearth_jax.paper.settings import STEP_TFLOP
 from crossearth_jax.system.compiling import lean_schedule
 
 pytestmark = pytest.mark.slow
@@ -49,6 +50,11 @@ def test_costs_have_not_changed_unnoticed(costs):
                 f"{name} costs {count:.4g} {unit}: if that is meant, write it into "
                 f"tests/golden/cost.json and the reason into the commit"
             )
+
+
+def test_hours_are_estimated_from_these_counts(costs):
+    counted = round(costs["step"]["flops"] / TERA, 1)
+    assert counted == STEP_TFLOP[512]
 
 
 def test_a_step_at_full_size_costs_what_the_method_needs(costs):

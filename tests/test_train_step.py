@@ -25,6 +25,7 @@ from crossearth_jax.train_step import (
     Objective,
     StyleInjection,
     compute_losses,
+    draw_styled,
     make_gradients,
 )
 
@@ -450,3 +451,36 @@ def test_gradients_in_parts_are_those_of_the_whole_batch(monkeypatch, parts):
         np.testing.assert_allclose(mean[name], whole[name], rtol=1e-4, atol=1e-6)
     for name in losses:
         np.testing.assert_allclose(mean_losses[name], losses[name], rtol=1e-5)
+
+
+def test_parts_of_a_batch_are_styled_together(monkeypatch):
+    """One draw a batch, whatever the parts; with `per_image`, each image's own."""
+    asked = []
+
+    def losses(model, restyle, batch, key, objective, labels=None, drawn=None):
+        styled = drawn if drawn is not None else draw_styled(key, objective.style, 4)
+        asked.append(styled)
+        return {"loss": 0 * model.colour[...].sum(), "styled": styled.mean()}
+
+    monkeypatch.setattr(train_step, "compute_losses", losses)
+    graph, params = nnx.split(Linear())
+    batch = Batch(jnp.zeros((4, 8, 8, 3), jnp.uint8), jnp.zeros((4, 8, 8), jnp.uint8))
+
+    def share(per_image, accumulate, seed):
+        style = StyleInjection(probability=0.5, per_image=per_image)
+        objective = Objective(SegmentationLoss(), style, None)
+        gradients = make_gradients(graph, None, objective, accumulate=accumulate)
+        frozen = {"model": {}, "restyle": {}}
+        _, found = gradients(
+            nnx.to_pure_dict(params), frozen, batch, jax.random.key(seed)
+        )
+        return float(found["styled"])
+
+    for per_image, expected in ((False, {0.0, 1.0}), (True, {0.25, 0.5, 0.75})):
+        whole, parts = (
+            [share(per_image, accumulate, seed) for seed in range(12)]
+            for accumulate in (1, 4)
+        )
+        assert whole == parts
+        assert expected & set(parts)
+        assert per_image or set(parts) == expected

@@ -5,7 +5,7 @@ the wanted patch and crop. What our backbone has no place for (the final norm an
 mask token) is carried along under `torch.…`, so that the way back loses nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from crossearth_jax.pixels.resample import resize_bicubic
+from crossearth_jax.pixels.resample import resize_bicubic, resize_bicubic_antialiased
 from weights_convert.architecture import (
     backbone_shapes,
     describe_backbone,
@@ -225,7 +225,11 @@ def fit_backbone(
     kernel, positions = arrays[KERNEL], arrays[POSITIONS]
     return arrays | {
         KERNEL: resize_kernel(kernel, patch),
-        POSITIONS: resize_grid(positions, (crop // patch, crop // patch)),
+        POSITIONS: resize_grid(
+            positions,
+            (crop // patch, crop // patch),
+            registers="backbone.register_tokens" in arrays,
+        ),
     }
 
 
@@ -241,22 +245,31 @@ def resize_kernel(
 
 
 def resize_grid(
-    positions: Float[np.ndarray, "n C"], size: tuple[int, int]
+    positions: Float[np.ndarray, "n C"],
+    size: tuple[int, int],
+    *,
+    registers: bool = False,
 ) -> Float[np.ndarray, "m C"]:
-    """Positions for another token grid, bicubic; the class token's row stays."""
+    """Positions for another token grid, bicubic; the class token's row stays.
+
+    DINOv2's models with registers were trained with antialias.
+    """
     side = round((len(positions) - 1) ** 0.5)
     if size == (side, side):
         return positions
     maps = positions[1:].reshape(1, side, side, -1)
-    resized = _bicubic(maps, size).reshape(size[0] * size[1], -1)
+    resize = resize_bicubic_antialiased if registers else resize_bicubic
+    resized = _bicubic(maps, size, resize).reshape(size[0] * size[1], -1)
     return np.concatenate([positions[:1], resized])
 
 
 def _bicubic(
-    maps: Float[np.ndarray, "1 h w C"], size: tuple[int, int]
+    maps: Float[np.ndarray, "1 h w C"],
+    size: tuple[int, int],
+    resize: Callable[..., jax.Array] = resize_bicubic,
 ) -> Float[np.ndarray, "1 H W C"]:
     with jax.default_device(jax.devices("cpu")[0]):
-        return np.asarray(resize_bicubic(maps, size))
+        return np.asarray(resize(maps, size))
 
 
 def dinov2(

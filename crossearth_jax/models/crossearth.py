@@ -86,7 +86,16 @@ def stage_sizes(height: int, width: int) -> list[tuple[int, int]]:
 
 
 def halved(tap: Float[Array, "B h w C"]) -> Float[Array, "B _ _ C"]:
-    """Bilinear x0.5 without antialias is the mean of 2x2; an odd rest drops out."""
+    """Bilinear x0.5 without antialias is the mean of 2x2; an odd rest drops out.
+
+    Raises:
+      ValueError: a side is one token, which would leave none.
+    """
+    if min(tap.shape[1:3]) < 2:
+        raise ValueError(
+            f"got {tap.shape[1]}x{tap.shape[2]} tokens, expected two or more a side: "
+            "pad the image to two patches, as scoring does"
+        )
     return nnx.avg_pool(tap, (2, 2), strides=(2, 2))
 
 

@@ -22,7 +22,7 @@ from crossearth_jax.models.backbone import (
     with_prefix,
 )
 from crossearth_jax.models.precision import Arithmetic
-from crossearth_jax.pixels.resample import resize_bicubic
+from crossearth_jax.pixels.resample import resize_bicubic, resize_bicubic_antialiased
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,12 +106,13 @@ class SelfAttention(nnx.Module):
 
 
 def resize_positions(
-    grid: Float[Array, "n C"], height: int, width: int
+    grid: Float[Array, "n C"], height: int, width: int, *, registers: bool = False
 ) -> Float[Array, "N C"]:
     """Position grid at another token grid, as the authors resize it at run time.
 
     The bicubic scale factor is (h + 0.1) / n per axis and also sets the sampling
-    grid; a square grid of the stored size is used as it is.
+    grid; a square grid of the stored size is used as it is. DINOv2's models with
+    registers are resized as they were trained: antialiased, and by the sizes alone.
     """
     side = round(grid.shape[0] ** 0.5)
     if side * side != grid.shape[0]:
@@ -120,7 +121,10 @@ def resize_positions(
         return grid
     scale = (height + 0.1) / side, (width + 0.1) / side
     maps = grid.astype(jnp.float32).reshape(1, side, side, -1)
-    resized = resize_bicubic(maps, (height, width), scale)
+    if registers:
+        resized = resize_bicubic_antialiased(maps, (height, width))
+    else:
+        resized = resize_bicubic(maps, (height, width), scale)
     return resized.reshape(height * width, -1)
 
 
@@ -169,7 +173,8 @@ class DinoV2(nnx.Module):
         position = self.pos_embed[...].astype(jnp.float32)
         patches = self.patch_embed(image)  # [B, h, w, C]
         patches = patches.reshape(image.shape[0], h * w, -1)
-        patches = patches + resize_positions(position[1:], h, w)
+        registers = self.register_tokens is not None
+        patches = patches + resize_positions(position[1:], h, w, registers=registers)
         prefix = [self.cls_token[...] + position[0]]
         if self.register_tokens is not None:
             prefix += list(self.register_tokens[...])

@@ -69,6 +69,13 @@ def resize_bicubic(
     return jnp.einsum("Ww,bHwc->bHWc", columns, x, precision=precision)
 
 
+def resize_bicubic_antialiased(
+    x: Float[Array, "B h w C"], size: tuple[int, int]
+) -> Float[Array, "B H W C"]:
+    """Resizes like `interpolate(mode="bicubic", antialias=True)`, whose a is -0.5."""
+    return jax.image.resize(x, (x.shape[0], *size, x.shape[3]), "bicubic")
+
+
 def bilinear_corners(
     xy: Float[Array, "... 2"], height: int, width: int
 ) -> tuple[Array, Array]:

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from crossearth_jax.models.deform_attn import sample_levels
+from crossearth_jax.models.dinov2 import resize_positions
 from crossearth_jax.pixels.resample import (
     resize_bicubic,
+    resize_bicubic_antialiased,
     resize_bilinear,
     sample_bilinear,
 )
@@ -43,6 +45,20 @@ def test_bicubic_with_a_scale_factor(scale):
     expected = functional.interpolate(nchw(x), scale_factor=scale, mode="bicubic")
     size = tuple(expected.shape[2:])
     ours = resize_bicubic(jnp.asarray(x), size, scale)
+    np.testing.assert_allclose(ours.transpose(0, 3, 1, 2), expected, atol=5e-6)
+
+
+@pytest.mark.parametrize(("before", "after"), [((37, 37), (32, 32)), *SIZES])
+def test_antialiased_bicubic_of_models_with_registers(before, after):
+    x = numbers(1, *before, 3)
+    expected = functional.interpolate(
+        nchw(x), size=after, mode="bicubic", antialias=True
+    )
+    if before == (37, 37):
+        ours = resize_positions(x.reshape(-1, 3), *after, registers=True)
+        ours = ours.reshape(1, *after, 3)
+    else:
+        ours = resize_bicubic_antialiased(jnp.asarray(x), after)
     np.testing.assert_allclose(ours.transpose(0, 3, 1, 2), expected, atol=5e-6)
 
 

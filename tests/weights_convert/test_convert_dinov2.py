@@ -1,11 +1,13 @@
 import dataclasses
 import json
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from released import VIT, hub_state, lazy, save
 from safetensors.numpy import save_file
 
+from crossearth_jax.models.dinov2 import resize_positions
 from crossearth_jax.models.parameters import read_weights
 from weights_convert.dinov2 import dinov2, resize_grid
 from weights_convert.files.open import open_weights
@@ -53,6 +55,17 @@ def test_patch_and_crop(tmp_path):
     grid = resize_grid(state["pos_embed"][0], (4, 4))
     np.testing.assert_array_equal(arrays["backbone.pos_embed"], grid)
     np.testing.assert_array_equal(grid[0], state["pos_embed"][0, 0])
+
+
+def test_positions_of_models_with_registers_are_antialiased(tmp_path):
+    state = hub_state(dataclasses.replace(REGISTERS, patch_size=14, grid=3))
+    source = bare(tmp_path / "x.pth", state)
+    _, arrays = converted(source, tmp_path, crop=32, patch=16)
+    positions = state["pos_embed"][0]
+    wanted = resize_positions(jnp.asarray(positions[1:]), 2, 2, registers=True)
+    np.testing.assert_allclose(arrays["backbone.pos_embed"][1:], wanted, atol=1e-6)
+    plain = resize_grid(positions, (2, 2))
+    assert np.abs(arrays["backbone.pos_embed"] - plain).max() > 1e-3
 
 
 def test_the_authors_converted_file(tmp_path):
