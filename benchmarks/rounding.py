@@ -75,11 +75,11 @@ def main(argv: Sequence[str]) -> None:
 
 def rows(workdir: Path, count: int) -> Iterator[list[str]]:
     """Domain, products, and `COLUMNS`."""
-    exact, rounded = (load_run(workdir, name) for name in ("f32", "tf32"))
-    for domain in build_data(exact.config).domains:
-        windows = first_windows(domain.source, count, exact.crop)
+    exact, rounded = (load_run(workdir, name) for name in ("float32", "tensorfloat32"))
+    for domain in build_data(exact.settings.data).domains:
+        windows = first_windows(domain.source, count, exact.windows.crop)
         labels = np.stack([domain.source[i].label for i in range(len(windows))])
-        labels = labels[:, : exact.crop, : exact.crop]
+        labels = labels[:, : exact.windows.crop, : exact.windows.crop]
 
         def miou(found: list[np.ndarray], labels: np.ndarray = labels) -> str:
             classes = found[2].shape[-1]

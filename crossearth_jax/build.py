@@ -185,6 +185,7 @@ def model_config(
         gse=config.gse.enabled,
         injector_gamma=config.injector.gamma_init,
         injector_residual=config.injector.residual,
+        injector_order=config.injector.order,
         mim=config.mim.enabled,
         mim_decoder=config.mim.decoder,
         mim_width=config.mim.width,

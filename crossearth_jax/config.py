@@ -42,6 +42,7 @@ def default() -> ConfigDict:
     config.optim = _optim()
     config.train = _train()
     config.eval = _eval()
+    config.log = _log()
     config.lock()
     return config
 
@@ -179,6 +180,8 @@ def _injector() -> ConfigDict:
         {
             "gamma_init": 0.0,  # weight of what is injected, at the start; learnt
             "residual": True,  # False: replace the tap instead of adding to it
+            # "sequential": each refined tap is the next Injector's query, not GSE's
+            "order": "parallel",
         }
     )
 
@@ -207,6 +210,7 @@ def _mim() -> ConfigDict:
             "decoder": "aspp",  # or "aspp_shared", "linear"
             "width": 256,  # channels of its decoder
             "loss": "mse",  # or "l1", as for CASID
+            "pixels": "all",  # or "hidden": L_MIM of X_M on its hidden blocks alone
             "target": "clean",  # or "self": X_M and X_S, as L_MIM is printed
             "prompt": "replace",  # or "product": Eq. 6 read literally
             "ratio": 0.7,  # share of altered area
@@ -305,5 +309,16 @@ def _eval() -> ConfigDict:
             # at the size of the label.
             "fit": placeholder(int),
             "examples": 4,  # rows of a domain's picture
+        }
+    )
+
+
+def _log() -> ConfigDict:
+    """What metrics.jsonl and TensorBoard get besides losses and rates."""
+    return ConfigDict(
+        {
+            # Norm of every loss's gradient, by part of the model: a backward pass more
+            # for each loss but the first.
+            "gradient_norms": False,
         }
     )

@@ -95,7 +95,7 @@ class RunSettings:
 
     Attributes:
       name: of the run.
-      precision: "float32" or "bfloat16", what layers before the decoder compute in.
+      precision: see `models.precision.Arithmetic`.
       backbone: variant, weights and whether it trains, in words.
       windows: of predictions.
       examples: rows of a picture of a scored domain.
@@ -191,6 +191,7 @@ def _objective(keys: Mapping[str, Any]) -> Objective:
         style=from_keys(StyleInjection, style) if styled else None,
         masked=from_keys(MaskedModelling, mim) if mim["enabled"] else None,
         weights=(loss["seg"], loss["mim"], loss["delta"]),
+        gradient_norms=keys["log"]["gradient_norms"],
     )
 
 

@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Integer, PRNGKeyArray, PyTree
 
 from crossearth_jax.data.pipeline import Batch
 from crossearth_jax.earth_style.inject import Restyle, masked_image, styled_image
+from crossearth_jax.earth_style.masks import altered_mask
 from crossearth_jax.losses.mim import delta_loss, reconstruction_loss
 from crossearth_jax.losses.segmentation import (
     SegmentationLoss,
@@ -27,6 +28,7 @@ from crossearth_jax.pixels.normalise import normalise
 from crossearth_jax.system.compiling import lean_schedule
 
 Metrics = dict[str, Float[Array, ""]]
+LOSSES = ("seg", "mim", "delta")  # L_Seg, L_MIM, L_Δ, as `Objective.weights` has them
 
 
 class TrainState(NamedTuple):
@@ -82,6 +84,8 @@ class MaskedModelling:
       prompt: how the visual prompt enters.
       loss: "l1" or "mse".
       target: "clean" reconstructs X, "self" the input X_M or X_S.
+      pixels: "hidden" counts the hidden blocks of X_M alone. X_S hides nothing: all of
+        its pixels count.
     """
 
     ratio: float = 0.7
@@ -89,6 +93,22 @@ class MaskedModelling:
     prompt: Literal["replace", "product"] = "replace"
     loss: Literal["l1", "mse"] = "mse"
     target: Literal["clean", "self"] = "clean"
+    pixels: Literal["all", "hidden"] = "all"
+
+    def __post_init__(self) -> None:
+        """Checks what the loss is a mean over."""
+        if self.pixels not in ("all", "hidden"):
+            raise ValueError(
+                f'got mim.pixels="{self.pixels}", expected "all" or "hidden"'
+            )
+
+    def counted(
+        self, key: PRNGKeyArray, clean: Float[Array, "B H W 3"]
+    ) -> Bool[Array, "B H W"] | None:
+        """Pixels of X_M that L_MIM counts, None for all; `key` as of `image`."""
+        if self.pixels == "all":
+            return None
+        return altered_mask(key, *clean.shape[:3], self.ratio, self.block)
 
     def image(
         self,
@@ -110,12 +130,14 @@ class Objective:
       style: None trains without Earth-style injection.
       masked: None trains without the MIM flow.
       weights: of L_Seg, L_MIM and L_Δ in the sum.
+      gradient_norms: measure every loss's gradient by itself, for the log.
     """
 
     segmentation: SegmentationLoss
     style: StyleInjection | None
     masked: MaskedModelling | None
     weights: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    gradient_norms: bool = False
 
 
 def compute_losses(
@@ -161,7 +183,8 @@ def compute_losses(
         model, [t[:, 0] for t in taps], image, batch, keys["points"], objective, labels
     )
     if objective.masked:
-        metrics |= _modelling(model, taps, clean, views, styled, objective)
+        counted = objective.masked.counted(keys["mask"], clean)
+        metrics |= _modelling(model, taps, clean, views, styled, objective, counted)
     if objective.style:
         metrics["styled"] = styled.mean()
     seg, mim, delta = objective.weights
@@ -243,6 +266,7 @@ def _modelling(
     views: list[Array],
     styled: Float[Array, " B"],
     objective: Objective,
+    counted: Bool[Array, "B H W"] | None,
 ) -> Metrics:
     """L_MIM of X_M always; L_MIM of X_S and L_Δ on styled images."""
     settings = objective.masked
@@ -251,7 +275,8 @@ def _modelling(
         return clean if settings.target == "clean" else jax.lax.stop_gradient(view)
 
     rebuilt = model.reconstruct([tap[:, 1] for tap in taps])  # X̂_M
-    mim = reconstruction_loss(rebuilt, target(views[1]), settings.loss).mean()
+    error = reconstruction_loss(rebuilt, target(views[1]), settings.loss, counted)
+    mim = error.mean()
     if objective.style is None:
         return {"mim": mim}
 
@@ -281,13 +306,20 @@ def make_gradients(
 
     def loss(
         params: PyTree, frozen: dict[str, Any], batch: Batch, *rest: Any
-    ) -> tuple[Array, Metrics]:
+    ) -> tuple[Metrics, Metrics]:
         model = nnx.merge(model_graph, combine(params, frozen["model"]))
         restyle = restyle_graph and nnx.merge(restyle_graph, frozen["restyle"])
         metrics = compute_losses(model, restyle, batch, *rest)
+        return {name: metrics[name] for name in LOSSES if name in metrics}, metrics
+
+    def total(params: PyTree, *rest: Any) -> tuple[Array, Metrics]:
+        metrics = loss(params, *rest)[1]
         return metrics["loss"], metrics
 
-    differentiate = jax.grad(loss, has_aux=True)
+    def apart(params: PyTree, *rest: Any) -> tuple[PyTree, Metrics]:
+        return _gradients_apart(lambda p: loss(p, *rest), params, objective.weights)
+
+    differentiate = apart if objective.gradient_norms else jax.grad(total, has_aux=True)
 
     def whole(
         params: PyTree, frozen: dict[str, Any], batch: Batch, key: PRNGKeyArray
@@ -315,6 +347,27 @@ def make_gradients(
         return jax.lax.scan(add, zeros, parts)[0]
 
     return whole if accumulate == 1 else in_parts
+
+
+def _gradients_apart(
+    loss: Callable[[PyTree], tuple[Metrics, Metrics]],
+    params: PyTree,
+    weights: tuple[float, float, float],
+) -> tuple[PyTree, Metrics]:
+    """The gradient, and its norm by loss and part of the model as "gradient/mim/rein".
+
+    Of a batch in parts they are the mean of the parts' norms.
+    """
+    values, backward, metrics = jax.vjp(loss, params, has_aux=True)
+    gradient = jax.tree.map(jnp.zeros_like, params)
+    for name, weight in zip(LOSSES, weights, strict=True):
+        if name not in values:
+            continue
+        (own,) = backward({k: jnp.float32(weight * (k == name)) for k in values})
+        for part, of_part in own.items():
+            metrics[f"gradient/{name}/{part}"] = optax.tree.norm(of_part)
+        gradient = jax.tree.map(jnp.add, gradient, own)
+    return gradient, metrics
 
 
 def make_train_step(

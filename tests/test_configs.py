@@ -37,7 +37,7 @@ def arguments(path: Path) -> list[str]:
     with pytest.raises(ValueError, match=f"got {path.name}:nothing") as error:
         get_config("nothing")
     listed = str(error.value).split("expected")[1].removeprefix(" one of")
-    return re.findall(r"\w+", re.sub(r"\bor\b", "", listed))
+    return re.findall(r"\w+(?:,\w+)*", re.sub(r"\bor\b", "", listed))
 
 
 CASES = [
@@ -234,3 +234,40 @@ def test_prepared_data_are_found(tmp_path):
         build_data(read_settings(config).data)
     config.data.check_headers = False
     build_data(read_settings(config).data)
+
+
+@pytest.mark.parametrize(
+    ("name", "workdir"),
+    [
+        ("casid.py:tms,official", "runs/casid_tms_official"),
+        ("loveda.py:rural,official", "runs/loveda_rural_official"),
+        (
+            "deepglobe_massachusetts.py:official",
+            "runs/deepglobe_massachusetts_official",
+        ),
+        (
+            "deepglobe_massachusetts.py:mtp,official",
+            "runs/deepglobe_massachusetts_mtp_official",
+        ),
+    ],
+)
+def test_the_authors_recipe_is_a_variant(name, workdir):
+    config = named(name)
+    optim = config.optim
+    assert (optim.lr, optim.warmup_steps, optim.decay_steps) == (6e-5, 10_000, 40_000)
+    assert config.workdir == workdir
+    plain = named(name.replace(",official", "").replace(":official", ""))
+    assert plain.optim.lr == 1e-4 and plain.name == config.name
+
+
+def test_mtp_has_a_baseline_of_its_own():
+    config = named("deepglobe_massachusetts.py:mtp,baseline")
+    assert config.backbone.variant == "rvsa_large"
+    assert not config.gse.enabled and not config.mim.enabled
+    assert config.style.probability == 0
+
+
+def named(config: str) -> ConfigDict:
+    """As `--config` takes it, without the folder."""
+    file, _, argument = config.partition(":")
+    return make(FOLDER / file, argument)

@@ -15,16 +15,17 @@ import pytest
 from flax import nnx
 from ml_collections import ConfigDict
 
-from crossearth_jax.build import build_objective, model_config
+from crossearth_jax.build import model_config
 from crossearth_jax.data.pipeline import Batch
 from crossearth_jax.earth_style.predictor import StylePredictor
 from crossearth_jax.earth_style.restyle import GhiasiRestyle, StatisticsRestyle
 from crossearth_jax.earth_style.statistics import EarthStatistics
 from crossearth_jax.earth_style.transfer import StyleTransfer
-from crossearth_jax.losses.segmentation import draw_points, segmentation_loss
+from crossearth_jax.losses.segmentation import draw_points, segmentation_terms
 from crossearth_jax.models.crossearth import CrossEarth
 from crossearth_jax.models.initial_keys import InitialKeys
 from crossearth_jax.models.precision import Arithmetic, arithmetic_of
+from crossearth_jax.run_settings import read_settings
 from crossearth_jax.scoring.score_fn import class_scores
 from crossearth_jax.train_step import make_gradients
 
@@ -103,7 +104,7 @@ def test_decoder_and_its_queries_are_float32(precision, tiny_config):
 
 
 def test_losses_are_float32(tiny_config):
-    loss = build_objective(tiny_config()).segmentation
+    loss = read_settings(tiny_config()).objective.segmentation
     classes, masks = (
         jax.ShapeDtypeStruct(shape, np.float32)
         for shape in ((2, 1, 8, 6), (2, 1, 8, 16, 16))
@@ -112,7 +113,8 @@ def test_losses_are_float32(tiny_config):
 
     def of(classes: jax.Array, masks: jax.Array, label: jax.Array):
         points = draw_points(jax.random.key(0), loss, (2, 1, 5))
-        return segmentation_loss(classes, masks, label, points, loss)
+        terms = segmentation_terms(classes, masks, label, points, loss)
+        return sum(terms[name].sum() for name in ("class", "mask", "dice"))
 
     found = products(jax.grad(of, argnums=(0, 1)), classes, masks, label)
     assert {name for _, name in found} == {"HIGHEST"}
@@ -153,7 +155,7 @@ def step_products(
     model, params = taken_apart(config)
     style_graph, style_state = nnx.split(restyle)
     gradients = make_gradients(
-        nnx.graphdef(model), style_graph, build_objective(config)
+        nnx.graphdef(model), style_graph, read_settings(config).objective
     )
     crop = config.data.crop
     batch = Batch(

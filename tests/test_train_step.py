@@ -484,3 +484,26 @@ def test_parts_of_a_batch_are_styled_together(monkeypatch):
         assert whole == parts
         assert expected & set(parts)
         assert per_image or set(parts) == expected
+
+
+def test_gradients_apart_sum_to_the_gradient():
+    """Norms by loss and part of the model, each loss with its weight."""
+
+    def loss(params):
+        a, b = params["rein"]["a"], params["decoder"]["b"]
+        terms = {"seg": (a * b).sum(), "mim": (a**2).sum()}
+        return terms, {**terms, "loss": 2 * terms["seg"] + 3 * terms["mim"]}
+
+    params = {"rein": {"a": jnp.array([3.0, 4.0])}, "decoder": {"b": jnp.ones(2)}}
+    gradient, metrics = train_step._gradients_apart(loss, params, (2.0, 3.0, 1.0))
+    expected = jax.grad(lambda p: loss(p)[1]["loss"])(params)
+    jax.tree.map(np.testing.assert_allclose, gradient, expected)
+    norms = {k: float(v) for k, v in metrics.items() if k.startswith("gradient/")}
+    assert norms == pytest.approx(
+        {
+            "gradient/seg/rein": 2 * 2**0.5,
+            "gradient/seg/decoder": 2 * 5,
+            "gradient/mim/rein": 3 * 2 * 5,
+            "gradient/mim/decoder": 0,
+        }
+    )

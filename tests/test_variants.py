@@ -77,8 +77,12 @@ RUNS = [
         {"mim", "delta", "styled"},
     ),
     (
-        "full, one shared ASPP, bfloat16, registers, statistics style",
+        "full, one shared ASPP, bfloat16, registers, statistics style, Injectors one "
+        "after another, hidden blocks alone, gradient norms",
         {
+            "injector.order": "sequential",
+            "mim.pixels": "hidden",
+            "log.gradient_norms": True,
             "mim.decoder": "aspp_shared",
             "precision": "bfloat16",
             "backbone.registers": 2,
@@ -86,7 +90,7 @@ RUNS = [
         },
         {"mim_decoder.refine.kernel", "prompt", "backbone.register_tokens"},
         set(),
-        {"mim", "delta", "styled"},
+        {"mim", "delta", "styled", "gradient/mim/rein", "gradient/delta/rein"},
     ),
 ]
 

@@ -67,6 +67,12 @@ def parser() -> argparse.ArgumentParser:
                 help="which pixels the weights expect; default: what the "
                 "preprocessor_config.json beside SRC says",
             )
+        if kind in ("crossearth", "rein"):
+            one.add_argument(
+                "--swap-classes",
+                action="store_true",
+                help="exchange classes 0 and 1, for a head whose background is 1",
+            )
         if kind in ("crossearth", "rein", "to-torch"):
             one.add_argument(
                 "--backbone", type=Path, help="DINOv2 converted by `dinov2`"

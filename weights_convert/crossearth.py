@@ -7,7 +7,9 @@ are read from the tensors.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from weights_convert import binary_head
 from weights_convert.architecture import (
     describe_model,
     model_shapes,
@@ -122,6 +124,7 @@ def convert_mmseg(
     file: WeightFile,
     backbone: WeightFile | None,
     allow_unused: Sequence[str] = (),
+    swap_classes: bool = False,
 ) -> Converted:
     """Converts an open checkpoint; see `crossearth`."""
     source = single_precision(file.tensors)
@@ -135,15 +138,18 @@ def convert_mmseg(
     wanted = {key: shape for key, shape in wanted.items() if key not in frozen}
     arrays = apply_rules(source, rules, wanted, allow_unused)
     converted = {key: LazyTensor.of(array) for key, array in arrays.items()}
-    return Converted(
-        frozen | converted,
-        {
-            "format": "mmseg checkpoint "
-            + ("without" if frozen else "with")
-            + " the frozen backbone",
-            "architecture": describe_model(config),
-        },
-    )
+    facts: dict[str, Any] = {
+        "format": "mmseg checkpoint "
+        + ("without" if frozen else "with")
+        + " the frozen backbone",
+        "architecture": describe_model(config),
+    }
+    if swap_classes:
+        converted = binary_head.exchanged(converted)
+    if converted[binary_head.HEAD[1]].shape[0] == 3:  # two, and "no object"
+        names = binary_head.names_of(file.metadata)
+        facts["classes"] = binary_head.describe(names, swap_classes)
+    return Converted(frozen | converted, facts)
 
 
 def _frozen(
@@ -185,6 +191,7 @@ def crossearth(
     *,
     backbone: str | Path | None = None,
     allow_unused: Sequence[str] = (),
+    swap_classes: bool = False,
 ) -> Converted:
     """Converts a released CrossEarth checkpoint to a file for `train.init`.
 
@@ -193,12 +200,13 @@ def crossearth(
       target: the .safetensors file to write; it holds the backbone, too.
       backbone: converted DINOv2; needed where the checkpoint leaves it out.
       allow_unused: globs of source tensors that may stay unused.
+      swap_classes: exchange the two classes of a head whose background is id 1.
 
     Raises:
       ValueError: see `open_weights` and `plan_moves`; or the backbone is missing or
         does not fit.
     """
-    return _mmseg("crossearth", source, target, backbone, allow_unused)
+    return _mmseg("crossearth", source, target, backbone, allow_unused, swap_classes)
 
 
 def rein(
@@ -207,9 +215,10 @@ def rein(
     *,
     backbone: str | Path | None = None,
     allow_unused: Sequence[str] = (),
+    swap_classes: bool = False,
 ) -> Converted:
     """Converts a released Rein checkpoint on DINOv2; see `crossearth`."""
-    return _mmseg("rein", source, target, backbone, allow_unused)
+    return _mmseg("rein", source, target, backbone, allow_unused, swap_classes)
 
 
 def _mmseg(
@@ -218,9 +227,11 @@ def _mmseg(
     target: str | Path,
     backbone: str | Path | None,
     allow_unused: Sequence[str],
+    swap_classes: bool,
 ) -> Converted:
     file = open_weights(source)
     frozen = None if backbone is None else open_weights(backbone)
-    converted = convert_mmseg(file, frozen, allow_unused)
+    converted = convert_mmseg(file, frozen, allow_unused, swap_classes)
     files = [file] if frozen is None else [file, frozen]
-    return write(target, converted, kind, files, {"allow_unused": [*allow_unused]})
+    options = {"allow_unused": [*allow_unused], "swap_classes": swap_classes}
+    return write(target, converted, kind, files, options)

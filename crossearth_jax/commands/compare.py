@@ -32,7 +32,7 @@ def main(argv: Sequence[str]) -> int:
         type=int,
         action="append",
         metavar="N",
-        help="table of the paper, 3 to 7, without WORKDIR 3 to 13; may be repeated "
+        help="table of the paper, 3 to 7, without WORKDIR 3 to 14; may be repeated "
         "(default: those with a setting that was run, without WORKDIR 3 to 7)",
     )
     return guarded(run, parser.parse_args(argv))

@@ -6,6 +6,7 @@ flow decodes the plain taps back to pixels.
 """
 
 import dataclasses
+from typing import Literal
 
 import jax.numpy as jnp
 from flax import nnx
@@ -41,6 +42,8 @@ class ModelConfig:
       gse: GSE and Injectors on; False is the Rein baseline.
       injector_gamma: initial γ of the Injectors.
       injector_residual: False lets the attention output replace the feature.
+      injector_order: "parallel": all Injectors ask with GSE's queries; "sequential":
+        each but the first asks with the tap that the one before it has refined.
       mim: MIM decoder and prompt on.
       mim_decoder: "aspp" (Eq. 8, 9), "aspp_shared" or "linear".
       mim_width: hidden width of the MIM decoder.
@@ -63,6 +66,7 @@ class ModelConfig:
     gse: bool = True
     injector_gamma: float = 0.0
     injector_residual: bool = True
+    injector_order: Literal["parallel", "sequential"] = "parallel"
     mim: bool = True
     mim_decoder: str = "aspp"
     mim_width: int = 256
@@ -132,6 +136,11 @@ class CrossEarth(nnx.Module):
                 f"got taps {vit.taps} of {vit.depth} blocks, expected four 0-based "
                 "block numbers: set backbone.taps"
             )
+        if config.injector_order not in ("parallel", "sequential"):
+            raise ValueError(
+                f'got injector.order="{config.injector_order}", expected "parallel" or '
+                '"sequential"'
+            )
         make = {"rngs": rngs, "arithmetic": arithmetic}
         self.config, self.remat = config, remat
         self.backbone = family_of(vit).module(vit, **make)
@@ -176,13 +185,21 @@ class CrossEarth(nnx.Module):
         """Segmentation flow: Injector(GSE), stage maps, Mask2Former."""
         if self.config.gse:
             queries = self.gse(image)
-            taps = [
-                inject(tap, queries)
-                for inject, tap in zip(self.injectors, taps, strict=True)
-            ]
+            taps = self._injected(taps, queries)
         # The decoder enlarges the first two itself: fewer channels are left then.
         stages, sizes = [*taps[:3], halved(taps[3])], stage_sizes(*taps[0].shape[1:3])
         return self.decoder(stages, self.rein.queries(), sizes)
+
+    def _injected(
+        self, taps: list[Float[Array, "B h w C"]], queries: Float[Array, "B h w C"]
+    ) -> list[Float[Array, "B h w C"]]:
+        """Every tap refined by its Injector."""
+        refined = []
+        for inject, tap in zip(self.injectors, taps, strict=True):
+            refined.append(inject(tap, queries))
+            if self.config.injector_order == "sequential":
+                queries = refined[-1]
+        return refined
 
     def reconstruct(
         self, taps: list[Float[Array, "B h w C"]]

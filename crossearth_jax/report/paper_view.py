@@ -9,16 +9,20 @@ from crossearth_jax.paper.tables import (
 )
 from crossearth_jax.report.sheet import Line, Score, Sheet
 
+MASKS = 14  # the table of masks, which has no scores
+
 
 def paper_sheet(number: int) -> Sheet:
-    """One of Tables 3 to 13 as printed, in percent.
+    """One of Tables 3 to 14 as printed, in percent.
 
     Raises:
       ValueError: the paper has no such table of scores.
     """
     paper = tables.load()
+    if number == MASKS:
+        return _mask_sheet()
     if number not in paper.captions:
-        known = ", ".join(map(str, sorted(paper.captions)))
+        known = ", ".join(map(str, [*sorted(paper.captions), MASKS]))
         raise ValueError(f"got table {number}, expected one of {known}")
     title = f"Table {number} of the paper: {paper.captions[number]}"
     notes = tuple(describe(m) for m in paper.misprints if m.table == number)
@@ -33,6 +37,25 @@ def paper_sheet(number: int) -> Sheet:
     columns = (*classes, "mIoU", *recomputed, "gain")
     lines = tuple(_line(group, row) for group in groups for row in group.rows)
     return Sheet(title, columns, lines, notes)
+
+
+def _mask_sheet() -> Sheet:
+    """Table 14: τ and B of both masks, by setting."""
+    lines = tuple(
+        Line(
+            setting.key,
+            f"{setting.source} → {setting.target}",
+            tuple(
+                Score(float(value))
+                for mask in (setting.styled, setting.masked)
+                for value in (100 * mask.ratio, mask.block)
+            ),
+        )
+        for setting in tables.load().settings.values()
+    )
+    columns = "X_S τ, %", "X_S B, pixels", "X_M τ, %", "X_M B, pixels"
+    notes = ("`crossearth settings` has them beside the configuration files.",)
+    return Sheet("Table 14 of the paper: masks of the settings", columns, lines, notes)
 
 
 def misprints(table: int, protocol: str, setting: str, method: str) -> list[Misprint]:

@@ -192,3 +192,20 @@ def test_an_ablation_that_is_asked_to_stop_is_done(tmp_path, monkeypatch, capsys
         "stopped; the same command goes on from here:\n"
         f"  crossearth ablate {' '.join(flags)}\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("config", "table", "changes", "steps"),
+    [
+        ("configs/casid.py:sub", 8, (), 20_000),
+        ("configs/casid.py:sub", 9, (), 30_000),
+        ("configs/casid.py:sub", 8, ("--config.train.steps=500",), 500),
+        (DEMO, 8, (), None),  # not of the paper's length: as the file has it
+    ],
+)
+def test_every_table_has_its_own_length(config, table, changes, steps, tmp_path):
+    runs = ablate.plan(config, table, 1, tmp_path, changes)
+    if steps is None:
+        assert not any("train.steps" in flag for flag in runs[0].flags)
+    else:
+        assert {ablate.wanted(run).train.steps for run in runs} == {steps}

@@ -344,3 +344,10 @@ def test_errors_of_classes_and_tables(tmp_path, potsdam):
         make_sheets([run])
     with pytest.raises(ValueError, match="got --table 9, expected 3 to 7"):
         make_sheets(potsdam, [9])
+
+
+def test_table_14_is_printed_without_runs():
+    (sheet,) = make_sheets([], [14])
+    line = next(line for line in sheet.lines if line.setting == "A2S")
+    assert [score.mean for score in line.scores] == [50, 16, 70, 64]
+    assert len(sheet.lines) == 29

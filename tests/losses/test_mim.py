@@ -1,6 +1,7 @@
 """L_MIM and L_Δ (method.md section 7)."""
 
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from crossearth_jax.losses.mim import delta_loss, reconstruction_loss
@@ -25,3 +26,11 @@ def test_every_pixel_counts_alike():
 def test_other_losses_are_refused():
     with pytest.raises(ValueError, match=r'got mim.loss="huber", expected "l1" or'):
         reconstruction_loss(A, A, "huber")
+
+
+def test_only_counted_pixels_enter_the_mean():
+    prediction, target = jnp.ones((2, 2, 2, 3)), jnp.zeros((2, 2, 2, 3))
+    prediction = prediction.at[0, 0, 0].set(3.0)
+    counted = jnp.zeros((2, 2, 2), bool).at[0, 0].set(True)
+    got = reconstruction_loss(prediction, target, "mse", counted)
+    np.testing.assert_allclose(got, [(9 + 1) / 2, 0])  # nothing counts: no error

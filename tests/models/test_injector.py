@@ -1,11 +1,14 @@
 """Injector (method.md section 3) against its equation."""
 
+from types import SimpleNamespace
+
 import jax
 import numpy as np
 import pytest
 from flax import nnx
 from small_run import random_like
 
+from crossearth_jax.models.crossearth import CrossEarth
 from crossearth_jax.models.injector import Injector
 
 RNG = np.random.default_rng(0)
@@ -81,3 +84,15 @@ def test_attention_asks_with_the_gse_and_reads_the_feature():
 def test_heads_must_divide_the_width():
     with pytest.raises(ValueError, match="got 3 heads for width 8"):
         Injector(8, 3, gamma_init=0.0, residual=True, rngs=nnx.Rngs(0))
+
+
+@pytest.mark.parametrize(
+    ("order", "expected"), [("parallel", [11, 12, 13]), ("sequential", [11, 13, 16])]
+)
+def test_injectors_ask_side_by_side_or_one_after_another(order, expected):
+    """Each "Injector" here adds its tap and what it asks with."""
+    model = SimpleNamespace(
+        injectors=[lambda tap, queries: tap + queries] * 3,
+        config=SimpleNamespace(injector_order=order),
+    )
+    assert CrossEarth._injected(model, [1, 2, 3], 10) == expected

@@ -154,3 +154,8 @@ def test_the_command_and_a_wrong_format(capsys, monkeypatch):
         cli.main()
     assert stop.value.code == 2
     assert "invalid choice: 'html'" in capsys.readouterr().err
+
+
+def test_gaps_are_named_as_table_1_does():
+    row = next(row for row in command.rows() if row[0] == "P(r)2V")
+    assert row[command.HEADER.index("gap")] == "Unseen Region and Spectral Band"

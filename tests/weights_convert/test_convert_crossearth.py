@@ -1,3 +1,4 @@
+import dataclasses
 import subprocess
 import sys
 
@@ -142,3 +143,28 @@ def test_an_error_is_no_traceback(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.startswith("error: ") and "Traceback" not in done.stderr
+
+
+def test_binary_heads_tell_their_foreground_and_can_be_swapped(tmp_path, capsys):
+    state = mmseg_state(dataclasses.replace(MODEL, num_classes=2))
+    meta = {"dataset_meta": {"classes": ("Road", "Background")}}
+    source = save(tmp_path / "road.pth", state, meta=meta)
+    plain, swapped = tmp_path / "plain.safetensors", tmp_path / "swapped.safetensors"
+    assert main(["crossearth", str(source), str(plain)]) == 0
+    assert "foreground is id 0 (Road)" in (printed := capsys.readouterr().out)
+    assert "--swap-classes makes background 0" in printed
+    assert main(["crossearth", str(source), str(swapped), "--swap-classes"]) == 0
+    assert "exchanged, so that background is 0" in capsys.readouterr().out
+    before, after = (read_weights(path)[0] for path in (plain, swapped))
+    for name, value in before.items():
+        order = [1, 0, 2] if name.startswith("decoder.class_head.") else slice(None)
+        np.testing.assert_array_equal(after[name], value[..., order])
+    unnamed = save(tmp_path / "unnamed.pth", state)
+    crossearth(unnamed, plain)
+    assert main(["crossearth", str(unnamed), str(plain)]) == 0
+    assert "does not name" in capsys.readouterr().out
+
+
+def test_only_binary_heads_are_swapped(full, tmp_path):
+    with pytest.raises(ValueError, match="--swap-classes for a head of 3 classes"):
+        crossearth(full[0], tmp_path / "x.safetensors", swap_classes=True)
