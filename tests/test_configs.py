@@ -136,7 +136,8 @@ def test_every_argument_of_a_benchmark_file_is_a_run():
         if path.stem not in ("demo", "folder") and (argument or needs_none(path))
     }
     runs = {(run.file, run.argument) for run in RUNS}
-    assert arguments_of == runs | {("deepglobe_massachusetts.py", "mtp")}
+    variants = "mtp", "official", "mtp,baseline", "mtp,official"
+    assert arguments_of == runs | {("deepglobe_massachusetts.py", x) for x in variants}
 
 
 def test_mtp_is_the_same_run_on_another_backbone():

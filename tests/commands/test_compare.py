@@ -270,7 +270,7 @@ def test_the_paper_alone_with_means_recomputed_and_misprints_flagged():
         "Sub2Tms",
         "Sub2Trf",
     ]
-    with pytest.raises(ValueError, match=r"got table 14, expected one of 3, 4, "):
+    with pytest.raises(ValueError, match=r"got table 15, expected one of 3, 4, "):
         make_sheets([], [14])
 
 

@@ -112,6 +112,7 @@ def test_csv_has_every_setting_with_its_figures(capsys):
         "setting": "P(r)2V",
         "source": "potsdam_rgb",
         "target": "vaihingen",
+        "gap": "Unseen Region and Spectral Band",
         "--config": "configs/potsdam_vaihingen.py:p_rgb",
         "X_S τ/B": "0.3/16",
         "X_M τ/B": "0.7/64",
@@ -129,7 +130,8 @@ def test_markdown_and_plain_text_show_the_same_cells(capsys):
     assert [line.strip("| ").split(" | ") for line in markdown[2:31]] == cells
     assert set(markdown[1]) == set("| -:")
     plain = shown(capsys).splitlines()
-    assert [line.split() for line in plain[2:31]] == cells
+    words = [" ".join(row).split() for row in cells]
+    assert [line.split() for line in plain[2:31]] == words
     assert len({len(line) for line in plain[:31]}) == 1  # aligned
     for text in (markdown, plain):
         assert "not measured" in text[-1]
