@@ -56,8 +56,6 @@ ROWS: dict[int, dict[str, Mapping[str, object]]] = {
 }
 MASKED = {11: "style", 12: "mim"}  # tables of masks: the part whose mask varies
 TABLES = sorted({*ROWS, *MASKED})
-LENGTH = 30_000  # steps of the paper's tables, but for those named here
-LENGTHS = {8: 20_000}
 SAME = {"workdir", "data.root"}  # keys that may differ from the run that is there
 PAPER = run_of("casid.py", "sub")  # which every ablation of the paper trains
 
@@ -182,9 +180,10 @@ def _length(config: str, table: int, changes: Sequence[str]) -> dict[str, object
     """Steps of a table that the paper trained for fewer, where nobody chose others."""
     as_given = AblationRun("", 0, Path(), config, tuple(changes))
     chosen = any(change.startswith("--config.train.steps") for change in changes)
-    if table not in LENGTHS or chosen or wanted(as_given).train.steps != LENGTH:
+    paper = tables.MAIN_STEPS
+    if table not in tables.STEPS or chosen or wanted(as_given).train.steps != paper:
         return {}
-    return {"train.steps": LENGTHS[table]}
+    return {"train.steps": tables.STEPS[table]}
 
 
 @cache

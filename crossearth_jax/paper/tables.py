@@ -15,6 +15,8 @@ from typing import Any, Literal
 FILE = Path(__file__).with_suffix(".json")
 # Printed classes and printed mean are each rounded by 0.05 at most.
 ROUNDING = 0.1
+MAIN_STEPS = 30_000  # of training (Section 5.1), but for the tables named here
+STEPS = {8: 20_000}
 EPSILON = 1e-6  # of sums of one-decimal numbers in floating point
 
 Protocol = Literal["generalization", "adaptation"]

@@ -66,6 +66,8 @@ def ablation_sheet(
     printed = list(_paper_lines(table, [row.name for row in rows], targets, columns))
     lines += printed
     notes = [STD, *([_warning(table)] if printed and not comparable else [])]
+    if printed and comparable:
+        notes += _lengths(table, rows)
     notes += [
         sentence for row in rows[1:] if (sentence := _sentence(row, rows[0], columns))
     ]
@@ -77,6 +79,16 @@ def _warning(table: int) -> str:
         f"The paper's Table {table} is of CASID, ViT-L and more steps: its figures "
         "are shown for their pattern and cannot be compared with ours."
     )
+
+
+def _lengths(table: int, rows: Sequence[AblationRow]) -> list[str]:
+    """What a reader must know where steps differ from the paper's."""
+    steps = {run.step for row in rows for run in row.runs.values()}
+    paper = tables.STEPS.get(table, tables.MAIN_STEPS)
+    if steps == {paper}:
+        return []
+    ours = ", ".join(map(str, sorted(step or 0 for step in steps)))
+    return [f"Ours: {ours} training steps; the paper's Table {table}: {paper}."]
 
 
 def _value(run: Experiment, column: str) -> float | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from crossearth_jax.paper import tables as paper_tables
-from crossearth_jax.paper.settings import CLIMATES, casid_targets
+from crossearth_jax.paper.settings import CLIMATES, RUNS, casid_targets
 from crossearth_jax.paper.tables import Row
 from crossearth_jax.report.experiments import Group
 from crossearth_jax.report.paper_view import describe, misprints
@@ -286,13 +286,24 @@ def _difference(ours: Score | None, other: Score | None) -> Score | None:
     return Score(ours.mean - other.mean, n=ours.n, signed=True)
 
 
+def _unlike_paper(group: Group) -> Iterator[str]:
+    """How runs of the benchmark differ in training from the paper (Section 5.1)."""
+    run = group.runs[0]
+    if run.step != PAPER_STEPS:
+        yield f"{run.step} training steps; the paper has {PAPER_STEPS}"
+    crops = {each.name: each.crop for each in RUNS}
+    expected = {"data.crop": crops.get(group.name), "train.batch_size": 1}
+    for key, paper in expected.items():
+        if paper is not None and run.config.get(key, paper) != paper:
+            yield f"{key}={run.config[key]}; the paper has {paper}"
+
+
 def _group_notes(groups: Sequence[Group]) -> tuple[str, ...]:
     notes = [STD] if any(len(group.runs) > 1 for group in groups) else []
     for group in groups:
         name = f"{group.name}, {group.label}"
-        step = group.runs[0].step
-        if _of_files(group) and step != PAPER_STEPS:
-            notes.append(f"{name}: {step} training steps; the paper has {PAPER_STEPS}.")
+        if _of_files(group):
+            notes += [f"{name}: {difference}." for difference in _unlike_paper(group)]
         if group.repeated_seeds:
             notes.append(f"{name}: a seed appears twice, ± is not over seeds alone.")
         for run in group.runs:

@@ -271,7 +271,7 @@ def test_the_paper_alone_with_means_recomputed_and_misprints_flagged():
         "Sub2Trf",
     ]
     with pytest.raises(ValueError, match=r"got table 15, expected one of 3, 4, "):
-        make_sheets([], [14])
+        make_sheets([], [15])
 
 
 def test_formats_and_files(potsdam, tmp_path, capsys, monkeypatch):
