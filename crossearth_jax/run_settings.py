@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ml_collections import ConfigDict
 
 from crossearth_jax.data.pipeline import Augment
+from crossearth_jax.earth_style.views import MaskedModelling, StyleInjection
 from crossearth_jax.losses.segmentation import SegmentationLoss
 from crossearth_jax.scoring.windows import Windows
-from crossearth_jax.train_step import MaskedModelling, Objective, StyleInjection
+from crossearth_jax.train_step import Objective
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

@@ -13,6 +13,7 @@ from small_run import abstract_model, device_batches, make_run, write_backbone
 from crossearth_jax import train_step
 from crossearth_jax.build_data import build_restyle
 from crossearth_jax.data.pipeline import Batch
+from crossearth_jax.earth_style.views import MaskedModelling, StyleInjection
 from crossearth_jax.losses.segmentation import SegmentationLoss
 from crossearth_jax.models.crossearth import CrossEarth
 from crossearth_jax.models.dinov2 import DinoV2
@@ -21,9 +22,7 @@ from crossearth_jax.models.parameters import combine, dotted, partition, trainab
 from crossearth_jax.pixels.normalise import normalise
 from crossearth_jax.run_settings import read_settings
 from crossearth_jax.train_step import (
-    MaskedModelling,
     Objective,
-    StyleInjection,
     compute_losses,
     draw_styled,
     make_gradients,
