@@ -1,11 +1,8 @@
 """The report of one or several runs as one HTML file that needs nothing else."""
 
-import base64
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
@@ -13,6 +10,7 @@ from jaxtyping import UInt8
 
 from crossearth_jax.data.classes import ClassSet
 from crossearth_jax.report import charts
+from crossearth_jax.report.assets import asset, content_policy
 from crossearth_jax.report.errors import confusions
 from crossearth_jax.report.experiments import Experiment
 from crossearth_jax.report.layers import class_layers, error_layers, photo
@@ -80,9 +78,9 @@ def page(runs: Sequence[RunView], sheets: Sequence[Sheet]) -> Iterator[str]:
     """
     names = [run.experiment.name for run in runs]
     title = f"CrossEarth report: {', '.join(dict.fromkeys(names))}"
-    style = _asset("page.css") + "".join(_toggles(i, r) for i, r in enumerate(runs))
-    script = _asset("page.js")
-    policy = _policy(style, script)
+    style = asset("page.css") + "".join(_toggles(i, r) for i, r in enumerate(runs))
+    script = asset("page.js")
+    policy = content_policy(style, script)
     yield (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
@@ -381,24 +379,3 @@ def _sheet(sheet: Sheet) -> str:
 
 def _scrolling(table: Table) -> str:
     return f'<div class="scroll">{table.as_html()}</div>'
-
-
-def _policy(style: str, script: str) -> str:
-    """What the browser may run and load: this style, this script, pictures in the page.
-
-    Attributes may hold styles: they are sizes, shares and colours, made of numbers.
-    """
-    styles, scripts = (
-        f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-        for text in (style, script)
-    )
-    rules = (
-        *("default-src 'none'", "img-src data:", f"script-src {scripts}"),
-        *(f"style-src {styles}", f"style-src-elem {styles}"),
-        *("style-src-attr 'unsafe-inline'", "base-uri 'none'", "form-action 'none'"),
-    )
-    return "; ".join(rules)
-
-
-def _asset(name: str) -> str:
-    return files("crossearth_jax.report").joinpath(name).read_text(encoding="utf-8")
