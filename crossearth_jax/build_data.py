@@ -108,14 +108,14 @@ def _folders(data: DataSettings) -> Data:
             data.label_nodata,
         )
 
+    records, others = source(train), [source(pairs) for _, _, pairs in scored]
     domains = [
-        ScoredDomain(name, role, source(pairs), data.fit)
-        for role, name, pairs in scored
+        ScoredDomain(name, role, own, data.fit)
+        for (role, name, _), own in zip(scored, others, strict=True)
     ]
-    records = source(train)
     if data.check_labels:
         check_labels(
-            [records, *(domain.source for domain in domains)],
+            [records, *others],
             data.on_corrupt,
             host=jax.process_index(),
             host_count=jax.process_count(),

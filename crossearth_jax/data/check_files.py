@@ -64,7 +64,7 @@ def check_headers(
     return {
         pair.image: size
         for pair, size in zip(loose, looked, strict=True)
-        if not isinstance(size, str)
+        if isinstance(pair.image, Path) and not isinstance(size, str)
     }
 
 

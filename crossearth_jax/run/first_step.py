@@ -8,7 +8,7 @@ from absl import logging
 from crossearth_jax.system import device_memory, hosts
 
 
-def compiled_step(step_fn: Callable[..., Any], *arguments: Any) -> Callable[..., Any]:
+def compiled_step(step_fn: Any, *arguments: Any) -> Callable[..., Any]:
     """The program of a jitted step for arguments of these shapes and places.
 
     Says before that it takes a moment, and afterwards what the program will need.

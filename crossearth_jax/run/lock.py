@@ -67,8 +67,11 @@ class WorkdirLock:
         self._end.set()
         if self._file is None:
             return
+        ours = self._is_ours()
+        if sys.platform == "win32":  # an open file cannot be deleted there
+            self._file.close()
         with suppress(OSError):
-            if self._is_ours():
+            if ours:
                 self._path.unlink()
         self._file.close()
         for folder in reversed(self._made):  # a run that wrote nothing leaves nothing
@@ -89,6 +92,8 @@ class WorkdirLock:
             )
 
     def _is_ours(self) -> bool:
+        if self._file is None:
+            return False
         try:
             there, held = self._path.stat(), os.fstat(self._file.fileno())
         except OSError:
@@ -98,9 +103,8 @@ class WorkdirLock:
     def _beat(self) -> None:
         while not self._end.wait(self._beat_s):
             with suppress(OSError):
-                os.utime(
-                    self._file.fileno() if os.utime in os.supports_fd else self._path
-                )
+                if self._is_ours():
+                    os.utime(self._path)
 
     # ---- taking it --------------------------------------------------------------
 
