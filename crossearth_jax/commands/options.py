@@ -42,7 +42,7 @@ def find_scenes(inputs: Sequence[str], suffixes: Sequence[str] = SCENES) -> list
             inside = sorted(path.iterdir())
             found = [p for p in inside if p.suffix.lower() in suffixes and p.is_file()]
         else:
-            found = [path] if path.is_file() else sorted(map(Path, glob.glob(text)))
+            found = [path] if path.is_file() else _fitting(path)
         if not found:
             raise ValueError(
                 f"got {text}, expected a raster, a folder of rasters "
@@ -50,3 +50,10 @@ def find_scenes(inputs: Sequence[str], suffixes: Sequence[str] = SCENES) -> list
             )
         scenes += found
     return list(dict.fromkeys(scenes))
+
+
+def _fitting(pattern: Path) -> list[Path]:
+    """Files that fit; folders that exist may have brackets in their names."""
+    folder = next(parent for parent in pattern.parents if parent.is_dir())
+    rest = pattern.relative_to(folder)
+    return sorted(folder / name for name in glob.glob(str(rest), root_dir=folder))

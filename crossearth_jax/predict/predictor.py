@@ -70,10 +70,10 @@ class Predictor:
           reading: bands, scaling, nodata and resampling.
           blend: "flat" or "cosine".
         """
-        with scene_of(dataset, reading or Reading()) as scene:
-            layout = self.windows.lay(scene.grid.height, scene.grid.width, blend)
-            batches = self.read(scene.read_rows, layout, scene.dtype)
-            yield from self.blocks(batches, layout)
+        scene = scene_of(dataset, reading or Reading())
+        layout = self.windows.lay(scene.grid.height, scene.grid.width, blend)
+        batches = self.read(scene.read_rows, layout, scene.dtype)
+        yield from self.blocks(batches, layout)
 
     def read(
         self, read_rows: ReadRows, layout: Layout, dtype: DTypeLike

@@ -1,0 +1,120 @@
+"""Which map is made of which scene, and that no two files meet."""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from crossearth_jax.predict.outputs import Wanted, outputs
+from crossearth_jax.predict.vector import DRIVERS
+
+
+class Job(NamedTuple):
+    """One scene.
+
+    Attributes:
+      source: the raster.
+      target: the class map.
+      vector: the polygons; None makes none.
+    """
+
+    source: Path
+    target: Path
+    vector: Path | None
+
+    def wanted(self, wanted: Wanted) -> Wanted:
+        """What is made of this scene, where `wanted` is made of all."""
+        return replace(wanted, vector=self.vector)
+
+
+def plan_jobs(
+    scenes: Sequence[Path], out: str, vector: str | None, keep_folders: bool = False
+) -> list[Job]:
+    """The maps to make of each scene.
+
+    Args:
+      scenes: files.
+      out: a folder, or for a single scene a .tif.
+      vector: "gpkg" or "geojson", or for a single scene a path of that kind.
+      keep_folders: maps lie in the folders of their scenes, below the one that all
+        share.
+
+    Raises:
+      ValueError: two scenes would get the same map, or a name is invalid.
+    """
+    if Path(out).suffix.lower() in (".tif", ".tiff"):
+        if len(scenes) != 1:
+            raise ValueError(
+                f"got {len(scenes)} scenes for --out {out}, expected a folder"
+            )
+        targets = [Path(out)]
+    else:
+        targets = _targets(scenes, Path(out), keep_folders)
+    for target, count in Counter(targets).items():
+        if count > 1:
+            pairs = zip(scenes, targets, strict=True)
+            same = [str(scene) for scene, t in pairs if t == target]
+            raise ValueError(
+                f"got several scenes for the map {target}: {' and '.join(same)}; pass "
+                "--keep-folders, or map them one by one into different folders"
+            )
+    return [
+        Job(scene, target, _vector_path(vector, target, len(scenes)))
+        for scene, target in zip(scenes, targets, strict=True)
+    ]
+
+
+def _targets(scenes: Sequence[Path], out: Path, keep_folders: bool) -> list[Path]:
+    if not keep_folders:
+        return [out / f"{scene.stem}.tif" for scene in scenes]
+    full = [scene.absolute() for scene in scenes]
+    shared = os.path.commonpath([path.parent for path in full])
+    inside = [path.relative_to(shared) for path in full]
+    stems = Counter(path.with_suffix("") for path in inside)
+    return [
+        # x.tif beside x.png: x.tif.tif and x.png.tif.
+        out / path.parent / f"{path.stem if alone else path.name}.tif"
+        for path, alone in ((p, stems[p.with_suffix("")] == 1) for p in inside)
+    ]
+
+
+def _vector_path(vector: str | None, target: Path, scenes: int) -> Path | None:
+    if vector is None:
+        return None
+    kinds = [suffix[1:] for suffix in DRIVERS]
+    if vector in kinds:
+        return target.with_suffix(f".{vector}")
+    path = Path(vector)
+    if path.suffix not in DRIVERS or scenes > 1:
+        raise ValueError(
+            f"got --vector {vector} for {scenes} scene(s), expected "
+            f"{' or '.join(kinds)} to write beside each map, or for one scene a path "
+            f"that ends in {' or '.join(DRIVERS)}"
+        )
+    return path
+
+
+def check_apart(jobs: Iterable[Job], wanted: Wanted) -> None:
+    """Raises before the first map if a file would overwrite another map's, or a scene.
+
+    Raises:
+      ValueError: names both.
+    """
+    jobs = list(jobs)
+    owner = {os.path.realpath(job.source): f"the scene {job.source}" for job in jobs}
+    for job in jobs:
+        for path in outputs(job.target, job.wanted(wanted)):
+            place = os.path.realpath(path)
+            if place == os.path.realpath(job.source):
+                raise ValueError(
+                    f"got --out {path}, which is the input itself: choose another "
+                    "folder"
+                )
+            if place in owner:
+                raise ValueError(
+                    f"got {path} as a result of {job.source}, which is also "
+                    f"{owner[place]}: rename one, or map them into different folders"
+                )
+            owner[place] = f"a result of {job.source}"
