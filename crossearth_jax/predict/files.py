@@ -7,7 +7,7 @@ the class map last: if it exists, the map is complete.
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from absl import logging
@@ -89,8 +89,6 @@ def predict_file(
     """
     begin = time.perf_counter()
     source, target, wanted = Path(source), Path(target), wanted or Wanted()
-    if wanted.vector:
-        wanted = replace(wanted, vector=Path(wanted.vector))
     if target.suffix.lower() not in (".tif", ".tiff"):
         raise ValueError(f"got a class map named {target}, expected a .tif")
     settings = {"GDAL_CACHEMAX": GDAL_CACHE, "GDAL_PAM_ENABLED": "YES"}
@@ -102,6 +100,7 @@ def predict_file(
         todo = missing(made_of, source, overwrite=overwrite)
         job = _Job(predictor, scene, source, target, wanted, made_of)
         waiting = Waiting()
+        scored = begin
         if todo:
             _report_place(source, scene, wanted)
             with scratch_folder(target) as scratch:
@@ -109,7 +108,7 @@ def predict_file(
         size = scene.source.height * scene.source.width
     end = time.perf_counter()
     files = tuple(reversed(made_of))
-    return Done(files, size, end - begin, scored - begin if todo else 0.0, waiting)
+    return Done(files, size, end - begin, scored - begin, waiting)
 
 
 @dataclass(frozen=True)
@@ -175,7 +174,7 @@ def _report_place(source: Path, scene: Scene, wanted: Wanted) -> None:
     """Warns of what the map, or its polygons, will not have."""
     raster = scene.source
     if wanted.vector:
-        check_place(raster, wanted.vector)
+        check_place(raster, Path(wanted.vector))
     if raster.crs is not None:
         return
     if raster.gcps[0]:
@@ -232,7 +231,7 @@ def _extras(job: _Job, label: Path, todo: list[Path], rows: Path, done: Path) ->
     classes, wanted = job.predictor.classes, job.wanted
     for path in todo:
         made, mark = done / path.name, job.made_of[path]
-        if path == wanted.vector:
+        if wanted.vector and path == Path(wanted.vector):
             write_polygons(
                 label,
                 made,

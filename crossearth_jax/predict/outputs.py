@@ -34,7 +34,7 @@ class Wanted:
       blend: "flat" or "cosine".
       probabilities: "uint8" or "float16"; None writes none.
       confidence: write the probability of the chosen class.
-      vector: path of the polygons; None writes none.
+      vector: path of the polygons, as text too; None writes none.
       specks: areas of fewer pixels get no polygon.
       quicklook: write a picture.
     """
@@ -43,7 +43,7 @@ class Wanted:
     blend: Blend = "flat"
     probabilities: str | None = None
     confidence: bool = False
-    vector: Path | None = None
+    vector: str | Path | None = None
     specks: int = 0
     quicklook: bool = False
 
@@ -84,7 +84,7 @@ def marks(
     for path in found:
         if path.name.endswith("_probabilities.tif") and path != target:
             found[path] = f"{own}-{wanted.probabilities}"
-        elif path == wanted.vector:
+        elif wanted.vector and path == Path(wanted.vector):
             found[path] = f"{own}-{wanted.specks}"
     return found
 

@@ -84,5 +84,7 @@ def _mixed(
     axis: int = 1,
 ) -> Float32[np.ndarray, "h w C"]:
     shape = (-1, 1, 1) if axis == 0 else (1, -1, 1)
-    taps = zip(index, weight, strict=True)
-    return sum(values.take(i, axis) * w.reshape(shape) for i, w in taps)
+    total = values.take(index[0], axis) * weight[0].reshape(shape)
+    for i, w in zip(index[1:], weight[1:], strict=True):
+        total += values.take(i, axis) * w.reshape(shape)
+    return total

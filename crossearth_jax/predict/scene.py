@@ -93,8 +93,8 @@ class Scene:
     @property
     def is_resampled(self) -> bool:
         """Whether the grid has other pixels than the source."""
-        sizes = ((x.height, x.width) for x in (self.grid, self.source))
-        return len(set(sizes)) > 1
+        size = self.source.height, self.source.width
+        return size != (self.grid.height, self.grid.width)
 
     @property
     def dtype(self) -> type[np.number]:
@@ -111,8 +111,9 @@ class Scene:
         """Rows [start, stop) of the grid on the 0-255 scale, and what has data."""
         if not self.is_resampled:
             return self._source_rows(start, stop)
-        sizes = ((x.height, x.width) for x in (self.source, self.grid))
-        return resampled_rows(self._source_rows, *sizes, start, stop)
+        size = self.source.height, self.source.width
+        wanted = self.grid.height, self.grid.width
+        return resampled_rows(self._source_rows, size, wanted, start, stop)
 
     def _source_rows(
         self, start: int, stop: int
