@@ -2,7 +2,7 @@
 
 import argparse
 import glob
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from crossearth_jax.run.trained import PRECISIONS
@@ -36,7 +36,7 @@ def find_scenes(inputs: Sequence[str], suffixes: Sequence[str] = SCENES) -> list
       ValueError: there is no such file, or none at all.
     """
     scenes: list[Path] = []
-    for text in inputs:
+    for text in _listed(inputs):
         path = Path(text)
         if path.is_dir():
             inside = sorted(path.iterdir())
@@ -50,6 +50,21 @@ def find_scenes(inputs: Sequence[str], suffixes: Sequence[str] = SCENES) -> list
             )
         scenes += found
     return list(dict.fromkeys(scenes))
+
+
+def _listed(inputs: Sequence[str]) -> Iterator[str]:
+    """Inputs, with those in list files instead of @FILE."""
+    for text in inputs:
+        if not text.startswith("@") or Path(text).exists():
+            yield text
+            continue
+        place = Path(text[1:])
+        if not place.is_file():
+            raise ValueError(
+                f"got {text}, expected a file {place} of inputs, one a line"
+            )
+        lines = place.read_text(encoding="utf-8").splitlines()
+        yield from (x.strip() for x in lines if x.strip() and not x.startswith("#"))
 
 
 def _fitting(pattern: Path) -> list[Path]:

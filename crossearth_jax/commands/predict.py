@@ -2,25 +2,34 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TimeRemainingColumn
 
 from crossearth_jax.commands.errors import guarded
 from crossearth_jax.commands.options import find_scenes
+from crossearth_jax.commands.part import in_array, part_of, share_of
 from crossearth_jax.commands.predict_jobs import Job, check_apart, plan_jobs
 from crossearth_jax.commands.predict_options import predict_parser, wanted_of, words
+from crossearth_jax.commands.predict_progress import Board
+from crossearth_jax.commands.predict_summary import (
+    LEFT_OUT,
+    MADE,
+    THERE,
+    Row,
+    read_summary,
+    summary_paths,
+    write_summary,
+)
 from crossearth_jax.predict import geo
 from crossearth_jax.predict.files import Done, predict_file
-from crossearth_jax.predict.outputs import Wanted, is_done
+from crossearth_jax.predict.outputs import Wanted, class_pixels, is_done
 from crossearth_jax.predict.predictor import Predictor, load
 from crossearth_jax.system import hosts
 from crossearth_jax.system.compiling import set_up_compiler
-from crossearth_jax.system.escape import terminal
+from crossearth_jax.system.escape import LINE, terminal
 
 
 def main(argv: Sequence[str]) -> int:
@@ -36,12 +45,18 @@ def run(options: argparse.Namespace) -> int:
     if options.vector:
         geo.needed("geopandas")
         geo.needed("pyogrio")
+    part = part_of(options.part)
     scenes = find_scenes(options.inputs)
     jobs = plan_jobs(scenes, options.out, options.vector, options.keep_folders)
     wanted = wanted_of(options)
     check_apart(jobs, wanted)
-    if options.distributed or options.coordinator or hosts.expected():
-        hosts.join(options.coordinator, options.hosts, options.host)
+    mine = share_of(share_of(jobs, part), _process(options))
+    if in_array() and options.part is None and len(jobs) > 1:
+        print(
+            f"this task of a job array maps all {len(jobs)} scenes: pass --part auto "
+            "(Slurm) or --part /N (Kubernetes) to share them",
+            file=sys.stderr,
+        )
     predictor = load(
         options.checkpoint,
         precision=options.precision,
@@ -49,52 +64,107 @@ def run(options: argparse.Namespace) -> int:
         stride=options.stride,
         tta=words(options.tta),
     )
-    share = jobs[jax.process_index() :: jax.process_count()]
-    # A map made with other options must stop the run now, not after hours.
-    ready = [_is_ready(predictor, job, wanted, options) for job in share]
-    failed = 0
-    for is_ready, job in zip(ready, share, strict=True):
-        if is_ready:
-            print(f"{job.source}: already there, {job.target}")
-            continue
+    return _Maps(predictor, mine, wanted, options, part, len(jobs) == 1).make()
+
+
+def _process(options: argparse.Namespace) -> tuple[int, int]:
+    """This process's number and how many there are, after joining the others."""
+    given = options.coordinator, options.hosts, options.host
+    if options.distributed or given != (None, None, None) or hosts.expected():
+        hosts.join(*given)
+    return jax.process_index() + 1, jax.process_count()
+
+
+class _Maps:
+    """Makes the maps of a share, one after another, whatever goes wrong in one."""
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        jobs: Sequence[Job],
+        wanted: Wanted,
+        options: argparse.Namespace,
+        part: tuple[int, int],
+        alone: bool,
+    ) -> None:
+        self.predictor, self.jobs, self.wanted = predictor, jobs, wanted
+        self.options, self.alone = options, alone
+        self.summary: tuple[Path, Path] | None = None
+        self.rows: dict[str, Row] = {}
+        if Path(options.out).suffix.lower() not in (".tif", ".tiff"):
+            self.summary = summary_paths(Path(options.out), _numbered(part))
+            self.rows = read_summary(self.summary, overwrite=options.overwrite)
+
+    def make(self) -> int:
+        """1 if a scene was left out."""
+        # A map made with other options must stop the run now, not after hours.
+        ready = [self._is_ready(job) for job in self.jobs]
+        board = Board(ready.count(False))
+        failed = 0
         try:
-            _make(predictor, job, wanted, options)
+            for is_ready, job in zip(ready, self.jobs, strict=True):
+                if is_ready:
+                    print(f"{job.source}: already there, {job.target}")
+                    self._note(job, THERE)
+                else:
+                    failed += not self._made(job, board)
+        finally:
+            if self.summary is not None and self.rows:
+                write_summary(self.summary, self.rows.values())
+        if failed:
+            print(f"{failed} of {len(self.jobs)} scenes left out", file=sys.stderr)
+        return 1 if failed else 0
+
+    def _is_ready(self, job: Job) -> bool:
+        own, overwrite = job.wanted(self.wanted), self.options.overwrite
+        places = job.source, job.target
+        try:
+            return is_done(self.predictor, *places, own, overwrite=overwrite)
+        except OSError:  # of this scene alone; its turn will tell
+            return False
+
+    def _made(self, job: Job, board: Board) -> bool:
+        begin = time.perf_counter()
+        try:
+            with board.scene(job.source.name) as progress:
+                made = predict_file(
+                    self.predictor,
+                    job.source,
+                    job.target,
+                    job.wanted(self.wanted),
+                    progress,
+                    overwrite=self.options.overwrite,
+                )
         except Exception as error:
-            if options.traceback:
+            if self.options.traceback:
                 raise
+            board.finish()
             reason = reason_of(error, job.source)
-            if len(jobs) == 1:
+            if self.alone:
                 raise ValueError(reason) from error
-            failed += 1
-            print(f"left out: {terminal(reason)}", file=sys.stderr, flush=True)
-    if failed:
-        print(f"{failed} of {len(share)} scenes left out", file=sys.stderr)
-    return 1 if failed else 0
+            self._note(job, LEFT_OUT, time.perf_counter() - begin, reason)
+            print(f"left out: {terminal(reason, LINE)}", file=sys.stderr, flush=True)
+            return False
+        board.finish(made.pixels)
+        self._note(job, MADE, made.seconds)
+        _report(job.source, made, self.options.timing)
+        if board.count > 1:
+            print(f"  {board.pace()}", flush=True)
+        return True
+
+    def _note(
+        self, job: Job, state: str, seconds: float = 0.0, reason: str = ""
+    ) -> None:
+        pixels = {} if state == LEFT_OUT else class_pixels(job.target)
+        place, seconds = str(job.target), round(seconds, 3)
+        self.rows[place] = Row(str(job.source), place, state, reason, seconds, pixels)
 
 
-def _is_ready(
-    predictor: Predictor, job: Job, wanted: Wanted, options: argparse.Namespace
-) -> bool:
-    own, overwrite = job.wanted(wanted), options.overwrite
-    try:
-        return is_done(predictor, job.source, job.target, own, overwrite=overwrite)
-    except OSError:  # of this scene alone; its turn will tell
-        return False
-
-
-def _make(
-    predictor: Predictor, job: Job, wanted: Wanted, options: argparse.Namespace
-) -> None:
-    with _progress(job.source.name) as progress:
-        made = predict_file(
-            predictor,
-            job.source,
-            job.target,
-            job.wanted(wanted),
-            progress,
-            overwrite=options.overwrite,
-        )
-    _report(job.source, made, options.timing)
+def _numbered(part: tuple[int, int]) -> tuple[int, int]:
+    """Processes of one job write summaries of their own, too."""
+    processes = jax.process_count()
+    number = (part[0] - 1) * processes + jax.process_index() + 1
+    return number, part[1] * processes
 
 
 def reason_of(error: Exception, source: Path) -> str:
@@ -119,16 +189,3 @@ def _report(source: Path, done: Done, timing: bool) -> None:
             f"{100 * share:.1f} % (read {read:.1f} s, write {write:.1f} s); "
             f"finishing {rest:.1f} s"
         )
-
-
-@contextmanager
-def _progress(name: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on a terminal, nothing elsewhere."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda rows, height: None
-        return
-    columns = "{task.description}", BarColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(name, total=None)
-        yield lambda rows, height: bar.update(task, completed=rows, total=height)

@@ -78,7 +78,12 @@ def predict_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("checkpoint", help="workdir of a run, or its newest checkpoint folder")
-    add("inputs", nargs="+", metavar="INPUT", help="raster, folder or pattern")
+    add(
+        "inputs",
+        nargs="+",
+        metavar="INPUT",
+        help="raster, folder or pattern, or @FILE with one of them a line",
+    )
     add("--out", required=True, help="folder, or for one input a .tif")
     add("--overwrite", action="store_true", help="replace maps made differently")
     add(
@@ -126,6 +131,12 @@ def _add_scoring(parser: argparse.ArgumentParser) -> None:
     add("--batch", type=_count, help="windows per call; default the run's eval.batch")
     add("--tta", metavar="KINDS", help=f"comma-separated: {', '.join(tta.KINDS)}")
     add("--precision", choices=sorted(PRECISIONS), help="default the run's")
+    add(
+        "--part",
+        metavar="I/N",
+        help="the I-th of N shares of the inputs; in a Slurm array `auto`, in an "
+        "Indexed Job of Kubernetes /N",
+    )
     add(
         "--distributed",
         action="store_true",

@@ -19,6 +19,7 @@ from crossearth_jax.predict.write import quiet
 from crossearth_jax.scoring.windows import Blend
 
 FINGERPRINT = "CROSSEARTH_FINGERPRINT"
+PIXELS = "CROSSEARTH_PIXELS"  # how many of each class a map has
 HEAD = 4096  # bytes of a GeoJSON file that hold its description
 SIDECAR = ".aux.xml"
 # What may stand beside a map, by the end of its name.
@@ -195,6 +196,12 @@ def read_mark(path: Path) -> str | None:
             return file.tags().get(FINGERPRINT)
     except (OSError, ValueError, *_reading_errors()):
         return None
+
+
+def class_pixels(target: Path) -> dict[str, int]:
+    """Pixels of a finished class map by class, and without data as "nodata"."""
+    with quiet(), geo.needed("rasterio").open(target) as file:
+        return json.loads(file.tags().get(PIXELS, "{}"))
 
 
 def _reading_errors() -> tuple[type[Exception], ...]:

@@ -195,6 +195,8 @@ def write_map(
             fine = plain.with_name(f"fine{layer.suffix}.tif")
             _on_source_pixels(plain, fine, layer, scene)
             os.replace(fine, plain)
+        if is_label:
+            tags = {**tags, "CROSSEARTH_PIXELS": json.dumps(_counts(plain, classes))}
         with rasterio.open(plain, "r+") as file:
             file.descriptions = tuple(map(terminal, layer.bands))
             file.update_tags(**tags)
@@ -221,6 +223,16 @@ def write_map(
                 **options,
             )
         _check_whole(target)
+
+
+def _counts(plain: Path, classes: ClassSet) -> dict[str, int]:
+    """Pixels of each class, and without data."""
+    counts = np.zeros(256, np.int64)
+    with geo.needed("rasterio").open(plain) as file:
+        for _, window in file.block_windows(1):
+            counts += np.bincount(file.read(1, window=window).ravel(), minlength=256)
+    found = dict(zip(classes.names, counts.tolist(), strict=False))
+    return {**found, "nodata": int(counts[IGNORE])}
 
 
 def write_class_names(target: Path, classes: ClassSet) -> None:
