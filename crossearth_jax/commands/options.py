@@ -36,7 +36,7 @@ def find_scenes(inputs: Sequence[str], suffixes: Sequence[str] = SCENES) -> list
       ValueError: there is no such file, or none at all.
     """
     scenes: list[Path] = []
-    for text in _listed(inputs):
+    for text in listed(inputs):
         path = Path(text)
         if path.is_dir():
             inside = sorted(path.iterdir())
@@ -52,7 +52,7 @@ def find_scenes(inputs: Sequence[str], suffixes: Sequence[str] = SCENES) -> list
     return list(dict.fromkeys(scenes))
 
 
-def _listed(inputs: Sequence[str]) -> Iterator[str]:
+def listed(inputs: Sequence[str]) -> Iterator[str]:
     """Inputs, with those in list files instead of @FILE."""
     for text in inputs:
         if not text.startswith("@") or Path(text).exists():

@@ -9,8 +9,8 @@ from pathlib import Path
 import jax
 
 from crossearth_jax.commands.errors import guarded
-from crossearth_jax.commands.options import find_scenes
 from crossearth_jax.commands.part import in_array, part_of, share_of
+from crossearth_jax.commands.predict_inputs import find_sources
 from crossearth_jax.commands.predict_jobs import Job, check_apart, plan_jobs
 from crossearth_jax.commands.predict_options import predict_parser, wanted_of, words
 from crossearth_jax.commands.predict_progress import Board
@@ -27,6 +27,7 @@ from crossearth_jax.predict import geo
 from crossearth_jax.predict.files import Done, predict_file
 from crossearth_jax.predict.outputs import Wanted, class_pixels, is_done
 from crossearth_jax.predict.predictor import Predictor, load
+from crossearth_jax.predict.sources import Source, address_of
 from crossearth_jax.system import hosts
 from crossearth_jax.system.compiling import set_up_compiler
 from crossearth_jax.system.escape import LINE, terminal
@@ -46,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
         geo.needed("geopandas")
         geo.needed("pyogrio")
     part = part_of(options.part)
-    scenes = find_scenes(options.inputs)
+    scenes = find_sources(options.inputs, options.asset)
     jobs = plan_jobs(scenes, options.out, options.vector, options.keep_folders)
     wanted = wanted_of(options)
     check_apart(jobs, wanted)
@@ -167,16 +168,17 @@ def _numbered(part: tuple[int, int]) -> tuple[int, int]:
     return number, part[1] * processes
 
 
-def reason_of(error: Exception, source: Path) -> str:
+def reason_of(error: Exception, source: Source) -> str:
     """One line that begins with the scene, whatever a library raised for it."""
     text = str(error).strip() or type(error).__name__
     if not isinstance(error, ValueError | OSError):
         text = f"{type(error).__name__}: {text}"
-    text = " ".join(text.split())
+    # An address may hold a key.
+    text = " ".join(text.split()).replace(address_of(source), str(source))
     return text if str(source) in text else f"{source}: {text}"
 
 
-def _report(source: Path, done: Done, timing: bool) -> None:
+def _report(source: Source, done: Done, timing: bool) -> None:
     speed = done.pixels / 1e6 / done.seconds
     names = ", ".join(str(path) for path in done.files if path.suffix != ".xml")
     print(f"{source}: {names} ({done.seconds:.1f} s, {speed:.2f} MP/s)", flush=True)

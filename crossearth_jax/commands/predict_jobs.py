@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from crossearth_jax.predict.outputs import Wanted, outputs
+from crossearth_jax.predict.sources import Source, address_of
 from crossearth_jax.predict.vector import DRIVERS
 
 
@@ -20,7 +21,7 @@ class Job(NamedTuple):
       vector: the polygons; None makes none.
     """
 
-    source: Path
+    source: Source
     target: Path
     vector: Path | None
 
@@ -30,7 +31,7 @@ class Job(NamedTuple):
 
 
 def plan_jobs(
-    scenes: Sequence[Path], out: str, vector: str | None, keep_folders: bool = False
+    scenes: Sequence[Source], out: str, vector: str | None, keep_folders: bool = False
 ) -> list[Job]:
     """The maps to make of each scene.
 
@@ -66,12 +67,17 @@ def plan_jobs(
     ]
 
 
-def _targets(scenes: Sequence[Path], out: Path, keep_folders: bool) -> list[Path]:
+def _targets(scenes: Sequence[Source], out: Path, keep_folders: bool) -> list[Path]:
     if not keep_folders:
         return [out / f"{scene.stem}.tif" for scene in scenes]
-    full = [scene.absolute() for scene in scenes]
-    shared = os.path.commonpath([path.parent for path in full])
-    inside = [path.relative_to(shared) for path in full]
+    here = [scene.absolute() for scene in scenes if isinstance(scene, Path)]
+    shared = os.path.commonpath([path.parent for path in here]) if here else ""
+    inside = [
+        scene.absolute().relative_to(shared)
+        if isinstance(scene, Path)
+        else Path(scene.name)
+        for scene in scenes
+    ]
     stems = Counter(path.with_suffix("") for path in inside)
     return [
         # x.tif beside x.png: x.tif.tif and x.png.tif.
@@ -103,11 +109,11 @@ def check_apart(jobs: Iterable[Job], wanted: Wanted) -> None:
       ValueError: names both.
     """
     jobs = list(jobs)
-    owner = {os.path.realpath(job.source): f"the scene {job.source}" for job in jobs}
+    owner = {_place(job.source): f"the scene {job.source}" for job in jobs}
     for job in jobs:
         for path in outputs(job.target, job.wanted(wanted)):
             place = os.path.realpath(path)
-            if place == os.path.realpath(job.source):
+            if place == _place(job.source):
                 raise ValueError(
                     f"got --out {path}, which is the input itself: choose another "
                     "folder"
@@ -118,3 +124,8 @@ def check_apart(jobs: Iterable[Job], wanted: Wanted) -> None:
                     f"{owner[place]}: rename one, or map them into different folders"
                 )
             owner[place] = f"a result of {job.source}"
+
+
+def _place(source: Source) -> str:
+    address = address_of(source)
+    return os.path.realpath(address) if os.path.exists(address) else address

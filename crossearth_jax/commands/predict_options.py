@@ -82,9 +82,11 @@ def predict_parser() -> argparse.ArgumentParser:
         "inputs",
         nargs="+",
         metavar="INPUT",
-        help="raster, folder or pattern, or @FILE with one of them a line",
+        help="raster, folder, pattern, STAC item, or address such as https://…, "
+        "s3://…, /vsizip/…; @FILE has one of them a line",
     )
     add("--out", required=True, help="folder, or for one input a .tif")
+    add("--asset", metavar="KEY", help="of STAC items; default visual")
     add("--overwrite", action="store_true", help="replace maps made differently")
     add(
         "--keep-folders",

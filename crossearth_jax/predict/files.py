@@ -28,6 +28,7 @@ from crossearth_jax.predict.predictor import Predictor
 from crossearth_jax.predict.quicklook import write_quicklook
 from crossearth_jax.predict.scene import Scene, open_scene
 from crossearth_jax.predict.scratch import move, scratch_folder
+from crossearth_jax.predict.sources import Remote, Source, settings_of, source_of
 from crossearth_jax.predict.vector import check_place, write_polygons
 from crossearth_jax.predict.write import (
     Layer,
@@ -65,7 +66,7 @@ class Done:
 
 def predict_file(
     predictor: Predictor,
-    source: str | Path,
+    source: str | Path | Remote,
     target: str | Path,
     wanted: Wanted | None = None,
     progress: Callable[[int, int], None] = lambda rows, height: None,
@@ -76,7 +77,7 @@ def predict_file(
 
     Args:
       predictor: a loaded run.
-      source: a raster that GDAL reads.
+      source: a raster that GDAL reads, or its address.
       target: the class map, a .tif.
       wanted: options; None takes the defaults.
       progress: called with the rows that are done and all rows.
@@ -88,10 +89,11 @@ def predict_file(
       OSError: a file is damaged, or cannot be written.
     """
     begin = time.perf_counter()
-    source, target, wanted = Path(source), Path(target), wanted or Wanted()
+    source, target, wanted = source_of(source), Path(target), wanted or Wanted()
     if target.suffix.lower() not in (".tif", ".tiff"):
         raise ValueError(f"got a class map named {target}, expected a .tif")
     settings = {"GDAL_CACHEMAX": GDAL_CACHE, "GDAL_PAM_ENABLED": "YES"}
+    settings |= settings_of(source)
     with (
         geo.needed("rasterio").Env(**settings),
         open_scene(source, wanted.reading) as scene,
@@ -115,7 +117,7 @@ def predict_file(
 class _Job:
     predictor: Predictor
     scene: Scene
-    source: Path
+    source: Source
     target: Path
     wanted: Wanted
     made_of: Mapping[Path, str]
@@ -170,7 +172,7 @@ def _score_layers(
         path.unlink()
 
 
-def _report_place(source: Path, scene: Scene, wanted: Wanted) -> None:
+def _report_place(source: Source, scene: Scene, wanted: Wanted) -> None:
     """Warns of what the map, or its polygons, will not have."""
     raster = scene.source
     if wanted.vector:

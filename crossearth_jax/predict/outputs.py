@@ -14,6 +14,7 @@ from PIL import Image
 from crossearth_jax.predict import geo
 from crossearth_jax.predict.predictor import Predictor
 from crossearth_jax.predict.scene import Reading
+from crossearth_jax.predict.sources import Source, identity
 from crossearth_jax.predict.vector import DRIVERS, LAYER, layers_of
 from crossearth_jax.predict.write import quiet
 from crossearth_jax.scoring.windows import Blend
@@ -74,7 +75,7 @@ def from_map(path: Path) -> bool:
 
 
 def marks(
-    predictor: Predictor, source: Path, target: Path, wanted: Wanted
+    predictor: Predictor, source: Source, target: Path, wanted: Wanted
 ) -> dict[Path, str]:
     """Each file of a map, and the mark of what it is made of.
 
@@ -91,7 +92,7 @@ def marks(
 
 
 def missing(
-    wanted_marks: Mapping[Path, str], source: Path, *, overwrite: bool
+    wanted_marks: Mapping[Path, str], source: Source, *, overwrite: bool
 ) -> list[Path]:
     """The files of a map that are still to make.
 
@@ -107,7 +108,7 @@ def missing(
     target = list(wanted_marks)[-1]
     absent, other = [], []
     for path, mark in wanted_marks.items():
-        if path.exists() and source.exists() and path.samefile(source):
+        if isinstance(source, Path) and _is_same(path, source):
             raise ValueError(
                 f"got --out {path}, which is the input itself: choose another folder"
             )
@@ -127,9 +128,13 @@ def missing(
     return [path for path in wanted_marks if path in both]
 
 
+def _is_same(path: Path, source: Path) -> bool:
+    return path.exists() and source.exists() and path.samefile(source)
+
+
 def is_done(
     predictor: Predictor,
-    source: Path,
+    source: Source,
     target: Path,
     wanted: Wanted,
     *,
@@ -140,6 +145,8 @@ def is_done(
     Raises:
       ValueError: see `missing`.
     """
+    if not any(path.exists() for path in outputs(target, wanted)):
+        return False  # without asking a server about the scene
     found = marks(predictor, source, target, wanted)
     return not missing(found, source, overwrite=overwrite)
 
@@ -166,13 +173,12 @@ def options_of(predictor: Predictor, wanted: Wanted) -> dict[str, Any]:
     }
 
 
-def fingerprint(predictor: Predictor, source: Path, wanted: Wanted) -> str:
+def fingerprint(predictor: Predictor, source: Source, wanted: Wanted) -> str:
     """Changes with the weights, the options and the input."""
-    state = source.stat()
     made_of = {
         "about": {k: v for k, v in predictor.about.items() if k != "checkpoint"},
         "options": options_of(predictor, wanted),
-        "input": (source.name, state.st_size, state.st_mtime_ns),
+        "input": identity(source),
     }
     text = json.dumps(made_of, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

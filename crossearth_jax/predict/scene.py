@@ -17,6 +17,7 @@ from crossearth_jax.predict import geo
 from crossearth_jax.predict.ground import pixel_metres
 from crossearth_jax.predict.resample import nearest, resampled_rows
 from crossearth_jax.predict.scaling import choose_scaling
+from crossearth_jax.predict.sources import Remote, address_of, source_of
 from crossearth_jax.predict.values import Values, alpha_bands
 
 STRIP = 128  # rows read at a time for a picture
@@ -163,8 +164,8 @@ class Scene:
 
 
 @contextmanager
-def open_scene(path: str | Path, reading: Reading) -> Iterator[Scene]:
-    """Opens anything that GDAL reads: GeoTIFF, COG, VRT, JPEG 2000, PNG, JPEG.
+def open_scene(path: str | Path | Remote, reading: Reading) -> Iterator[Scene]:
+    """Opens anything that GDAL reads, by its path or address.
 
     Raises:
       ValueError: the file cannot be read, or its bands do not fit.
@@ -175,8 +176,9 @@ def open_scene(path: str | Path, reading: Reading) -> Iterator[Scene]:
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         try:
-            source = stack.enter_context(rasterio.open(path))
-        except rasterio.errors.RasterioError as error:
+            address = address_of(source_of(path))
+            source = stack.enter_context(rasterio.open(address))
+        except (rasterio.errors.RasterioError, geo.gdal_error()) as error:
             raise ValueError(
                 f"{path}: cannot be opened ({error}): expected a raster that GDAL "
                 "reads, such as GeoTIFF, VRT, JPEG 2000, PNG or JPEG"
