@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from crossearth_jax.system.escape import terminal
+
 EVERY = 60  # seconds between lines about one scene
 
 
@@ -42,7 +44,7 @@ class Board:
     @contextmanager
     def scene(self, name: str) -> Iterator[Callable[[int, int], None]]:
         """Shows one scene; yields what takes its rows that are done, and all."""
-        self.told, self.part = self.clock(), 0.0
+        self.told, self.part, name = self.clock(), 0.0, terminal(name)
         if self.bar is not None:
             self.bar.start()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from crossearth_jax.predict.outputs import Existing
 from crossearth_jax.predict.scratch import move, scratch_folder
+from crossearth_jax.system.escape import LINE, csv_cell
 
 MADE_BY = "crossearth predict"
 COLUMNS = ("scene", "map", "state", "reason", "seconds")
@@ -88,8 +89,8 @@ def _table(rows: list[Row]) -> str:
     classes = list(dict.fromkeys(name for row in rows for name in row.pixels))
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*COLUMNS, *(f"pixels of {name}" for name in classes)])
+    writer.writerow([*COLUMNS, *(csv_cell(f"pixels of {name}") for name in classes)])
     for row in rows:
-        own = [getattr(row, column) for column in COLUMNS]
+        own = [csv_cell(getattr(row, column), LINE) for column in COLUMNS]
         writer.writerow([*own, *(row.pixels.get(name, "") for name in classes)])
     return text.getvalue()
