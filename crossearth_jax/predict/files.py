@@ -4,6 +4,7 @@ Everything is written into a hidden folder beside the result and renamed at the 
 the class map last: if it exists, the map is complete.
 """
 
+import functools
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -29,6 +30,7 @@ from crossearth_jax.predict.quicklook import write_quicklook
 from crossearth_jax.predict.scene import Scene, open_scene
 from crossearth_jax.predict.scratch import move, scratch_folder
 from crossearth_jax.predict.sources import Remote, Source, settings_of, source_of
+from crossearth_jax.predict.tiles import cut
 from crossearth_jax.predict.vector import check_place, write_polygons
 from crossearth_jax.predict.write import (
     Layer,
@@ -40,7 +42,6 @@ from crossearth_jax.predict.write import (
     write_class_names,
     write_map,
 )
-from crossearth_jax.scoring.windows import Blend
 
 GDAL_CACHE = 64  # MB; GDAL's default is a share of the machine's memory
 
@@ -107,7 +108,8 @@ def predict_file(
             _report_place(source, scene, wanted)
             with scratch_folder(target) as scratch:
                 scored = _make(job, todo, scratch, waiting, progress)
-        size = scene.source.height * scene.source.width
+        part = wanted.tile or scene.source
+        size = part.height * part.width
     end = time.perf_counter()
     files = tuple(reversed(made_of))
     return Done(files, size, end - begin, scored - begin, waiting)
@@ -157,7 +159,7 @@ def _score_layers(
 ) -> None:
     layers = _layers(job.predictor, job.wanted)
     plain = {rows / f"plain{layer.suffix}.tif": layer for layer in layers}
-    _score(job.predictor, job.scene, plain, job.wanted.blend, waiting, progress)
+    _score(job.predictor, job.scene, plain, job.wanted, waiting, progress)
     for path, layer in plain.items():
         ending = f"{layer.suffix}.tif" if layer.suffix else job.target.suffix
         made = f"{job.target.stem}{ending}"
@@ -175,6 +177,11 @@ def _score_layers(
 def _report_place(source: Source, scene: Scene, wanted: Wanted) -> None:
     """Warns of what the map, or its polygons, will not have."""
     raster = scene.source
+    if wanted.tile is not None and (scene.is_resampled or wanted.vector):
+        raise ValueError(
+            f"{source}: got a tile with --gsd or polygons, expected neither: resample "
+            "the scene first, and make polygons of the whole map"
+        )
     if wanted.vector:
         check_place(raster, Path(wanted.vector))
     if raster.crs is not None:
@@ -210,22 +217,28 @@ def _score(
     predictor: Predictor,
     scene: Scene,
     plain: Mapping[Path, Layer],
-    blend: Blend,
+    wanted: Wanted,
     waiting: Waiting,
     progress: Callable[[int, int], None],
 ) -> None:
     """Reader thread → this thread and the devices → writer thread."""
-    height, width = scene.grid.height, scene.grid.width
-    layout = predictor.windows.lay(height, width, blend)
-    batches = predictor.read(scene.read_rows, layout, scene.dtype)
+    grid, tile, blend = scene.grid, wanted.tile, wanted.blend
+    layout = predictor.windows.lay(grid.height, grid.width, blend)
+    read_rows, inside = scene.read_rows, iter
+    if tile is not None:
+        part = cut(tile, layout)
+        layout, inside = part.layout, part.inside
+        read_rows = functools.partial(part.read_rows, scene)
+        grid = scene.grid_of(tile)
+    batches = predictor.read(read_rows, layout, scene.dtype)
     with (
-        row_writer(plain, scene.grid) as write,
+        row_writer(plain, grid) as write,
         closing(read_ahead(batches, waiting)) as ahead,
         write_behind(write, waiting) as put,
     ):
-        for block in predictor.blocks(ahead, layout):
+        for block in inside(predictor.blocks(ahead, layout)):
             put(block)
-            progress(block.top + len(block.valid), height)
+            progress(block.top + len(block.valid), grid.height)
 
 
 def _extras(job: _Job, label: Path, todo: list[Path], rows: Path, done: Path) -> None:

@@ -15,8 +15,9 @@ from crossearth_jax.predict import geo
 from crossearth_jax.predict.predictor import Predictor
 from crossearth_jax.predict.scene import Reading
 from crossearth_jax.predict.sources import Source, identity
+from crossearth_jax.predict.tiles import Tile
 from crossearth_jax.predict.vector import DRIVERS, LAYER, layers_of
-from crossearth_jax.predict.write import quiet
+from crossearth_jax.predict.write import label_layer, quiet
 from crossearth_jax.scoring.windows import Blend
 
 FINGERPRINT = "CROSSEARTH_FINGERPRINT"
@@ -39,6 +40,7 @@ class Wanted:
       vector: path of the polygons, as text too; None writes none.
       specks: areas of fewer pixels get no polygon.
       quicklook: write a picture.
+      tile: the part of the scene that is mapped; None maps all.
     """
 
     reading: Reading = field(default_factory=Reading)
@@ -48,6 +50,7 @@ class Wanted:
     vector: str | Path | None = None
     specks: int = 0
     quicklook: bool = False
+    tile: Tile | None = None
 
 
 class Existing(ValueError):
@@ -158,18 +161,29 @@ def remove_outdated(target: Path, made: Mapping[Path, str]) -> None:
         path = Path(f"{target.with_suffix('')}{ending}")
         is_there = os.path.exists(path)  # False too for a name that is too long
         mark = read_mark(path) if is_there and path not in made else None
-        if mark is not None and not mark.startswith(own):
-            if path.suffix != ".gpkg" or layers_of(path) == [LAYER]:
-                path.unlink()
+        if mark is not None and not mark.startswith(own) and _is_ours_alone(path):
+            path.unlink()
+
+
+def _is_ours_alone(path: Path) -> bool:
+    """Not where layers of others are, nor a class map of a scene of that name."""
+    if path.suffix == ".gpkg":
+        return layers_of(path) == [LAYER]
+    if path.suffix == ".tif":
+        with quiet(), geo.needed("rasterio").open(path) as file:
+            return file.descriptions != label_layer().bands
+    return True
 
 
 def options_of(predictor: Predictor, wanted: Wanted) -> dict[str, Any]:
     """What changes the pixels of the map."""
+    part = {} if wanted.tile is None else {"tile": asdict(wanted.tile)}
     return {
         **asdict(wanted.reading),
         "blend": wanted.blend,
         "crop": predictor.windows.crop,
         "stride": predictor.windows.stride,
+        **part,
     }
 
 

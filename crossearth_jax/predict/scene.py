@@ -18,6 +18,7 @@ from crossearth_jax.predict.ground import pixel_metres
 from crossearth_jax.predict.resample import nearest, resampled_rows
 from crossearth_jax.predict.scaling import choose_scaling
 from crossearth_jax.predict.sources import Remote, address_of, source_of
+from crossearth_jax.predict.tiles import Tile
 from crossearth_jax.predict.values import Values, alpha_bands
 
 STRIP = 128  # rows read at a time for a picture
@@ -96,6 +97,14 @@ class Scene:
         """Whether the grid has other pixels than the source."""
         size = self.source.height, self.source.width
         return size != (self.grid.height, self.grid.width)
+
+    def grid_of(self, tile: Tile) -> Grid:
+        """The pixels of a part of the source."""
+        a, b, c, d, e, f = self.source.transform[:6]
+        x, y = tile.left, tile.top
+        corner = a * x + b * y + c, d * x + e * y + f
+        transform = geo.needed("rasterio").Affine(a, b, corner[0], d, e, corner[1])
+        return Grid(tile.height, tile.width, self.source.crs, transform)
 
     @property
     def dtype(self) -> type[np.number]:

@@ -357,6 +357,20 @@ def test_overwriting_leaves_nothing_of_the_old_map(tmp_path):
     assert names == {"a.tif", "out.tif", "out.tif.aux.xml", "out.geojson"}
 
 
+def test_the_map_of_a_scene_named_like_a_result_stays(tmp_path):
+    for name in ("a_confidence", "a"):
+        source = write(tmp_path / f"{name}.tif", squares(64, 64))
+        predict_file(predictor(), source, tmp_path / "out" / source.name)
+    predict_file(
+        predictor(),
+        tmp_path / "a.tif",
+        tmp_path / "out/a.tif",
+        Wanted(blend="cosine"),
+        overwrite=True,
+    )
+    assert (tmp_path / "out/a_confidence.tif").exists()
+
+
 def test_polygons_may_lie_on_another_disk(tmp_path, monkeypatch):
     import os
 
