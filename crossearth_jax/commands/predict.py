@@ -10,6 +10,11 @@ import jax
 
 from crossearth_jax.commands.errors import guarded
 from crossearth_jax.commands.part import in_array, part_of, share_of
+from crossearth_jax.commands.predict_blocks import (
+    blocks_of,
+    check_joined,
+    join_blocks,
+)
 from crossearth_jax.commands.predict_inputs import find_sources
 from crossearth_jax.commands.predict_jobs import Job, check_apart, plan_jobs
 from crossearth_jax.commands.predict_options import predict_parser, wanted_of, words
@@ -51,7 +56,9 @@ def run(options: argparse.Namespace) -> int:
     jobs = plan_jobs(scenes, options.out, options.vector, options.keep_folders)
     wanted = wanted_of(options)
     check_apart(jobs, wanted)
-    mine = share_of(share_of(jobs, part), _process(options))
+    scenes_and_parts = _with_parts(jobs, options)
+    parts = [part for _, parts in scenes_and_parts for part in parts]
+    mine = share_of(share_of(parts, part), _process(options))
     if in_array() and options.part is None and len(jobs) > 1:
         print(
             f"this task of a job array maps all {len(jobs)} scenes: pass --part auto "
@@ -65,7 +72,53 @@ def run(options: argparse.Namespace) -> int:
         stride=options.stride,
         tta=words(options.tta),
     )
-    return _Maps(predictor, mine, wanted, options, part, len(jobs) == 1).make()
+    for job, blocks in scenes_and_parts:
+        if blocks != [job]:
+            check_joined(predictor, job, wanted, overwrite=options.overwrite)
+    maps = _Maps(predictor, mine, wanted, options, part, len(parts) == 1)
+    failed = maps.make()
+    for job, blocks in scenes_and_parts:
+        if blocks != [job] and not _join(predictor, job, blocks, wanted, options):
+            failed = 1
+    return failed
+
+
+def _with_parts(
+    jobs: Sequence[Job], options: argparse.Namespace
+) -> list[tuple[Job, list[Job]]]:
+    """Each scene and its blocks: itself alone where it is not cut."""
+    if options.block is None:
+        return [(job, [job]) for job in jobs]
+    if options.gsd is not None:
+        raise ValueError(
+            f"got --block {options.block} with --gsd {options.gsd:g}, expected one of "
+            "them: resample first, such as with gdalwarp -tr"
+        )
+    return [(job, blocks_of(job, options.block)) for job in jobs]
+
+
+def _join(
+    predictor: Predictor,
+    job: Job,
+    blocks: Sequence[Job],
+    wanted: Wanted,
+    options: argparse.Namespace,
+) -> bool:
+    """False if the blocks are there but cannot be joined."""
+    overwrite = options.overwrite
+    try:
+        made = join_blocks(predictor, job, blocks, wanted, overwrite=overwrite)
+    except Exception as error:
+        if options.traceback:
+            raise
+        reason = terminal(reason_of(error, job.source), LINE)
+        print(f"left out: {reason}", file=sys.stderr, flush=True)
+        return False
+    if made:
+        print(f"{job.source}: {', '.join(map(str, made))} over {len(blocks)} blocks")
+    else:
+        print(f"{job.source}: not all blocks are there; the last worker joins them")
+    return True
 
 
 def _process(options: argparse.Namespace) -> tuple[int, int]:

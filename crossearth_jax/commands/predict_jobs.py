@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from crossearth_jax.predict.outputs import Wanted, outputs
 from crossearth_jax.predict.sources import Source, address_of
+from crossearth_jax.predict.tiles import Tile
 from crossearth_jax.predict.vector import DRIVERS
 
 
@@ -19,15 +20,19 @@ class Job(NamedTuple):
       source: the raster.
       target: the class map.
       vector: the polygons; None makes none.
+      tile: the part of the scene that is mapped; None maps all.
     """
 
     source: Source
     target: Path
     vector: Path | None
+    tile: Tile | None = None
 
     def wanted(self, wanted: Wanted) -> Wanted:
         """What is made of this scene, where `wanted` is made of all."""
-        return replace(wanted, vector=self.vector)
+        picture = wanted.quicklook and self.tile is None
+        own = {"vector": self.vector, "tile": self.tile, "quicklook": picture}
+        return replace(wanted, **own)
 
 
 def plan_jobs(

@@ -86,6 +86,12 @@ def predict_parser() -> argparse.ArgumentParser:
         "s3://…, /vsizip/…; @FILE has one of them a line",
     )
     add("--out", required=True, help="folder, or for one input a .tif")
+    add(
+        "--block",
+        type=_count,
+        metavar="PIXELS",
+        help="map scenes larger than this in blocks, which --part and processes share",
+    )
     add("--asset", metavar="KEY", help="of STAC items; default visual")
     add("--overwrite", action="store_true", help="replace maps made differently")
     add(

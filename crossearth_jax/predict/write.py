@@ -202,9 +202,10 @@ def write_map(
             file.update_tags(**tags)
             if layer.unit != 1:
                 file.scales = (1 / layer.unit,) * file.count
-            if source.crs is None and source.gcps[0]:
+            whole = file.shape == source.shape  # a part has its points elsewhere
+            if whole and source.crs is None and source.gcps[0]:
                 file.gcps = source.gcps
-            if source.rpcs is not None:
+            if whole and source.rpcs is not None:
                 file.rpcs = source.rpcs
             if is_label:
                 file.write_colormap(1, colour_table(classes))

@@ -15,7 +15,7 @@ from rasters import predictor, squares, write
 from crossearth_jax.commands import predict
 from crossearth_jax.commands.options import find_scenes
 from crossearth_jax.commands.predict import main
-from crossearth_jax.commands.predict_jobs import plan_jobs
+from crossearth_jax.commands.predict_jobs import Job, plan_jobs
 from crossearth_jax.data.folders import IMAGE_SUFFIXES
 
 rasterio = pytest.importorskip("rasterio", reason="needs the extra geo")
@@ -212,7 +212,7 @@ def test_scenes_are_found_in_order_and_once(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"got only, .*\.png, \.jpg.* or a pattern"):
         find_scenes(["only"], IMAGE_SUFFIXES)
     jobs = plan_jobs([Path("x/b.tif")], "maps", "geojson")
-    assert jobs == [(Path("x/b.tif"), Path("maps/b.tif"), Path("maps/b.geojson"))]
+    assert jobs == [Job(Path("x/b.tif"), Path("maps/b.tif"), Path("maps/b.geojson"))]
 
 
 def test_processes_share_the_scenes(run, monkeypatch, tmp_path):
