@@ -9,6 +9,7 @@ from crossearth_jax.predict.mosaic import write_mosaic
 from crossearth_jax.predict.outputs import (
     FINGERPRINT,
     SIDECAR,
+    STYLE,
     Wanted,
     is_done,
     marks,
@@ -20,6 +21,7 @@ from crossearth_jax.predict.quicklook import write_quicklook
 from crossearth_jax.predict.scene import open_scene
 from crossearth_jax.predict.scratch import move, scratch_folder
 from crossearth_jax.predict.sources import address_of, settings_of
+from crossearth_jax.predict.style import class_style
 from crossearth_jax.predict.tiles import tiles_of
 from crossearth_jax.predict.vector import check_place, write_polygons
 from crossearth_jax.predict.write import quiet
@@ -136,14 +138,18 @@ def _make(
             mark=mark,
             beside=path,
         )
+    elif path.suffix == STYLE:
+        made.write_text(class_style(classes, f"{FINGERPRINT}={mark}"), "utf-8")
     elif path.suffix == ".png":
         with open_scene(job.source, wanted.reading) as scene:
             write_quicklook(scene, label, made, classes, {FINGERPRINT: mark})
     else:
         ending = path.stem.removeprefix(job.target.stem)
         parts = [
-            (b.target.with_name(f"{b.target.stem}{ending}.tif"), b.tile) for b in blocks
+            (block.target.with_name(f"{block.target.stem}{ending}.tif"), block.tile)
+            for block in blocks
+            if block.tile is not None
         ]
-        bottom, right = (parts[-1][1].top, parts[-1][1].left)
-        size = bottom + parts[-1][1].height, right + parts[-1][1].width
+        end = parts[-1][1]
+        size = end.top + end.height, end.left + end.width
         write_mosaic(made, path, parts, size=size, classes=classes, mark=mark)

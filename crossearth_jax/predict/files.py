@@ -17,6 +17,7 @@ from crossearth_jax import __version__
 from crossearth_jax.predict import geo
 from crossearth_jax.predict.outputs import (
     FINGERPRINT,
+    STYLE,
     Wanted,
     from_map,
     marks,
@@ -30,6 +31,7 @@ from crossearth_jax.predict.quicklook import write_quicklook
 from crossearth_jax.predict.scene import Scene, open_scene
 from crossearth_jax.predict.scratch import move, scratch_folder
 from crossearth_jax.predict.sources import Remote, Source, settings_of, source_of
+from crossearth_jax.predict.style import class_style
 from crossearth_jax.predict.tiles import cut
 from crossearth_jax.predict.vector import check_place, write_polygons
 from crossearth_jax.predict.write import (
@@ -258,6 +260,8 @@ def _extras(job: _Job, label: Path, todo: list[Path], rows: Path, done: Path) ->
             )
         elif path.suffix == ".png":
             write_quicklook(job.scene, label, made, classes, {FINGERPRINT: mark})
+        elif path.suffix == STYLE:
+            made.write_text(class_style(classes, f"{FINGERPRINT}={mark}"), "utf-8")
         elif path.suffix == ".xml":
             write_class_names(made, classes)
 

@@ -24,6 +24,7 @@ FINGERPRINT = "CROSSEARTH_FINGERPRINT"
 PIXELS = "CROSSEARTH_PIXELS"  # how many of each class a map has
 HEAD = 4096  # bytes of a GeoJSON file that hold its description
 SIDECAR = ".aux.xml"
+STYLE = ".qml"
 # What may stand beside a map, by the end of its name.
 BESIDE = ("_probabilities.tif", "_confidence.tif", "_quicklook.png", *DRIVERS)
 
@@ -60,7 +61,7 @@ class Existing(ValueError):
 def outputs(target: Path, wanted: Wanted) -> list[Path]:
     """All files of a map, the class map last."""
     stem = target.with_suffix("")
-    files = [target.with_name(target.name + SIDECAR)]
+    files = [target.with_name(target.name + SIDECAR), target.with_suffix(STYLE)]
     if wanted.probabilities:
         files.append(Path(f"{stem}_probabilities.tif"))
     if wanted.confidence:
@@ -74,7 +75,7 @@ def outputs(target: Path, wanted: Wanted) -> list[Path]:
 
 def from_map(path: Path) -> bool:
     """Whether a file is made of the class map alone, without scoring again."""
-    return path.suffix in (*DRIVERS, ".png") or path.name.endswith(SIDECAR)
+    return path.suffix in (*DRIVERS, ".png", STYLE) or path.name.endswith(SIDECAR)
 
 
 def marks(
@@ -82,10 +83,12 @@ def marks(
 ) -> dict[Path, str]:
     """Each file of a map, and the mark of what it is made of.
 
-    All begin with the map's own, which changes with weights, options and input.
+    All begin with the map's own, which changes with weights, options and input. A style
+    of the user's, as QGIS saves it, is left alone and not among them.
     """
     own = fingerprint(predictor, source, wanted)
-    found = dict.fromkeys(outputs(target, wanted), own)
+    files = (p for p in outputs(target, wanted) if not _is_users_style(p))
+    found = dict.fromkeys(files, own)
     for path in found:
         if path.name.endswith("_probabilities.tif") and path != target:
             found[path] = f"{own}-{wanted.probabilities}"
@@ -118,7 +121,7 @@ def missing(
         if not path.exists():
             absent.append(path)
         elif not path.name.endswith(SIDECAR) and read_mark(path) != mark:
-            other.append(path)
+            (absent if path.suffix == STYLE else other).append(path)
     if other and not overwrite:
         raise Existing(
             f"got {other[-1]}, made with other weights or options, from another "
@@ -129,6 +132,10 @@ def missing(
     if target in both:
         return list(wanted_marks)
     return [path for path in wanted_marks if path in both]
+
+
+def _is_users_style(path: Path) -> bool:
+    return path.suffix == STYLE and path.exists() and read_mark(path) is None
 
 
 def _is_same(path: Path, source: Path) -> bool:
@@ -204,7 +211,7 @@ def read_mark(path: Path) -> str | None:
         if path.suffix == ".png":
             with Image.open(path) as picture:
                 return picture.info.get(FINGERPRINT)
-        if path.suffix == ".geojson":
+        if path.suffix in (".geojson", STYLE):
             with path.open("rb") as file:
                 head = file.read(HEAD).decode(errors="replace")
             found = re.search(rf"{FINGERPRINT}=([\w-]+)", head)

@@ -40,8 +40,8 @@ def test_a_folder_is_mapped_and_only_once(run, tmp_path, capsys):
     (folder / "notes.txt").write_text("no raster")
     assert run(folder, "--vector", "gpkg", "--timing") == 0
     made = {p.name for p in (tmp_path / "out").iterdir()}
-    assert {"s0.tif", "s1.gpkg", "s2.tif.aux.xml"} <= made and len(made) == 11
-    assert {"summary.json", "summary.csv"} <= made
+    assert {"s0.tif", "s1.gpkg", "s2.tif.aux.xml"} <= made and len(made) == 14
+    assert {"s0.qml", "summary.json", "summary.csv"} <= made
     assert "MP/s" in capsys.readouterr().out
 
     (tmp_path / "out/s1.tif").unlink()  # as if the run had been killed
@@ -289,7 +289,7 @@ def test_a_stopped_run_leaves_whole_maps_and_the_next_one_makes_the_rest(
     monkeypatch.setattr(predict, "load", lambda *_, **__: predictor())
     assert main(["run", str(scenes), "--out", str(out)]) == 0
     assert sorted(p.name for p in out.iterdir()) == [
-        *("a.tif", "a.tif.aux.xml", "b.tif", "b.tif.aux.xml"),
+        *("a.qml", "a.tif", "a.tif.aux.xml", "b.qml", "b.tif", "b.tif.aux.xml"),
         *("summary.csv", "summary.json"),
     ]
 

@@ -55,7 +55,7 @@ def test_paths_may_be_text(tmp_path, monkeypatch):
     wanted = predict.Wanted(vector="maps/a.gpkg")
     done = predict.predict_file(predictor(), "a.tif", "maps/a.tif", wanted)
     assert [str(path) for path in done.files] == [
-        *("maps/a.tif", "maps/a.gpkg", "maps/a.tif.aux.xml")
+        *("maps/a.tif", "maps/a.gpkg", "maps/a.qml", "maps/a.tif.aux.xml")
     ]
     with rasterio.open("maps/a.tif") as made:
         np.testing.assert_array_equal(made.read(1), predictor()(IMAGE))

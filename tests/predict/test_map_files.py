@@ -2,6 +2,7 @@ import json
 import os
 import re
 import socket
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -91,6 +92,19 @@ def test_gdal_finds_the_class_names_beside_the_map(tmp_path):
     sidecar = (tmp_path / "out.tif.aux.xml").read_text()
     row = "<F>1</F><F>roof &amp; wall</F><F>255</F><F>200</F><F>0</F>"
     assert row in sidecar and "GDALRasterAttributeTable" in sidecar
+
+
+def test_qgis_finds_a_style_beside_the_map(tmp_path):
+    source = write(tmp_path / "a.tif", squares(64, 64))
+    predict_file(predictor(), source, tmp_path / "out.tif", Wanted())
+    style = ElementTree.parse(tmp_path / "out.qml").getroot()
+    renderer = style.find("pipe/rasterrenderer")
+    assert renderer.get("type") == "paletted" and renderer.get("band") == "1"
+    entries = [dict(entry.items()) for entry in renderer.iter("paletteEntry")]
+    assert [(e["value"], e["label"], e["color"]) for e in entries] == [
+        ("0", "ground", "#3c3c3c"),
+        ("1", "roof & wall", "#ffc800"),
+    ]
 
 
 def test_nodata_stays_nodata_in_every_layer(tmp_path):

@@ -314,7 +314,8 @@ def test_polygons_and_a_picture_are_added_to_a_finished_map(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["out.gpkg", "out.geojson", "out_quicklook.png", "out_confidence.tif"]
+    "name",
+    ["out.gpkg", "out.geojson", "out_quicklook.png", "out_confidence.tif"],
 )
 def test_no_foreign_file_is_overwritten_unasked(tmp_path, name):
     source, target = write(tmp_path / "a.tif", squares(64, 64)), tmp_path / "out.tif"
@@ -327,6 +328,19 @@ def test_no_foreign_file_is_overwritten_unasked(tmp_path, name):
     assert foreign.read_text() == "of somebody else" and not target.exists()
     predict_file(predictor(), source, target, wanted, overwrite=True)
     assert is_done(predictor(), source, target, wanted)
+
+
+def test_a_style_of_the_users_is_left_alone(tmp_path):
+    source, target = write(tmp_path / "a.tif", squares(64, 64)), tmp_path / "out.tif"
+    style = tmp_path / "out.qml"
+    for blend in ("flat", "cosine"):
+        wanted = Wanted(blend=blend)
+        predict_file(predictor(), source, target, wanted, overwrite=True)
+        assert outputs.read_mark(style) == outputs.read_mark(target)  # ours follows
+    style.write_text("<qgis/>")  # as saved by QGIS
+    assert is_done(predictor(), source, target, wanted)
+    predict_file(predictor(), source, target, Wanted(), overwrite=True)
+    assert style.read_text() == "<qgis/>"
 
 
 def test_layers_of_others_stay_in_a_geopackage(tmp_path):
@@ -354,7 +368,8 @@ def test_overwriting_leaves_nothing_of_the_old_map(tmp_path):
     (tmp_path / "out.geojson").write_text("{}")  # not ours
     predict_file(predictor(), source, target, Wanted(blend="cosine"), overwrite=True)
     names = {p.name for p in tmp_path.iterdir()}
-    assert names == {"a.tif", "out.tif", "out.tif.aux.xml", "out.geojson"}
+    made = {"out.tif", "out.tif.aux.xml"}
+    assert names == {"a.tif", "out.geojson"} | made
 
 
 def test_the_map_of_a_scene_named_like_a_result_stays(tmp_path):
