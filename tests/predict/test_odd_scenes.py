@@ -368,7 +368,7 @@ def test_overwriting_leaves_nothing_of_the_old_map(tmp_path):
     (tmp_path / "out.geojson").write_text("{}")  # not ours
     predict_file(predictor(), source, target, Wanted(blend="cosine"), overwrite=True)
     names = {p.name for p in tmp_path.iterdir()}
-    made = {"out.tif", "out.tif.aux.xml"}
+    made = {"out.tif", "out.tif.aux.xml", "out.qml"}
     assert names == {"a.tif", "out.geojson"} | made
 
 
