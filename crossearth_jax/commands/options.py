@@ -2,7 +2,7 @@
 
 import argparse
 import glob
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from crossearth_jax.run.trained import PRECISIONS
@@ -36,13 +36,13 @@ def find_scenes(inputs: Sequence[str], suffixes: Sequence[str] = SCENES) -> list
       ValueError: there is no such file, or none at all.
     """
     scenes: list[Path] = []
-    for text in inputs:
+    for text in listed(inputs):
         path = Path(text)
         if path.is_dir():
             inside = sorted(path.iterdir())
             found = [p for p in inside if p.suffix.lower() in suffixes and p.is_file()]
         else:
-            found = [path] if path.is_file() else sorted(map(Path, glob.glob(text)))
+            found = [path] if path.is_file() else _fitting(path)
         if not found:
             raise ValueError(
                 f"got {text}, expected a raster, a folder of rasters "
@@ -50,3 +50,25 @@ def find_scenes(inputs: Sequence[str], suffixes: Sequence[str] = SCENES) -> list
             )
         scenes += found
     return list(dict.fromkeys(scenes))
+
+
+def listed(inputs: Sequence[str]) -> Iterator[str]:
+    """Inputs, with those in list files instead of @FILE."""
+    for text in inputs:
+        if not text.startswith("@") or Path(text).exists():
+            yield text
+            continue
+        place = Path(text[1:])
+        if not place.is_file():
+            raise ValueError(
+                f"got {text}, expected a file {place} of inputs, one a line"
+            )
+        lines = place.read_text(encoding="utf-8").splitlines()
+        yield from (x.strip() for x in lines if x.strip() and not x.startswith("#"))
+
+
+def _fitting(pattern: Path) -> list[Path]:
+    """Files that fit; folders that exist may have brackets in their names."""
+    folder = next(parent for parent in pattern.parents if parent.is_dir())
+    rest = pattern.relative_to(folder)
+    return sorted(folder / name for name in glob.glob(str(rest), root_dir=folder))

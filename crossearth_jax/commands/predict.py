@@ -2,38 +2,46 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TimeRemainingColumn
 
 from crossearth_jax.commands.errors import guarded
-from crossearth_jax.commands.options import find_scenes
-from crossearth_jax.commands.parser import make_parser
-from crossearth_jax.predict import geo, tta
-from crossearth_jax.predict.files import (
-    Done,
-    Wanted,
-    is_done,
-    predict_file,
+from crossearth_jax.commands.part import in_array, part_of, share_of
+from crossearth_jax.commands.predict_blocks import (
+    blocks_of,
+    check_joined,
+    join_blocks,
 )
-from crossearth_jax.predict.predictor import load
-from crossearth_jax.predict.scene import Reading
-from crossearth_jax.predict.vector import DRIVERS
-from crossearth_jax.run.trained import PRECISIONS
+from crossearth_jax.commands.predict_inputs import find_sources
+from crossearth_jax.commands.predict_jobs import Job, check_apart, plan_jobs
+from crossearth_jax.commands.predict_options import predict_parser, wanted_of, words
+from crossearth_jax.commands.predict_progress import Board
+from crossearth_jax.commands.predict_summary import (
+    LEFT_OUT,
+    MADE,
+    THERE,
+    Row,
+    read_summary,
+    summary_paths,
+    write_summary,
+)
+from crossearth_jax.predict import geo
+from crossearth_jax.predict.files import Done, predict_file
+from crossearth_jax.predict.outputs import Wanted, class_pixels, is_done
+from crossearth_jax.predict.predictor import Predictor, load
+from crossearth_jax.predict.sources import Source, address_of
 from crossearth_jax.system import hosts
 from crossearth_jax.system.compiling import set_up_compiler
-from crossearth_jax.system.escape import error_line
+from crossearth_jax.system.escape import LINE, terminal
 
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command; an error of the user's input becomes one line."""
     stopped = "stopped; the same command makes the rest"
-    return guarded(run, _parser().parse_args(argv), stopped)
+    return guarded(run, predict_parser().parse_args(argv), stopped)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -43,236 +51,196 @@ def run(options: argparse.Namespace) -> int:
     if options.vector:
         geo.needed("geopandas")
         geo.needed("pyogrio")
-    scenes = find_scenes(options.inputs)
-    jobs = plan_jobs(scenes, options.out, options.vector)
-    if options.distributed or options.coordinator or hosts.expected():
-        hosts.join(options.coordinator, options.hosts, options.host)
-    wanted = _wanted(options)
+    part = part_of(options.part)
+    scenes = find_sources(options.inputs, options.asset)
+    jobs = plan_jobs(scenes, options.out, options.vector, options.keep_folders)
+    wanted = wanted_of(options)
+    check_apart(jobs, wanted)
+    scenes_and_parts = _with_parts(jobs, options)
+    parts = [part for _, parts in scenes_and_parts for part in parts]
+    mine = share_of(share_of(parts, part), _process(options))
+    if in_array() and options.part is None and len(jobs) > 1:
+        print(
+            f"this task of a job array maps all {len(jobs)} scenes: pass --part auto "
+            "(Slurm) or --part /N (Kubernetes) to share them",
+            file=sys.stderr,
+        )
     predictor = load(
         options.checkpoint,
         precision=options.precision,
         batch=options.batch,
         stride=options.stride,
-        tta=_words(options.tta),
+        tta=words(options.tta),
     )
-    share = jobs[jax.process_index() :: jax.process_count()]
-    # A map made with other options must stop the run now, not after hours.
-    ready = [
-        is_done(
-            predictor, source, target, _for(wanted, vector), overwrite=options.overwrite
+    for job, blocks in scenes_and_parts:
+        if blocks != [job]:
+            check_joined(predictor, job, wanted, overwrite=options.overwrite)
+    maps = _Maps(predictor, mine, wanted, options, part, len(parts) == 1)
+    failed = maps.make()
+    for job, blocks in scenes_and_parts:
+        if blocks != [job] and not _join(predictor, job, blocks, wanted, options):
+            failed = 1
+    return failed
+
+
+def _with_parts(
+    jobs: Sequence[Job], options: argparse.Namespace
+) -> list[tuple[Job, list[Job]]]:
+    """Each scene and its blocks: itself alone where it is not cut."""
+    if options.block is None:
+        return [(job, [job]) for job in jobs]
+    if options.gsd is not None:
+        raise ValueError(
+            f"got --block {options.block} with --gsd {options.gsd:g}, expected one of "
+            "them: resample first, such as with gdalwarp -tr"
         )
-        for source, target, vector in share
-    ]
-    failed = 0
-    for done, (source, target, vector) in zip(ready, share, strict=True):
-        if done:
-            print(f"{source}: already there, {target}")
-            continue
-        try:
-            with _progress(source.name) as progress:
-                made = predict_file(
-                    predictor, source, target, _for(wanted, vector), progress
-                )
-            _report(source, made, options.timing)
-        except (ValueError, OSError) as error:
-            if options.traceback or len(jobs) == 1:
-                raise
-            failed += 1
-            print(f"left out: {error_line(error)}", file=sys.stderr, flush=True)
-    if failed:
-        print(f"{failed} of {len(share)} scenes left out", file=sys.stderr)
-    return 1 if failed else 0
+    return [(job, blocks_of(job, options.block)) for job in jobs]
 
 
-Job = tuple[Path, Path, Path | None]  # scene, class map, polygons
-
-
-def plan_jobs(scenes: Sequence[Path], out: str, vector: str | None) -> list[Job]:
-    """The maps to make of each scene.
-
-    Args:
-      scenes: files.
-      out: a folder, or for a single scene a .tif.
-      vector: "gpkg" or "geojson", or for a single scene a path of that kind.
-
-    Raises:
-      ValueError: two scenes would get the same map, or a name is invalid.
-    """
-    if Path(out).suffix.lower() in (".tif", ".tiff"):
-        if len(scenes) != 1:
-            raise ValueError(
-                f"got {len(scenes)} scenes for --out {out}, expected a folder"
-            )
-        targets = [Path(out)]
+def _join(
+    predictor: Predictor,
+    job: Job,
+    blocks: Sequence[Job],
+    wanted: Wanted,
+    options: argparse.Namespace,
+) -> bool:
+    """False if the blocks are there but cannot be joined."""
+    overwrite = options.overwrite
+    try:
+        made = join_blocks(predictor, job, blocks, wanted, overwrite=overwrite)
+    except Exception as error:
+        if options.traceback:
+            raise
+        reason = terminal(reason_of(error, job.source), LINE)
+        print(f"left out: {reason}", file=sys.stderr, flush=True)
+        return False
+    if made:
+        print(f"{job.source}: {', '.join(map(str, made))} over {len(blocks)} blocks")
     else:
-        targets = [Path(out) / f"{scene.stem}.tif" for scene in scenes]
-    if len(set(targets)) < len(targets):
-        repeated = next(t for t in targets if targets.count(t) > 1)
-        raise ValueError(
-            f"got several scenes named {repeated.stem}, expected different names: map "
-            "them into different folders"
-        )
-    return [
-        (scene, target, _vector_path(vector, target, len(scenes)))
-        for scene, target in zip(scenes, targets, strict=True)
-    ]
+        print(f"{job.source}: not all blocks are there; the last worker joins them")
+    return True
 
 
-def _vector_path(vector: str | None, target: Path, scenes: int) -> Path | None:
-    if vector is None:
-        return None
-    kinds = [suffix[1:] for suffix in DRIVERS]
-    if vector in kinds:
-        return target.with_suffix(f".{vector}")
-    path = Path(vector)
-    if path.suffix not in DRIVERS or scenes > 1:
-        raise ValueError(
-            f"got --vector {vector} for {scenes} scene(s), expected "
-            f"{' or '.join(kinds)} to write beside each map, or for one scene a path "
-            f"that ends in {' or '.join(DRIVERS)}"
-        )
-    return path
+def _process(options: argparse.Namespace) -> tuple[int, int]:
+    """This process's number and how many there are, after joining the others."""
+    given = options.coordinator, options.hosts, options.host
+    if options.distributed or given != (None, None, None) or hosts.expected():
+        hosts.join(*given)
+    return jax.process_index() + 1, jax.process_count()
 
 
-def _for(wanted: Wanted, vector: Path | None) -> Wanted:
-    return replace(wanted, vector=vector)
+class _Maps:
+    """Makes the maps of a share, one after another, whatever goes wrong in one."""
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        jobs: Sequence[Job],
+        wanted: Wanted,
+        options: argparse.Namespace,
+        part: tuple[int, int],
+        alone: bool,
+    ) -> None:
+        self.predictor, self.jobs, self.wanted = predictor, jobs, wanted
+        self.options, self.alone = options, alone
+        self.summary: tuple[Path, Path] | None = None
+        self.rows: dict[str, Row] = {}
+        if Path(options.out).suffix.lower() not in (".tif", ".tiff"):
+            self.summary = summary_paths(Path(options.out), _numbered(part))
+            self.rows = read_summary(self.summary, overwrite=options.overwrite)
+
+    def make(self) -> int:
+        """1 if a scene was left out."""
+        # A map made with other options must stop the run now, not after hours.
+        ready = [self._is_ready(job) for job in self.jobs]
+        board = Board(ready.count(False))
+        failed = 0
+        try:
+            for is_ready, job in zip(ready, self.jobs, strict=True):
+                if is_ready:
+                    print(f"{job.source}: already there, {job.target}")
+                    self._note(job, THERE)
+                else:
+                    failed += not self._made(job, board)
+        finally:
+            if self.summary is not None and self.rows:
+                write_summary(self.summary, self.rows.values())
+        if failed:
+            print(f"{failed} of {len(self.jobs)} scenes left out", file=sys.stderr)
+        return 1 if failed else 0
+
+    def _is_ready(self, job: Job) -> bool:
+        own, overwrite = job.wanted(self.wanted), self.options.overwrite
+        places = job.source, job.target
+        try:
+            return is_done(self.predictor, *places, own, overwrite=overwrite)
+        except OSError:  # of this scene alone; its turn will tell
+            return False
+
+    def _made(self, job: Job, board: Board) -> bool:
+        begin = time.perf_counter()
+        try:
+            with board.scene(job.source.name) as progress:
+                made = predict_file(
+                    self.predictor,
+                    job.source,
+                    job.target,
+                    job.wanted(self.wanted),
+                    progress,
+                    overwrite=self.options.overwrite,
+                )
+        except Exception as error:
+            if self.options.traceback:
+                raise
+            board.finish()
+            reason = reason_of(error, job.source)
+            if self.alone:
+                raise ValueError(reason) from error
+            self._note(job, LEFT_OUT, time.perf_counter() - begin, reason)
+            print(f"left out: {terminal(reason, LINE)}", file=sys.stderr, flush=True)
+            return False
+        board.finish(made.pixels)
+        self._note(job, MADE, made.seconds)
+        _report(job.source, made, self.options.timing)
+        if board.count > 1:
+            print(f"  {board.pace()}", flush=True)
+        return True
+
+    def _note(
+        self, job: Job, state: str, seconds: float = 0.0, reason: str = ""
+    ) -> None:
+        pixels = {} if state == LEFT_OUT else class_pixels(job.target)
+        place, seconds = str(job.target), round(seconds, 3)
+        self.rows[place] = Row(str(job.source), place, state, reason, seconds, pixels)
 
 
-def _report(source: Path, done: Done, timing: bool) -> None:
+def _numbered(part: tuple[int, int]) -> tuple[int, int]:
+    """Processes of one job write summaries of their own, too."""
+    processes = jax.process_count()
+    number = (part[0] - 1) * processes + jax.process_index() + 1
+    return number, part[1] * processes
+
+
+def reason_of(error: Exception, source: Source) -> str:
+    """One line that begins with the scene, whatever a library raised for it."""
+    text = str(error).strip() or type(error).__name__
+    if not isinstance(error, ValueError | OSError):
+        text = f"{type(error).__name__}: {text}"
+    # An address may hold a key.
+    text = " ".join(text.split()).replace(address_of(source), str(source))
+    return text if str(source) in text else f"{source}: {text}"
+
+
+def _report(source: Source, done: Done, timing: bool) -> None:
     speed = done.pixels / 1e6 / done.seconds
     names = ", ".join(str(path) for path in done.files if path.suffix != ".xml")
     print(f"{source}: {names} ({done.seconds:.1f} s, {speed:.2f} MP/s)", flush=True)
     if timing:
         read, write = done.waiting.read, done.waiting.write
-        share, rest = (read + write) / done.scoring, done.seconds - done.scoring
+        share = (read + write) / max(done.scoring, 1e-9)
+        rest = done.seconds - done.scoring
         print(
             f"  scoring {done.scoring:.1f} s, of which waiting for files "
             f"{100 * share:.1f} % (read {read:.1f} s, write {write:.1f} s); "
             f"finishing {rest:.1f} s"
         )
-
-
-@contextmanager
-def _progress(name: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on a terminal, nothing elsewhere."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda rows, height: None
-        return
-    columns = "{task.description}", BarColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(name, total=None)
-        yield lambda rows, height: bar.update(task, completed=rows, total=height)
-
-
-# ---- options ------------------------------------------------------------------------
-
-
-def _wanted(options: argparse.Namespace) -> Wanted:
-    reading = Reading(
-        bands=options.bands,
-        scale=options.scale,
-        percentiles=options.percentiles,
-        nodata=options.nodata,
-        gsd=options.gsd,
-    )
-    return Wanted(
-        reading=reading,
-        blend=options.blend,
-        probabilities=options.probabilities,
-        confidence=options.confidence,
-        specks=options.sieve if options.vector else 0,
-        quicklook=options.quicklook,
-    )
-
-
-def _words(text: str | None) -> tuple[str, ...]:
-    return () if text is None else tuple(text.split(","))
-
-
-def _three_bands(text: str) -> tuple[int, int, int]:
-    red, green, blue = (int(band) for band in text.split(","))
-    return red, green, blue
-
-
-def _low_high(text: str) -> tuple[float, float]:
-    low, high = (float(value) for value in text.split(","))
-    return low, high
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = make_parser(
-        "crossearth predict",
-        "Class maps of rasters of any size, on the grid of each raster.",
-    )
-    add = parser.add_argument
-    add("checkpoint", help="workdir of a run, or its newest checkpoint folder")
-    add("inputs", nargs="+", metavar="INPUT", help="raster, folder or pattern")
-    add("--out", required=True, help="folder, or for one input a .tif")
-    add("--overwrite", action="store_true", help="replace maps made differently")
-    _add_reading(parser)
-    _add_scoring(parser)
-    _add_results(parser)
-    return parser
-
-
-def _add_reading(parser: argparse.ArgumentParser) -> None:
-    reading = parser.add_argument_group("what the model sees")
-    add = reading.add_argument
-    add("--bands", type=_three_bands, metavar="R,G,B", help="band numbers from 1")
-    add(
-        "--scale",
-        type=_low_high,
-        metavar="LOW,HIGH",
-        help="values that become 0 and 255",
-    )
-    add(
-        "--percentiles",
-        type=_low_high,
-        default=(2.0, 98.0),
-        metavar="LOW,HIGH",
-        help="the same from each band of the scene; default 2,98, not for 8 bits",
-    )
-    add("--nodata", type=float, help="value without data, besides the file's own")
-    add("--gsd", type=float, metavar="METRES", help="resample to this pixel size")
-
-
-def _add_scoring(parser: argparse.ArgumentParser) -> None:
-    scoring = parser.add_argument_group("scoring")
-    add = scoring.add_argument
-    add("--blend", choices=("flat", "cosine"), default="flat", help="of overlaps")
-    add("--stride", type=int, help="step between windows; default the run's")
-    add("--batch", type=int, help="windows per call; default the run's eval.batch")
-    add("--tta", metavar="KINDS", help=f"comma-separated: {', '.join(tta.KINDS)}")
-    add("--precision", choices=sorted(PRECISIONS), help="default the run's")
-    add(
-        "--distributed",
-        action="store_true",
-        help="share the inputs with the other processes of this job",
-    )
-    add("--coordinator", metavar="HOST:PORT", help="of process 0, if it is not found")
-    add("--hosts", type=int, metavar="N", help="number of processes")
-    add("--host", type=int, metavar="I", help="number of this one, from 0")
-
-
-def _add_results(parser: argparse.ArgumentParser) -> None:
-    results = parser.add_argument_group("more results")
-    add = results.add_argument
-    add(
-        "--probabilities",
-        nargs="?",
-        const="uint8",
-        choices=("uint8", "float16"),
-        help="a band per class: 250ths (default) or float16",
-    )
-    add("--confidence", action="store_true", help="of the chosen class, in 250ths")
-    add("--vector", metavar="KIND|PATH", help="polygons: gpkg, geojson or a path")
-    add(
-        "--sieve",
-        type=int,
-        default=8,
-        metavar="PIXELS",
-        help="smaller areas get no polygon; default 8",
-    )
-    add("--quicklook", action="store_true", help="PNG of scene and classes")
-    add("--timing", action="store_true", help="report where the time went")

@@ -4,64 +4,48 @@ Everything is written into a hidden folder beside the result and renamed at the 
 the class map last: if it exists, the map is complete.
 """
 
-import hashlib
-import json
-import os
-import shutil
-import socket
+import functools
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from absl import logging
 
 from crossearth_jax import __version__
 from crossearth_jax.predict import geo
+from crossearth_jax.predict.outputs import (
+    FINGERPRINT,
+    STYLE,
+    Wanted,
+    from_map,
+    marks,
+    missing,
+    options_of,
+    remove_outdated,
+)
 from crossearth_jax.predict.pipeline import Waiting, read_ahead, write_behind
 from crossearth_jax.predict.predictor import Predictor
 from crossearth_jax.predict.quicklook import write_quicklook
-from crossearth_jax.predict.scene import Reading, Scene, open_scene
-from crossearth_jax.predict.vector import write_polygons
+from crossearth_jax.predict.scene import Scene, open_scene
+from crossearth_jax.predict.scratch import move, scratch_folder
+from crossearth_jax.predict.sources import Remote, Source, settings_of, source_of
+from crossearth_jax.predict.style import class_style
+from crossearth_jax.predict.tiles import cut
+from crossearth_jax.predict.vector import check_place, write_polygons
 from crossearth_jax.predict.write import (
     Layer,
     confidence_layer,
     label_layer,
     probability_layer,
-    quiet,
     row_writer,
     tags_of,
+    write_class_names,
     write_map,
 )
-from crossearth_jax.scoring.windows import Blend
 
-FINGERPRINT = "CROSSEARTH_FINGERPRINT"
 GDAL_CACHE = 64  # MB; GDAL's default is a share of the machine's memory
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What is made of a scene.
-
-    Attributes:
-      reading: bands, scaling, nodata, resampling.
-      blend: "flat" or "cosine".
-      probabilities: "uint8" or "float16"; None writes none.
-      confidence: write the probability of the chosen class.
-      vector: path of the polygons; None writes none.
-      specks: areas of fewer pixels get no polygon.
-      quicklook: write a picture.
-    """
-
-    reading: Reading = field(default_factory=Reading)
-    blend: Blend = "flat"
-    probabilities: str | None = None
-    confidence: bool = False
-    vector: Path | None = None
-    specks: int = 0
-    quicklook: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,109 +67,142 @@ class Done:
     waiting: Waiting
 
 
-class Existing(ValueError):
-    """A file that would be overwritten."""
-
-
-def outputs(target: Path, wanted: Wanted) -> list[Path]:
-    """All files of a map, the class map last."""
-    stem = target.with_suffix("")
-    files = [target.with_name(target.name + ".aux.xml")]
-    if wanted.probabilities:
-        files.append(Path(f"{stem}_probabilities.tif"))
-    if wanted.confidence:
-        files.append(Path(f"{stem}_confidence.tif"))
-    if wanted.vector:
-        files.append(wanted.vector)
-    if wanted.quicklook:
-        files.append(Path(f"{stem}_quicklook.png"))
-    return [*files, target]
-
-
-def is_done(
-    predictor: Predictor,
-    source: Path,
-    target: Path,
-    wanted: Wanted,
-    *,
-    overwrite: bool = False,
-) -> bool:
-    """Whether the map is there, made with the same weights, options and input.
-
-    Raises:
-      ValueError: the map is there, but made differently, and may not be overwritten; or
-        it would overwrite the scene.
-    """
-    if target.exists() and source.exists() and target.samefile(source):
-        raise ValueError(
-            f"got --out {target}, which is the input itself: choose another folder"
-        )
-    if not target.exists():
-        return False
-    same = _read_fingerprint(target) == _fingerprint(predictor, source, wanted)
-    if same and all(path.exists() for path in outputs(target, wanted)):
-        return True
-    if same or overwrite:
-        return False
-    raise Existing(
-        f"got {target}, made with other weights or options or from another version of "
-        f"{source.name}: choose another --out, or pass --overwrite"
-    )
-
-
 def predict_file(
     predictor: Predictor,
-    source: Path,
-    target: Path,
-    wanted: Wanted,
+    source: str | Path | Remote,
+    target: str | Path,
+    wanted: Wanted | None = None,
     progress: Callable[[int, int], None] = lambda rows, height: None,
+    *,
+    overwrite: bool = False,
 ) -> Done:
-    """Makes the map of one scene.
+    """Makes what is missing of the map of one scene.
 
     Args:
       predictor: a loaded run.
-      source: a raster that GDAL reads.
+      source: a raster that GDAL reads, or its address.
       target: the class map, a .tif.
-      wanted: options.
+      wanted: options; None takes the defaults.
       progress: called with the rows that are done and all rows.
+      overwrite: replace files that were made differently, or by others.
 
     Raises:
-      ValueError: the scene cannot be read, or its bands do not fit.
+      ValueError: the scene cannot be read, its bands do not fit, or a file of another
+        origin would be overwritten.
       OSError: a file is damaged, or cannot be written.
     """
     begin = time.perf_counter()
-    waiting = Waiting()
+    source, target, wanted = source_of(source), Path(target), wanted or Wanted()
+    if target.suffix.lower() not in (".tif", ".tiff"):
+        raise ValueError(f"got a class map named {target}, expected a .tif")
     settings = {"GDAL_CACHEMAX": GDAL_CACHE, "GDAL_PAM_ENABLED": "YES"}
+    settings |= settings_of(source)
     with (
         geo.needed("rasterio").Env(**settings),
         open_scene(source, wanted.reading) as scene,
-        scratch_folder(target) as scratch,
     ):
-        if scene.source.crs is None and not scene.source.gcps[0]:
-            logging.warning("%s has no coordinate system, neither will its map", source)
-        layers = _layers(predictor, wanted)
-        plain = {scratch / f"plain{layer.suffix}.tif": layer for layer in layers}
-        _score(predictor, scene, plain, wanted.blend, waiting, progress)
-        scored = time.perf_counter()
-        tags = _tags(predictor, source, scene, wanted)
-        for path, layer in plain.items():
-            write_map(
-                path,
-                scratch / f"{target.stem}{layer.suffix}{target.suffix}",
-                layer,
-                source=scene.source,
-                classes=predictor.classes,
-                tags=tags,
-            )
-            path.unlink()
-        _extras(predictor, scene, scratch, target, wanted)
-        files = outputs(target, wanted)
-        for path in files:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(scratch / path.name, path)
+        made_of = marks(predictor, source, target, wanted)
+        todo = missing(made_of, source, overwrite=overwrite)
+        job = _Job(predictor, scene, source, target, wanted, made_of)
+        waiting = Waiting()
+        scored = begin
+        if todo:
+            _report_place(source, scene, wanted)
+            with scratch_folder(target) as scratch:
+                scored = _make(job, todo, scratch, waiting, progress)
+        part = wanted.tile or scene.source
+        size = part.height * part.width
     end = time.perf_counter()
-    size = scene.source.height * scene.source.width
-    return Done(tuple(reversed(files)), size, end - begin, scored - begin, waiting)
+    files = tuple(reversed(made_of))
+    return Done(files, size, end - begin, scored - begin, waiting)
+
+
+@dataclass(frozen=True)
+class _Job:
+    predictor: Predictor
+    scene: Scene
+    source: Source
+    target: Path
+    wanted: Wanted
+    made_of: Mapping[Path, str]
+
+
+def _make(
+    job: _Job,
+    todo: list[Path],
+    scratch: Path,
+    waiting: Waiting,
+    progress: Callable[[int, int], None],
+) -> float:
+    """Makes files in the scratch folder and moves them; gives when it had scored."""
+    rows, done = scratch / "rows", scratch / "done"  # names that cannot meet
+    rows.mkdir()
+    done.mkdir()
+    label = job.target
+    if not all(from_map(path) for path in todo):
+        todo = list(job.made_of)
+        _score_layers(job, rows, done, waiting, progress)
+        label = done / job.target.name
+    scored = time.perf_counter()
+    _extras(job, label, todo, rows, done)
+    for path in todo:
+        move(done / path.name, path)
+    if job.target in todo:
+        remove_outdated(job.target, job.made_of)
+    return scored
+
+
+def _score_layers(
+    job: _Job,
+    rows: Path,
+    done: Path,
+    waiting: Waiting,
+    progress: Callable[[int, int], None],
+) -> None:
+    layers = _layers(job.predictor, job.wanted)
+    plain = {rows / f"plain{layer.suffix}.tif": layer for layer in layers}
+    _score(job.predictor, job.scene, plain, job.wanted, waiting, progress)
+    for path, layer in plain.items():
+        ending = f"{layer.suffix}.tif" if layer.suffix else job.target.suffix
+        made = f"{job.target.stem}{ending}"
+        write_map(
+            path,
+            done / made,
+            layer,
+            scene=job.scene,
+            classes=job.predictor.classes,
+            tags=_tags(job, job.made_of[job.target.with_name(made)]),
+        )
+        path.unlink()
+
+
+def _report_place(source: Source, scene: Scene, wanted: Wanted) -> None:
+    """Warns of what the map, or its polygons, will not have."""
+    raster = scene.source
+    if wanted.tile is not None and (scene.is_resampled or wanted.vector):
+        raise ValueError(
+            f"{source}: got a tile with --gsd or polygons, expected neither: resample "
+            "the scene first, and make polygons of the whole map"
+        )
+    if wanted.vector:
+        check_place(raster, Path(wanted.vector))
+    if raster.crs is not None:
+        return
+    if raster.gcps[0]:
+        logging.warning(
+            "%s has ground control points instead of a coordinate system: so will its "
+            "map, and polygons would be in pixels; `gdalwarp` first rectifies it",
+            source,
+        )
+    elif raster.rpcs is not None:
+        logging.warning(
+            "%s has rational polynomials (RPC) instead of a coordinate system: so will "
+            "its map, and polygons would be in pixels; `gdalwarp -rpc` first rectifies "
+            "it",
+            source,
+        )
+    else:
+        logging.warning("%s has no coordinate system, neither will its map", source)
 
 
 def _layers(predictor: Predictor, wanted: Wanted) -> list[Layer]:
@@ -202,114 +219,62 @@ def _score(
     predictor: Predictor,
     scene: Scene,
     plain: Mapping[Path, Layer],
-    blend: Blend,
+    wanted: Wanted,
     waiting: Waiting,
     progress: Callable[[int, int], None],
 ) -> None:
     """Reader thread → this thread and the devices → writer thread."""
-    height, width = scene.grid.height, scene.grid.width
-    layout = predictor.windows.lay(height, width, blend)
-    batches = predictor.read(scene.read_rows, layout, scene.dtype)
+    grid, tile, blend = scene.grid, wanted.tile, wanted.blend
+    layout = predictor.windows.lay(grid.height, grid.width, blend)
+    read_rows, inside = scene.read_rows, iter
+    if tile is not None:
+        part = cut(tile, layout)
+        layout, inside = part.layout, part.inside
+        read_rows = functools.partial(part.read_rows, scene)
+        grid = scene.grid_of(tile)
+    batches = predictor.read(read_rows, layout, scene.dtype)
     with (
-        row_writer(plain, scene.grid) as write,
+        row_writer(plain, grid) as write,
         closing(read_ahead(batches, waiting)) as ahead,
         write_behind(write, waiting) as put,
     ):
-        for block in predictor.blocks(ahead, layout):
+        for block in inside(predictor.blocks(ahead, layout)):
             put(block)
-            progress(block.top + len(block.valid), height)
+            progress(block.top + len(block.valid), grid.height)
 
 
-def _extras(
-    predictor: Predictor, scene: Scene, scratch: Path, target: Path, wanted: Wanted
-) -> None:
-    label, classes = scratch / target.name, predictor.classes
-    if wanted.vector:
-        polygons = scratch / wanted.vector.name
-        write_polygons(label, polygons, classes, specks=wanted.specks, scratch=scratch)
-    if wanted.quicklook:
-        picture = scratch / f"{target.stem}_quicklook.png"
-        write_quicklook(scene, label, picture, classes)
+def _extras(job: _Job, label: Path, todo: list[Path], rows: Path, done: Path) -> None:
+    """What is made of the class map."""
+    classes, wanted = job.predictor.classes, job.wanted
+    for path in todo:
+        made, mark = done / path.name, job.made_of[path]
+        if wanted.vector and path == Path(wanted.vector):
+            write_polygons(
+                label,
+                made,
+                classes,
+                specks=wanted.specks,
+                scratch=rows,
+                mark=mark,
+                beside=path,
+            )
+        elif path.suffix == ".png":
+            write_quicklook(job.scene, label, made, classes, {FINGERPRINT: mark})
+        elif path.suffix == STYLE:
+            made.write_text(class_style(classes, f"{FINGERPRINT}={mark}"), "utf-8")
+        elif path.suffix == ".xml":
+            write_class_names(made, classes)
 
 
-# ---- provenance ---------------------------------------------------------------------
-
-
-def _tags(
-    predictor: Predictor, source: Path, scene: Scene, wanted: Wanted
-) -> dict[str, str]:
+def _tags(job: _Job, mark: str) -> dict[str, str]:
+    """Provenance of a raster."""
     about = {
-        **predictor.about,
+        **job.predictor.about,
         "version": __version__,
-        "source": source.name,
-        "bands": scene.bands,
-        "scaling": scene.scaling,
-        "options": _options(predictor, wanted),
-        "fingerprint": _fingerprint(predictor, source, wanted),
+        "source": job.source.name,
+        "bands": job.scene.bands,
+        "scaling": job.scene.scaling,
+        "options": options_of(job.predictor, job.wanted),
+        "fingerprint": mark,
     }
-    return tags_of(about, predictor.classes)
-
-
-def _options(predictor: Predictor, wanted: Wanted) -> dict[str, Any]:
-    """What changes the pixels of the map."""
-    return {
-        **asdict(wanted.reading),
-        "blend": wanted.blend,
-        "crop": predictor.windows.crop,
-        "stride": predictor.windows.stride,
-    }
-
-
-def _fingerprint(predictor: Predictor, source: Path, wanted: Wanted) -> str:
-    """Changes with the weights, the options and the input."""
-    state = source.stat()
-    made_of = {
-        "about": {k: v for k, v in predictor.about.items() if k != "checkpoint"},
-        "options": _options(predictor, wanted),
-        "probabilities": wanted.probabilities,
-        "specks": wanted.specks,
-        "input": (source.name, state.st_size, state.st_mtime_ns),
-    }
-    text = json.dumps(made_of, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _read_fingerprint(target: Path) -> str | None:
-    rasterio = geo.needed("rasterio")
-    try:
-        with quiet(), rasterio.open(target) as file:
-            return file.tags().get(FINGERPRINT)
-    except rasterio.errors.RasterioError:
-        return None
-
-
-# ---- scratch ------------------------------------------------------------------------
-
-
-@contextmanager
-def scratch_folder(target: Path) -> Iterator[Path]:
-    """A hidden folder beside the result, on the same disk; gone at the end.
-
-    Folders that killed processes of this machine left behind are removed too.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f".{target.name}.{socket.gethostname()}."
-    for left in target.parent.glob(f"{prefix}*.tmp"):
-        if not _is_running(left.name.removeprefix(prefix).removesuffix(".tmp")):
-            shutil.rmtree(left, ignore_errors=True)
-    folder = target.parent / f"{prefix}{os.getpid()}.tmp"
-    folder.mkdir()
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_running(process: str) -> bool:
-    try:
-        os.kill(int(process), 0)
-    except (ProcessLookupError, ValueError):
-        return False
-    except PermissionError:
-        pass
-    return True
+    return tags_of(about, job.predictor.classes)

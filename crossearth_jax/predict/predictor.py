@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float32, Num, UInt8
-from numpy.typing import DTypeLike
+from numpy.typing import ArrayLike, DTypeLike
 
 from crossearth_jax.data.classes import ClassSet
 from crossearth_jax.predict import tta as augmentation
+from crossearth_jax.predict.picture import checked_picture
 from crossearth_jax.predict.scene import Reading, scene_of
 from crossearth_jax.predict.strip import (
     Block,
@@ -44,7 +45,11 @@ class Predictor:
     def __call__(
         self, image: Num[np.ndarray, "H W 3"], blend: Blend = "flat"
     ) -> UInt8[np.ndarray, "H W"]:
-        """Class ids of an RGB image on the 0-255 scale, of any size."""
+        """Class ids of an RGB image on the 0-255 scale, of any size.
+
+        Raises:
+          ValueError: it is no such image; tells how to make one of it.
+        """
         return np.concatenate([b.labels() for b in self._array_blocks(image, blend)])
 
     def scores(
@@ -70,10 +75,10 @@ class Predictor:
           reading: bands, scaling, nodata and resampling.
           blend: "flat" or "cosine".
         """
-        with scene_of(dataset, reading or Reading()) as scene:
-            layout = self.windows.lay(scene.grid.height, scene.grid.width, blend)
-            batches = self.read(scene.read_rows, layout, scene.dtype)
-            yield from self.blocks(batches, layout)
+        scene = scene_of(dataset, reading or Reading())
+        layout = self.windows.lay(scene.grid.height, scene.grid.width, blend)
+        batches = self.read(scene.read_rows, layout, scene.dtype)
+        yield from self.blocks(batches, layout)
 
     def read(
         self, read_rows: ReadRows, layout: Layout, dtype: DTypeLike
@@ -85,17 +90,17 @@ class Predictor:
         """Scores windows and blends them, see `strip.blended`."""
         return blended(self.score_fn, batches, layout, len(self.classes.names))
 
-    def _array_blocks(
-        self, image: Num[np.ndarray, "H W 3"], blend: Blend
-    ) -> Iterator[Block]:
+    def _array_blocks(self, image: ArrayLike, blend: Blend) -> Iterator[Block]:
+        picture = checked_picture(image)
+
         def read_rows(
             start: int, stop: int
         ) -> tuple[Num[np.ndarray, "r W 3"], Bool[np.ndarray, "r W"]]:
-            rows = image[start:stop]
+            rows = picture[start:stop]
             return rows, np.ones(rows.shape[:2], bool)
 
-        layout = self.windows.lay(image.shape[0], image.shape[1], blend)
-        return self.blocks(self.read(read_rows, layout, image.dtype), layout)
+        layout = self.windows.lay(picture.shape[0], picture.shape[1], blend)
+        return self.blocks(self.read(read_rows, layout, picture.dtype), layout)
 
 
 def load(

@@ -1,8 +1,10 @@
 """A picture of a map: the scene, the classes over it, and their names."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from PIL import PngImagePlugin
 
 from crossearth_jax.data.classes import ClassSet
 from crossearth_jax.pixels.contact_sheet import contact_sheet
@@ -16,8 +18,14 @@ SIDE = 1024  # pixels of the longer side of a panel
 OPACITY = 0.5  # of the classes over the scene
 
 
-def write_quicklook(scene: Scene, label: Path, target: Path, classes: ClassSet) -> None:
-    """Writes scene and overlay side by side, no data in white, as PNG."""
+def write_quicklook(
+    scene: Scene,
+    label: Path,
+    target: Path,
+    classes: ClassSet,
+    tags: Mapping[str, str] | None = None,
+) -> None:
+    """Writes scene and overlay side by side, no data in white, as PNG with tags."""
     rasterio = geo.needed("rasterio")
     source = scene.source
     scale = min(1.0, SIDE / max(source.height, source.width))
@@ -35,4 +43,7 @@ def write_quicklook(scene: Scene, label: Path, target: Path, classes: ClassSet) 
         groups={"": class_entries(classes.names, classes.palette)},
         panel=size[1],
     )
-    sheet.save(target, format="PNG")
+    text = PngImagePlugin.PngInfo()
+    for key, value in (tags or {}).items():
+        text.add_text(key, value)
+    sheet.save(target, format="PNG", pnginfo=text)

@@ -4,7 +4,9 @@ Read a strip at a time, so that only the polygons themselves are in memory, and 
 these no more than a chunk.
 """
 
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,9 @@ import numpy as np
 
 from crossearth_jax.data.classes import ClassSet
 from crossearth_jax.pixels.labels import IGNORE
-from crossearth_jax.predict import geo
-from crossearth_jax.predict.write import UNWRITTEN, quiet
+from crossearth_jax.predict import geo, ground
+from crossearth_jax.predict.antimeridian import cut_at_180
+from crossearth_jax.predict.write import quiet
 from crossearth_jax.system.escape import terminal
 
 DRIVERS = {".gpkg": "GPKG", ".geojson": "GeoJSON"}
@@ -24,8 +27,63 @@ WEB_MERCATOR = 3857  # its areas grow with the latitude: +27 % at 27.6 degrees
 STRIP = 1024  # rows sieved at a time
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a class map lies.
+
+    Attributes:
+      crs: None if polygons are in pixels, or in what the transform makes of them.
+      pixel: area of a pixel in units of the transform.
+      middle: longitude of the centre; None without one.
+    """
+
+    crs: Any
+    pixel: float
+    middle: float | None
+
+
+def place_of(raster: Any) -> Place:
+    """The place of an open raster."""
+    pixel = abs(raster.transform.determinant)
+    if raster.crs is None:
+        return Place(None, pixel, None)
+    x, y = ground.centre(raster)
+    there = ground.degrees(raster.crs, [x], [y])
+    return Place(raster.crs, pixel, None if there is None else there[0][0])
+
+
+def check_place(raster: Any, target: Path) -> None:
+    """Raises before any work if the polygons of a raster cannot be GeoJSON.
+
+    Raises:
+      ValueError: GeoJSON is asked for, which has longitudes and latitudes alone.
+    """
+    if DRIVERS[target.suffix] == "GeoJSON" and place_of(raster).middle is None:
+        system = "no coordinate system" if raster.crs is None else "a local one"
+        raise ValueError(
+            f"{raster.name}: got --vector {target.suffix[1:]} for a raster with "
+            f"{system}, expected one with longitude and latitude, which GeoJSON is in: "
+            "pass --vector gpkg, or georeference the file first"
+        )
+
+
+def layers_of(path: Path) -> list[str]:
+    """Names of the layers of a GeoPackage; none if it is none."""
+    try:
+        return geo.needed("pyogrio").list_layers(path)[:, 0].tolist()
+    except RuntimeError:  # pyogrio's errors
+        return []
+
+
 def write_polygons(
-    label: Path, target: Path, classes: ClassSet, *, specks: int, scratch: Path
+    label: Path,
+    target: Path,
+    classes: ClassSet,
+    *,
+    specks: int,
+    scratch: Path,
+    mark: str = "",
+    beside: Path | None = None,
 ) -> int:
     """Writes one feature per connected area of a class.
 
@@ -39,22 +97,27 @@ def write_polygons(
       classes: names.
       specks: areas of fewer pixels are given to their largest neighbour.
       scratch: folder for what is needed in between.
+      mark: what the polygons are made of, kept in the file.
+      beside: a GeoPackage whose other layers are kept.
 
     Returns:
       The number of features.
+
+    Raises:
+      OSError: the file cannot be written, or `beside` cannot be read.
     """
     rasterio = geo.needed("rasterio")
-    with (
-        quiet(),
-        geo.explained(target, UNWRITTEN),
-        rasterio.open(label) as file,
-    ):
+    if beside is not None and beside.suffix == ".gpkg" and beside.exists():
+        if [name for name in layers_of(beside) if name != LAYER]:
+            shutil.copyfile(beside, target)
+    with quiet(), geo.written(target), rasterio.open(label) as file:
+        place = place_of(file)
         if specks > 1:
             sieved = scratch / "sieved.tif"
             _sieve(file, sieved, specks)
             with rasterio.open(sieved) as clean:
-                return _write(_shapes(clean), target, classes, file.crs)
-        return _write(_shapes(file), target, classes, file.crs)
+                return _write(_shapes(clean), target, classes, place, mark)
+        return _write(_shapes(file), target, classes, place, mark)
 
 
 def _sieve(file: Any, target: Path, specks: int) -> None:
@@ -84,8 +147,11 @@ def _sieve(file: Any, target: Path, specks: int) -> None:
             stop = min(start + STRIP, file.height)
             first, last = max(0, start - specks), min(file.height, stop + specks)
             rows = file.read(1, window=window(0, first, file.width, last - first))
-            sieved = features.sieve(rows, specks, mask=rows != IGNORE)
-            sieved[rows == IGNORE] = IGNORE
+            size = min(specks, rows.size - 1)  # GDAL takes no more
+            sieved = rows
+            if size > 1:
+                sieved = features.sieve(rows, size, mask=rows != IGNORE)
+                sieved[rows == IGNORE] = IGNORE
             core = sieved[start - first : stop - first]
             clean.write(core, 1, window=window(0, start, file.width, stop - start))
 
@@ -101,48 +167,61 @@ def _shapes(file: Any) -> Iterator[tuple[dict, int]]:
 
 
 def _write(
-    shapes: Iterable[tuple[dict, int]], target: Path, classes: ClassSet, crs: Any
+    shapes: Iterable[tuple[dict, int]],
+    target: Path,
+    classes: ClassSet,
+    place: Place,
+    mark: str,
 ) -> int:
     shapes, count = iter(shapes), 0
     while (chunk := list(islice(shapes, CHUNK))) or count == 0:
-        frame = _frame(chunk, classes, crs)
-        if DRIVERS[target.suffix] == "GeoJSON" and crs is not None:
+        frame = _frame(chunk, classes, place)
+        if DRIVERS[target.suffix] == "GeoJSON" and place.middle is not None:
             frame = frame.to_crs("EPSG:4326")  # RFC 7946
-        _append(frame, target, count == 0)
+            frame = frame.set_geometry(cut_at_180(frame.geometry, place.middle))
+        _append(frame, target, count == 0, mark)
         count += len(chunk)
         if len(chunk) < CHUNK:
             break
     return count
 
 
-def _append(frame: Any, target: Path, is_new: bool) -> None:
+def _append(frame: Any, target: Path, is_new: bool, mark: str) -> None:
     driver, mode = DRIVERS[target.suffix], "w" if is_new else "a"
+    about: dict[str, Any] = {}
+    if is_new and driver == "GPKG":
+        about = {"layer_metadata": {"CROSSEARTH_FINGERPRINT": mark}}
+    elif is_new:
+        about = {"DESCRIPTION": f"CROSSEARTH_FINGERPRINT={mark}"}
+    options = {"driver": driver, "layer": LAYER, "engine": "pyogrio", "mode": mode}
     try:
-        frame.to_file(target, driver=driver, layer=LAYER, engine="pyogrio", mode=mode)
+        frame.to_file(target, **options, **about)
     except RuntimeError as error:  # pyogrio's errors
-        raise OSError(f"{target}: {UNWRITTEN} ({error})") from error
+        raise OSError(f"{target}: cannot be written ({error})") from error
 
 
-def _frame(chunk: Sequence[tuple[dict, int]], classes: ClassSet, crs: Any) -> Any:
+def _frame(chunk: Sequence[tuple[dict, int]], classes: ClassSet, place: Place) -> Any:
     geopandas = geo.needed("geopandas")
     shape = geo.needed("shapely.geometry").shape
-    geometry = geopandas.GeoSeries([shape(s) for s, _ in chunk], crs=_crs_text(crs))
+    crs = _crs_text(place.crs)
+    geometry = geopandas.GeoSeries([shape(s) for s, _ in chunk], crs=crs)
     ids = np.array([value for _, value in chunk], np.int32)
     shown = [terminal(name) for name in classes.names]
     names = [shown[k] for k in ids.tolist()]
     name = "area_px" if crs is None else "area_m2"
-    columns = {"class_id": ids, "class": names, name: _areas(geometry, crs)}
+    columns = {"class_id": ids, "class": names, name: _areas(geometry, place)}
     return geopandas.GeoDataFrame(columns, geometry=geometry)
 
 
-def _areas(geometry: Any, crs: Any) -> np.ndarray:
+def _areas(geometry: Any, place: Place) -> np.ndarray:
     """Square metres, or pixels without a coordinate system."""
+    crs = place.crs
     if crs is None:
-        return geometry.area.to_numpy()
+        return geometry.area.to_numpy() / place.pixel
     if crs.to_epsg() == WEB_MERCATOR:
         geometry = geometry.to_crs("EPSG:4326")
     elif not crs.is_geographic:
-        return geometry.area.to_numpy() * crs.linear_units_factor[1] ** 2
+        return geometry.area.to_numpy() * ground.metres_per_unit(crs) ** 2
     geod = geometry.crs.get_geod()
     return np.array([abs(geod.geometry_area_perimeter(g)[0]) for g in geometry])
 

@@ -4,6 +4,7 @@ Rows go to a plain GeoTIFF first, because a COG wants its overviews before its p
 """
 
 import json
+import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,6 +17,8 @@ import numpy as np
 from crossearth_jax.data.classes import ClassSet
 from crossearth_jax.pixels.labels import IGNORE
 from crossearth_jax.predict import geo
+from crossearth_jax.predict.resample import nearest, resampled_rows
+from crossearth_jax.predict.scene import STRIP, Scene
 from crossearth_jax.predict.strip import Block
 from crossearth_jax.system.escape import terminal, xml_text
 
@@ -23,7 +26,6 @@ UNIT = 250  # of an 8-bit probability that means 1; 255 is nodata
 ROWS = 16  # of a strip in the plain file
 TAG = 4_000  # characters of a tag
 BLOCK = 512  # tile of a COG, pixels
-UNWRITTEN = "cannot be written, the disk may be full: free some space, run again"
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,8 @@ class Layer:
       nodata: value of pixels without data.
       overview: GDAL's name of the resampling.
       encode: block → [bands, r, W].
-      half: floating-point numbers of 16 bits.
+      half: floating-point numbers of 16 bits in the COG; the plain file has 32, since
+        newer GDALs make no overviews of a file that has 16 already.
       unit: value that means 1.
     """
 
@@ -126,7 +129,7 @@ def row_writer(
             rows, width = block.valid.shape
             for file, layer in files:
                 values = layer.encode(block)
-                with geo.explained(file.name, UNWRITTEN):
+                with geo.written(file.name):
                     file.write(values, window=window(0, block.top, width, rows))
 
         yield write
@@ -168,7 +171,7 @@ def write_map(
     target: Path,
     layer: Layer,
     *,
-    source: Any,
+    scene: Scene,
     classes: ClassSet,
     tags: Mapping[str, str],
 ) -> None:
@@ -178,7 +181,7 @@ def write_map(
       plain: written by `row_writer`; gets names, colours and tags.
       target: the COG.
       layer: what it holds.
-      source: rasterio dataset of the scene, perhaps finer than the plain file.
+      scene: whose pixels it gets; the plain file may have others.
       classes: names and colours.
       tags: provenance.
 
@@ -186,21 +189,27 @@ def write_map(
       OSError: the target cannot be written in full, as on a full disk.
     """
     rasterio = geo.needed("rasterio")
-    is_label = layer.suffix == ""
-    with quiet(), geo.explained(target, UNWRITTEN):
+    is_label, source = layer.suffix == "", scene.source
+    with quiet(), geo.written(target):
+        if scene.is_resampled:
+            fine = plain.with_name(f"fine{layer.suffix}.tif")
+            _on_source_pixels(plain, fine, layer, scene)
+            os.replace(fine, plain)
+        if is_label:
+            tags = {**tags, "CROSSEARTH_PIXELS": json.dumps(_counts(plain, classes))}
         with rasterio.open(plain, "r+") as file:
             file.descriptions = tuple(map(terminal, layer.bands))
             file.update_tags(**tags)
             if layer.unit != 1:
                 file.scales = (1 / layer.unit,) * file.count
-            if source.gcps[0] and source.crs is None:
+            whole = file.shape == source.shape  # a part has its points elsewhere
+            if whole and source.crs is None and source.gcps[0]:
                 file.gcps = source.gcps
+            if whole and source.rpcs is not None:
+                file.rpcs = source.rpcs
             if is_label:
                 file.write_colormap(1, colour_table(classes))
-        with ExitStack() as stack:
-            file = stack.enter_context(rasterio.open(plain))
-            if (file.width, file.height) != (source.width, source.height):
-                file = stack.enter_context(_on_grid_of(source, file, is_label))
+        with rasterio.open(plain) as file:
             # Halves only here: from a plain file of halves, which GDAL 3.11 and newer
             # call float16, GDAL makes no overviews.
             options = {"nbits": 16, "predictor": "no"} if layer.half else {}
@@ -215,22 +224,55 @@ def write_map(
                 **options,
             )
         _check_whole(target)
-    if is_label:
-        names = target.with_name(target.name + ".aux.xml")
-        names.write_text(class_names_xml(classes))
 
 
-def _on_grid_of(source: Any, file: Any, is_label: bool) -> Any:
-    """A view of a coarser or finer map on the pixels of the source."""
-    resampling = geo.needed("rasterio.enums").Resampling
-    return geo.needed("rasterio.vrt").WarpedVRT(
-        file,
-        crs=source.crs,
-        transform=source.transform,
-        width=source.width,
-        height=source.height,
-        resampling=resampling.nearest if is_label else resampling.bilinear,
-    )
+def _counts(plain: Path, classes: ClassSet) -> dict[str, int]:
+    """Pixels of each class, and without data."""
+    counts = np.zeros(256, np.int64)
+    with geo.needed("rasterio").open(plain) as file:
+        for _, window in file.block_windows(1):
+            counts += np.bincount(file.read(1, window=window).ravel(), minlength=256)
+    found = dict(zip(classes.names, counts.tolist(), strict=False))
+    return {**found, "nodata": int(counts[IGNORE])}
+
+
+def write_class_names(target: Path, classes: ClassSet) -> None:
+    """Writes the sidecar file of a class map, see `class_names_xml`."""
+    target.write_text(class_names_xml(classes), encoding="utf-8")
+
+
+def _on_source_pixels(plain: Path, target: Path, layer: Layer, scene: Scene) -> None:
+    """Rows of a resampled scene to the pixels of its source, nodata exactly its.
+
+    Classes are those of the nearest pixel, other layers bilinear.
+    """
+    rasterio = geo.needed("rasterio")
+    window = geo.needed("rasterio.windows").Window
+    height, width = scene.source.height, scene.source.width
+    with (
+        rasterio.open(plain) as file,
+        rasterio.open(target, "w", **_plain(layer, scene.source)) as fine,
+    ):
+
+        def read(start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+            area = window(0, start, file.width, stop - start)
+            values = np.moveaxis(file.read(window=area), 0, 2)
+            known = np.isfinite(values) & (values != layer.nodata)
+            return values, known.all(2)
+
+        for start in range(0, height, STRIP):
+            stop = min(start + STRIP, height)
+            if layer.suffix:
+                sizes = file.shape, (height, width)
+                values, _ = resampled_rows(read, *sizes, start, stop)
+                values = values if layer.half else values.round()
+            else:
+                rows = nearest(file.height, height, start, stop)
+                values, _ = read(rows[0], rows[-1] + 1)
+                values = values[rows - rows[0]][:, nearest(file.width, width)]
+            values[~scene.values.valid_rows(start, stop)] = layer.nodata
+            values = np.moveaxis(values, 2, 0).astype(layer.dtype)
+            fine.write(values, window=window(0, start, width, stop - start))
 
 
 def _check_whole(path: Path) -> None:

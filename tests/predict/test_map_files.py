@@ -1,6 +1,8 @@
 import json
 import os
 import re
+import socket
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -8,13 +10,10 @@ from PIL import Image
 from rasters import CLASSES, UTM, bright_is_roof, predictor, squares, write
 
 from crossearth_jax.pixels.normalise import normalise
-from crossearth_jax.predict.files import (
-    Wanted,
-    is_done,
-    outputs,
-    predict_file,
-)
+from crossearth_jax.predict.files import predict_file
+from crossearth_jax.predict.outputs import Wanted, is_done, outputs
 from crossearth_jax.predict.scene import Reading
+from crossearth_jax.predict.scratch import scratch_folder
 from crossearth_jax.scoring.sliding import sliding_scores
 from crossearth_jax.scoring.windows import Windows
 
@@ -93,6 +92,19 @@ def test_gdal_finds_the_class_names_beside_the_map(tmp_path):
     sidecar = (tmp_path / "out.tif.aux.xml").read_text()
     row = "<F>1</F><F>roof &amp; wall</F><F>255</F><F>200</F><F>0</F>"
     assert row in sidecar and "GDALRasterAttributeTable" in sidecar
+
+
+def test_qgis_finds_a_style_beside_the_map(tmp_path):
+    source = write(tmp_path / "a.tif", squares(64, 64))
+    predict_file(predictor(), source, tmp_path / "out.tif", Wanted())
+    style = ElementTree.parse(tmp_path / "out.qml").getroot()
+    renderer = style.find("pipe/rasterrenderer")
+    assert renderer.get("type") == "paletted" and renderer.get("band") == "1"
+    entries = [dict(entry.items()) for entry in renderer.iter("paletteEntry")]
+    assert [(e["value"], e["label"], e["color"]) for e in entries] == [
+        ("0", "ground", "#3c3c3c"),
+        ("1", "roof & wall", "#ffc800"),
+    ]
 
 
 def test_nodata_stays_nodata_in_every_layer(tmp_path):
@@ -185,17 +197,23 @@ def test_a_stop_while_scoring_leaves_nothing(tmp_path):
 
 
 def test_left_overs_of_a_killed_process_are_removed(tmp_path):
-    import socket
-
+    """A killed process has lost its lock, whatever its number was: in containers all
+    processes may have the same."""
     target = tmp_path / "a.tif"
-    dead = tmp_path / f".a.tif.{socket.gethostname()}.999999999.tmp"
-    alive = tmp_path / f".a.tif.{socket.gethostname()}.{os.getppid()}.tmp"
+    prefix = f".a.tif.{socket.gethostname()}."
+    dead = tmp_path / f"{prefix}dead.tmp"
     dead.mkdir()
-    alive.mkdir()
-    predict_file(
-        predictor(), write(tmp_path / "in.tif", squares(64, 64)), target, Wanted()
-    )
-    assert not dead.exists() and alive.exists()
+    (dead / "lock").touch()
+    with scratch_folder(target) as alive:
+        source = write(tmp_path / "in.tif", squares(64, 64))
+        predict_file(predictor(), source, target, Wanted())
+        assert not dead.exists() and alive.exists()
+    young, old = tmp_path / f"{prefix}young.tmp", tmp_path / f"{prefix}old.tmp"
+    young.mkdir()  # its process has not locked it yet
+    old.mkdir()
+    os.utime(old, (0, 0))
+    with scratch_folder(target):
+        assert young.exists() and not old.exists()
 
 
 def test_a_map_is_made_once(tmp_path):

@@ -1,0 +1,178 @@
+"""The command line of `crossearth predict`."""
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+from crossearth_jax.commands.parser import make_parser
+from crossearth_jax.predict import tta
+from crossearth_jax.predict.outputs import Wanted
+from crossearth_jax.predict.scene import Reading
+from crossearth_jax.run.trained import PRECISIONS
+
+
+def wanted_of(options: argparse.Namespace) -> Wanted:
+    """What the options ask for."""
+    reading = Reading(
+        bands=options.bands,
+        scale=options.scale,
+        percentiles=options.percentiles,
+        nodata=options.nodata,
+        gsd=options.gsd,
+        ignore_alpha=options.ignore_alpha,
+    )
+    return Wanted(
+        reading=reading,
+        blend=options.blend,
+        probabilities=options.probabilities,
+        confidence=options.confidence,
+        specks=options.sieve if options.vector else 0,
+        quicklook=options.quicklook,
+    )
+
+
+def words(text: str | None) -> tuple[str, ...]:
+    """Comma-separated words."""
+    return () if text is None else tuple(text.split(","))
+
+
+def _numbers(text: str, kind: Callable[[str], Any], count: int, example: str) -> Any:
+    try:
+        numbers = tuple(kind(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != count:
+        raise argparse.ArgumentTypeError(
+            f"got {text}, expected {count} numbers such as {example}"
+        )
+    return numbers
+
+
+def _three_bands(text: str) -> tuple[int, int, int]:
+    return _numbers(text, int, 3, "4,3,2")
+
+
+def _low_high(text: str) -> tuple[float, float]:
+    return _numbers(text, float, 2, "0,3000")
+
+
+def _count(text: str) -> int:
+    """1 or more."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"got {text}, expected 1 or more")
+    return int(text)
+
+
+def _pixels(text: str) -> int:
+    """0 or more."""
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"got {text}, expected 0 or more pixels")
+    return int(text)
+
+
+def predict_parser() -> argparse.ArgumentParser:
+    """All arguments of the command."""
+    parser = make_parser(
+        "crossearth predict",
+        "Class maps of rasters of any size, on the grid of each raster.",
+    )
+    add = parser.add_argument
+    add("checkpoint", help="workdir of a run, or its newest checkpoint folder")
+    add(
+        "inputs",
+        nargs="+",
+        metavar="INPUT",
+        help="raster, folder, pattern, STAC item, or address such as https://…, "
+        "s3://…, /vsizip/…; @FILE has one of them a line",
+    )
+    add("--out", required=True, help="folder, or for one input a .tif")
+    add(
+        "--block",
+        type=_count,
+        metavar="PIXELS",
+        help="map scenes larger than this in blocks, which --part and processes share",
+    )
+    add("--asset", metavar="KEY", help="of STAC items; default visual")
+    add("--overwrite", action="store_true", help="replace maps made differently")
+    add(
+        "--keep-folders",
+        action="store_true",
+        help="maps in the folders of their scenes, below the one that all share",
+    )
+    _add_reading(parser)
+    _add_scoring(parser)
+    _add_results(parser)
+    return parser
+
+
+def _add_reading(parser: argparse.ArgumentParser) -> None:
+    reading = parser.add_argument_group("what the model sees")
+    add = reading.add_argument
+    add("--bands", type=_three_bands, metavar="R,G,B", help="band numbers from 1")
+    add(
+        "--scale",
+        type=_low_high,
+        metavar="LOW,HIGH",
+        help="values that become 0 and 255",
+    )
+    add(
+        "--percentiles",
+        type=_low_high,
+        default=(2.0, 98.0),
+        metavar="LOW,HIGH",
+        help="the same from each band of the scene; default 2,98, not for 8 bits",
+    )
+    add("--nodata", type=float, help="value without data, besides the file's own")
+    add(
+        "--ignore-alpha",
+        action="store_true",
+        help="a band marked as alpha masks nothing, as when it is near infrared",
+    )
+    add("--gsd", type=float, metavar="METRES", help="resample to this pixel size")
+
+
+def _add_scoring(parser: argparse.ArgumentParser) -> None:
+    scoring = parser.add_argument_group("scoring")
+    add = scoring.add_argument
+    add("--blend", choices=("flat", "cosine"), default="flat", help="of overlaps")
+    add("--stride", type=_count, help="step between windows; default the run's")
+    add("--batch", type=_count, help="windows per call; default the run's eval.batch")
+    add("--tta", metavar="KINDS", help=f"comma-separated: {', '.join(tta.KINDS)}")
+    add("--precision", choices=sorted(PRECISIONS), help="default the run's")
+    add(
+        "--part",
+        metavar="I/N",
+        help="the I-th of N shares of the inputs; in a Slurm array `auto`, in an "
+        "Indexed Job of Kubernetes /N",
+    )
+    add(
+        "--distributed",
+        action="store_true",
+        help="share the inputs with the other processes of this job",
+    )
+    add("--coordinator", metavar="HOST:PORT", help="of process 0, if it is not found")
+    add("--hosts", type=int, metavar="N", help="number of processes")
+    add("--host", type=int, metavar="I", help="number of this one, from 0")
+
+
+def _add_results(parser: argparse.ArgumentParser) -> None:
+    results = parser.add_argument_group("more results")
+    add = results.add_argument
+    add(
+        "--probabilities",
+        nargs="?",
+        const="uint8",
+        choices=("uint8", "float16"),
+        help="a band per class: 250ths (default) or float16",
+    )
+    add("--confidence", action="store_true", help="of the chosen class, in 250ths")
+    add("--vector", metavar="KIND|PATH", help="polygons: gpkg, geojson or a path")
+    add(
+        "--sieve",
+        type=_pixels,
+        default=8,
+        metavar="PIXELS",
+        help="smaller areas get no polygon; default 8",
+    )
+    add("--quicklook", action="store_true", help="PNG of scene and classes")
+    add("--timing", action="store_true", help="report where the time went")

@@ -1,0 +1,96 @@
+"""`summary.json` and `summary.csv` beside maps: what became of each scene."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from crossearth_jax.predict.outputs import Existing
+from crossearth_jax.predict.scratch import move, scratch_folder
+from crossearth_jax.system.escape import LINE, csv_cell
+
+MADE_BY = "crossearth predict"
+COLUMNS = ("scene", "map", "state", "reason", "seconds")
+MADE, THERE, LEFT_OUT = "made", "there", "left out"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One scene.
+
+    Attributes:
+      scene: as it was given.
+      map: the class map.
+      state: "made", "there" or "left out".
+      reason: why it was left out.
+      seconds: that it took.
+      pixels: by class, and "nodata".
+    """
+
+    scene: str
+    map: str
+    state: str
+    reason: str = ""
+    seconds: float = 0.0
+    pixels: Mapping[str, int] = field(default_factory=dict)
+
+
+def summary_paths(out: Path, part: tuple[int, int]) -> tuple[Path, Path]:
+    """The JSON and the CSV file; parts have their own."""
+    number, parts = part
+    stem = "summary" if parts == 1 else f"summary-{number}-of-{parts}"
+    return out / f"{stem}.json", out / f"{stem}.csv"
+
+
+def read_summary(paths: tuple[Path, Path], *, overwrite: bool) -> dict[str, Row]:
+    """Rows of an earlier run by map, so that other scenes' stay.
+
+    Raises:
+      Existing: a file of that name is another's.
+    """
+    found, table = paths
+    ours = table.exists() is False or _starts_as_ours(table)
+    rows: dict[str, Row] = {}
+    if found.exists():
+        try:
+            content = json.loads(found.read_text(encoding="utf-8"))
+            ours = ours and content["made_by"] == MADE_BY
+            rows = {row["map"]: Row(**row) for row in content["scenes"]} if ours else {}
+        except (ValueError, KeyError, TypeError):
+            ours = False
+    if not ours and not overwrite:
+        raise Existing(
+            f"got {found} or {table}, not written by crossearth: choose another --out, "
+            "or pass --overwrite"
+        )
+    return rows
+
+
+def _starts_as_ours(table: Path) -> bool:
+    with table.open(encoding="utf-8", errors="replace") as file:
+        return file.readline().startswith(",".join(COLUMNS))
+
+
+def write_summary(paths: tuple[Path, Path], rows: Iterable[Row]) -> None:
+    """Replaces both files, never half written."""
+    rows = list(rows)
+    content = {"made_by": MADE_BY, "scenes": [asdict(row) for row in rows]}
+    texts = json.dumps(content, indent=1, ensure_ascii=False) + "\n", _table(rows)
+    for path, text in zip(paths, texts, strict=True):
+        with scratch_folder(path) as scratch:
+            (scratch / "made").write_text(text, encoding="utf-8")
+            move(scratch / "made", path)
+
+
+def _table(rows: list[Row]) -> str:
+    """CSV; a column of pixels for each class that any scene has."""
+    classes = list(dict.fromkeys(name for row in rows for name in row.pixels))
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*COLUMNS, *(csv_cell(f"pixels of {name}") for name in classes)])
+    for row in rows:
+        own = [csv_cell(getattr(row, column), LINE) for column in COLUMNS]
+        writer.writerow([*own, *(row.pixels.get(name, "") for name in classes)])
+    return text.getvalue()
