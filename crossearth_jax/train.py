@@ -182,7 +182,8 @@ def _loop(
                 guard.push(step, metrics, images, state)
                 if (step + 1) % train.log_every == 0 or step == start:
                     # The only wait for the device, and only on logged steps.
-                    log.write(step + 1, jax.device_get(metrics), setup.schedule(step))
+                    rate = float(jax.device_get(setup.schedule(step)))
+                    log.write(step + 1, jax.device_get(metrics), rate)
                 if (step + 1) % train.checkpoint_every == 0:
                     guard.flush(state)
                     saved.save(state)

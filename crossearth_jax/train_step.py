@@ -153,6 +153,7 @@ def _styled(
     _, style_key = jax.random.split(key)
 
     def inject() -> Array:
+        assert restyle is not None  # since `style` is not
         injected = style.image(style_key, clean, restyle)
         return jnp.where(drawn[:, None, None, None], injected, clean)
 
@@ -177,13 +178,15 @@ def _segmentation(
     terms = segmentation_terms(
         output.class_logits,
         output.mask_logits,
-        batch.label,
+        jnp.asarray(batch.label),
         points,
         objective.segmentation,
         labels,
     )
     last = {name: terms[name][-1] for name in ("class", "mask", "dice")}
-    return {"seg": sum(terms[name].sum() for name in last), **last}
+    total = sum(terms[name].sum() for name in last)
+    assert not isinstance(total, int)  # as a sum of no terms would be
+    return {"seg": total, **last}
 
 
 def _modelling(
@@ -197,6 +200,7 @@ def _modelling(
 ) -> Metrics:
     """L_MIM of X_M always; L_MIM of X_S and L_Δ on styled images."""
     settings = objective.masked
+    assert settings is not None  # or it is not called
 
     def target(view: Array) -> Array:
         return clean if settings.target == "clean" else jax.lax.stop_gradient(view)

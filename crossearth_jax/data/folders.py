@@ -202,7 +202,7 @@ def parse_domain(text: str) -> Domain:
       ValueError: as `parse_domains`, or several names are given.
     """
     domains = parse_domains(text)
-    if len(domains) > 1:
+    if len(domains) != 1:
         raise ValueError(
             f"got {len(domains)} named domains in {text!r}, expected one: drop the "
             "names to join the folders"

@@ -9,12 +9,12 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 import grain
 import jax
@@ -293,7 +293,8 @@ def batch_names(
 ) -> tuple[str, ...]:
     """The names of the records in this host's batch of a step; reads no image."""
     order = _order(source, seed)
-    indices = _batched(order, batch_size, host_index, host_count)[step]
+    batch = _batched(order, batch_size, host_index, host_count)[step]
+    indices = cast(Sequence[int], batch)  # Grain's None is for filtered streams
     return tuple(source.names[i] for i in indices)
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import Image
+from PIL import Image, ImageFile
 
 MAX_PIXELS = 100_000_000  # 10,000 x 10,000: 300 MB as RGB; the key data.max_pixels
 MAX_PIXEL_BYTES = 16  # of a pixel of any kind: four bands of 32 bits
@@ -31,7 +31,7 @@ def open_image(
     *,
     formats: tuple[str, ...] | None = None,
     max_pixels: int = MAX_PIXELS,
-) -> Iterator[Image.Image]:
+) -> Iterator[ImageFile.ImageFile]:
     """Opens an image by Pillow; no pixel is decoded yet.
 
     Args:

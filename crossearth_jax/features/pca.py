@@ -47,7 +47,7 @@ def fit_basis(parts: Sequence[Float[np.ndarray, "_ C"]], k: int) -> Basis:
             f"got {count} features, expected two or more, all finite: give more "
             "images, or a run that did not diverge"
         )
-    mean = sum(part.sum(0, dtype=np.float64) for part in parts) / count
+    mean = np.asarray(sum(part.sum(0, dtype=np.float64) for part in parts)) / count
     centred = (part - mean for part in parts)  # float64
     covariance = sum(part.T @ part for part in centred) / (count - 1)
     values, vectors = np.linalg.eigh(covariance)  # rising

@@ -99,7 +99,9 @@ def sample_domain(
         classes = token_classes(label, token, num_classes, bounds.purity)  # [h, w]
         lots = rng.random(classes.shape)
         known = np.unique(classes[classes != IGNORE]).tolist()
-        features = extract(image) if known else None
+        if not known:
+            continue
+        features = extract(image)
         for k in known:
             kept[k].add(lots[classes == k], features[classes == k], place)
     found = {k: draw for k, draw in kept.items() if len(draw.lots)}

@@ -5,6 +5,7 @@ Shapes: B batch, N tokens, C width.
 
 from collections.abc import Callable
 from functools import partial
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -84,7 +85,9 @@ class LayerNorm(nnx.LayerNorm):
         assert self.scale is not None and self.bias is not None  # as made below
         scale = jnp.asarray(self.scale[...], jnp.float32)
         bias = jnp.asarray(self.bias[...], jnp.float32)
-        return normalised(x, scale, bias, self.epsilon).astype(self.dtype)
+        # `partial` hides the result's type from checkers.
+        result = cast(Array, normalised(x, scale, bias, self.epsilon))
+        return result.astype(self.dtype)
 
 
 def layer_norm(

@@ -6,4 +6,5 @@ IMAGENET_MEAN = np.array([123.675, 116.28, 103.53], np.float32)
 IMAGENET_STD = np.array([58.395, 57.12, 57.375], np.float32)
 
 # What stands for "nothing" in an image.
-IMAGENET_GREY = tuple(round(float(mean)) for mean in IMAGENET_MEAN)
+_RED, _GREEN, _BLUE = (round(float(mean)) for mean in IMAGENET_MEAN)
+IMAGENET_GREY = _RED, _GREEN, _BLUE

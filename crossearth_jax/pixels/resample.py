@@ -51,7 +51,7 @@ def bicubic_matrix(n_in: int, n_out: int, scale: float | None = None) -> np.ndar
 
 
 def resize_bicubic(
-    x: Float[Array, "B h w C"],
+    x: Float[Array | np.ndarray, "B h w C"],
     size: tuple[int, int],
     scale: tuple[float, float] | None = None,
 ) -> Float[Array, "B H W C"]:

@@ -6,10 +6,10 @@ Reader and writer are threads: GDAL and XLA release the interpreter lock.
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 _END = object()
@@ -27,7 +27,9 @@ class Waiting:
     write: float = 0.0
 
 
-def read_ahead(items: Iterable[T], waiting: Waiting, depth: int = 2) -> Iterator[T]:
+def read_ahead(
+    items: Iterable[T], waiting: Waiting, depth: int = 2
+) -> Generator[T, None, None]:
     """Runs an iterable in a thread, at most `depth` items ahead.
 
     An error of the iterable is raised here. Closing the iterator ends the thread.
@@ -82,7 +84,7 @@ def write_behind(
             failed.append(error)
             stop.set()
 
-    def put(item: object) -> None:
+    def put(item: T) -> None:
         begin = time.perf_counter()
         accepted = _put(waiting_items, item, stop)
         waiting.write += time.perf_counter() - begin
@@ -113,7 +115,8 @@ def _put(place: queue.Queue, item: object, stop: threading.Event) -> bool:
     return False
 
 
-def _get(place: queue.Queue, stop: threading.Event) -> object:
+def _get(place: queue.Queue, stop: threading.Event) -> Any:
+    """`_END` if it was told to stop."""
     while not stop.is_set():
         try:
             return place.get(timeout=POLL)

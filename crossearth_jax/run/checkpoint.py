@@ -177,7 +177,10 @@ class Checkpoints:
 
     def seal_when_complete(self) -> None:
         """Seals the last save if it is on disk; cheap, called between steps."""
-        if self._unsealed is None or self._manager.is_saving_in_progress():
+        if self._unsealed is None:
+            return
+        assert self._manager is not None  # which is saving that step
+        if self._manager.is_saving_in_progress():
             return
         try:
             self._complete()
@@ -186,6 +189,7 @@ class Checkpoints:
 
     def _complete(self) -> None:
         """Waits for the last save and has it sealed; raises what the save raised."""
+        assert self._manager is not None  # which is saving that step
         # Not `check_for_errors`: Orbax's own thread has taken the error from there.
         self._manager.wait_until_finished()
         step, self._unsealed = self._unsealed, None
@@ -249,7 +253,7 @@ class Checkpoints:
             frozen weights, or it is the state of another step.
         """
         step = self.latest() if step is None else step
-        if step is None:
+        if step is None or self._manager is None:
             raise ValueError(
                 f"got no checkpoint in {self._folder}, expected one: train "
                 "first, or give the workdir of a finished run with --workdir"
@@ -279,7 +283,9 @@ class Checkpoints:
 
     def _check_frozen(self, step: int) -> None:
         trained_with = seal.read(self._folder / str(step))["frozen"]
-        if None not in (self._frozen, trained_with) and trained_with != self._frozen:
+        if self._frozen is None or trained_with is None:
+            return
+        if trained_with != self._frozen:
             raise ValueError(
                 f"got other frozen weights (SHA-256 {self._frozen[:12]}…) than those "
                 f"that the checkpoint {self._folder}/{step} was trained with "

@@ -101,7 +101,8 @@ class LossGuard:
         folder.mkdir(parents=True, exist_ok=True)
         host = jax.process_index()
         with whole_file(folder / f"batch.{host}.safetensors") as place:
-            save_file({"image": batch.image, "label": batch.label}, place)
+            image, label = np.asarray(batch.image), np.asarray(batch.label)
+            save_file({"image": image, "label": label}, place)
         about = {"step": step, "names": self._names(step), "metrics": _text(values)}
         with whole_file(folder / f"about.{host}.json") as place:
             place.write_text(json.dumps(about, indent=1) + "\n")

@@ -5,13 +5,16 @@ Slurm, Kubernetes and spot instances announce the end with SIGTERM; Ctrl-C is SI
 
 import os
 import signal
+from collections.abc import Callable
 from types import FrameType, TracebackType
+from typing import Any
 
 import jax
 from absl import logging
 from jax.experimental import multihost_utils
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+Handler = Callable[[int, FrameType | None], Any] | int | signal.Handlers | None
 
 
 class Stopped(Exception):
@@ -29,7 +32,7 @@ class StopRequest:
         self._received: int | None = None
         self._agreed = False  # several hosts have stopped after the same step
         self._at_once = False
-        self._before: dict[int, object] = {}
+        self._before: dict[int, Handler] = {}
         self._several = jax.process_count() > 1
 
     def __enter__(self) -> "StopRequest":

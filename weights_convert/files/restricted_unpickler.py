@@ -18,9 +18,11 @@ import struct
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from crossearth_jax.system.escape import cut, quoted
+
+T = TypeVar("T")
 
 MAX_BYTES = 64 * 2**20
 MAX_NESTING = 64
@@ -180,8 +182,13 @@ class _Machine:
         self.outer: list[list] = []  # stacks below the open marks
         self.memo: dict[int, object] = {}
 
-    def step(self, name: str, arg: object) -> None:
-        """Executes one operation that reads the stack or the memo."""
+    def step(self, name: str, arg: Any) -> None:
+        """Executes one operation that reads the stack or the memo.
+
+        Args:
+          name: of the operation.
+          arg: its own argument, of the type that `pickletools` gives it.
+        """
         match name:
             case "MARK":
                 self.outer.append(self.stack)
@@ -264,7 +271,7 @@ class _Machine:
             ) from None
 
 
-def expect(value: object, kind: type) -> object:
+def expect(value: object, kind: type[T]) -> T:
     """Passes a value of exactly this type, refuses the rest."""
     if type(value) is not kind:
         raise ValueError(
@@ -273,7 +280,7 @@ def expect(value: object, kind: type) -> object:
     return value
 
 
-def key(value: object) -> object:
+def key(value: object) -> str | bytes | int | None:
     """Passes what may be a key of a dict or a member of a set, refuses the rest."""
     # Hashing nested tuples recurses without a limit, and long integers collide.
     short = not isinstance(value, int) or abs(value) < 2**63
@@ -299,9 +306,9 @@ def _set_items(target: object, items: Sequence) -> None:
 def _set_state(target: object, state: object) -> None:
     if isinstance(target, Inert):
         target.state = state
-    elif set(expect(state, dict)) == {"_metadata"}:
+    elif set(values := expect(state, dict)) == {"_metadata"}:
         # PyTorch hangs the versions of the modules on a state_dict.
-        vars(expect(target, OrderedDict)).update(state)
+        vars(expect(target, OrderedDict)).update(values)
     else:
         raise ValueError(
             f"got a pickle that sets attributes of a {type(target).__name__}, "

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import ml_dtypes
 import numpy as np
@@ -153,7 +153,8 @@ def known_names(archive: Numbers) -> dict[str, object]:
     return known
 
 
-def _ordered_dict(pairs: object = ()) -> OrderedDict:
+def _ordered_dict(pairs: Any = ()) -> OrderedDict:
+    # What is no sequence of pairs raises what is reported as a malformed pickle.
     return OrderedDict((key(name), value) for name, value in pairs)
 
 
@@ -199,19 +200,24 @@ def _tensor(
     return LazyTensor(shape, dtype, load)
 
 
-def _counts(offset: object, shape: object, strides: object) -> tuple:
+def _counts(
+    offset: object, shape: object, strides: object
+) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
     """Passes an offset and two tuples of equally many counts, refuses the rest."""
-    if max(len(expect(shape, tuple)), len(expect(strides, tuple))) > MAX_AXES:
+    shape, strides = expect(shape, tuple), expect(strides, tuple)
+    if max(len(shape), len(strides)) > MAX_AXES:
         raise ValueError(f"got a tensor of more than {MAX_AXES} axes")
     numbers = (offset, *shape, *strides)
     if not all(type(n) is int and 0 <= n < 2**48 for n in numbers):
         raise ValueError("got a tensor whose shape, strides or offset are not counts")
     if len(shape) != len(strides):
         raise ValueError(f"got {len(strides)} strides for a shape of {len(shape)} axes")
-    return offset, shape, strides
+    return cast(int, offset), shape, strides
 
 
-def _extent(offset: int, shape: tuple, strides: tuple, available: int) -> tuple:
+def _extent(
+    offset: int, shape: tuple[int, ...], strides: tuple[int, ...], available: int
+) -> tuple[int, int]:
     """First and last element (exclusive) of a tensor; refuses impossible geometry."""
     count = math.prod(shape)
     if count == 0 and math.prod(n for n in shape if n) < 2**31:

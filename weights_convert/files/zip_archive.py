@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from jaxtyping import UInt8
@@ -121,8 +122,9 @@ def _damage(archive: zipfile.ZipFile, name: str) -> Iterator[None]:
 def read_entry(archive: zipfile.ZipFile, name: str) -> UInt8[np.ndarray, "bytes"]:
     """Reads one entry, once in memory and compared with its CRC-32."""
     out = np.empty(archive.getinfo(name).file_size, np.uint8)
-    filled, view = 0, memoryview(out)
+    filled, view = 0, out.data
     with _damage(archive, name), archive.open(name) as stream:
+        stream = cast(zipfile.ZipExtFile, stream)  # typeshed knows IO[bytes] only
         while count := stream.readinto(view[filled : filled + _CHUNK]):
             filled += count
         if filled != len(out):
@@ -142,6 +144,7 @@ def read_range(
 ) -> UInt8[np.ndarray, "bytes"]:
     """Reads bytes `start:stop` of an uncompressed entry, without a checksum."""
     begin = archive.getinfo(name).header_offset
+    assert archive.filename is not None  # as `open_zip` opens it
     with _damage(archive, name), open(archive.filename, "rb") as file:
         file.seek(begin + _LOCAL_HEADER - 4)
         begin += _LOCAL_HEADER + sum(_LENGTHS.unpack(file.read(4)))
