@@ -72,7 +72,8 @@ class MaskedModelling:
         """Pixels of X_M that L_MIM counts, None for all; `key` as of `image`."""
         if self.pixels == "all":
             return None
-        return altered_mask(key, *clean.shape[:3], self.ratio, self.block)
+        batch, height, width, _ = clean.shape
+        return altered_mask(key, batch, height, width, self.ratio, self.block)
 
     def image(
         self,

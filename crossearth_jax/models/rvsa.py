@@ -145,14 +145,14 @@ class FullAttention(nnx.Module):
         self, x: Float[Array, "B N C"], grid: tuple[int, int]
     ) -> Float[Array, "B N C"]:
         """Attends among all tokens of an h×w grid."""
-        tables = self.full_rel_pos_h[...], self.full_rel_pos_w[...]
-        tables = [resize_table(t, n) for t, n in zip(tables, grid, strict=True)]
+        rows = resize_table(self.full_rel_pos_h[...], grid[0])
+        columns = resize_table(self.full_rel_pos_w[...], grid[1])
         q, k, v = (
             split_heads(part, self.heads) for part in jnp.split(self.qkv(x), 3, -1)
         )
         scaled = q * q.shape[-1] ** -0.5
         maps = scaled.reshape(-1, *grid, *q.shape[2:])
-        seen = seen_along_axes(maps, *tables, self.arithmetic)
+        seen = seen_along_axes(maps, rows, columns, self.arithmetic)
         factors = [a.reshape(*q.shape[:3], -1) for a in seen]
         places = axis_places(*grid)
         bias = [*zip(factors, places, strict=True)]
@@ -165,7 +165,7 @@ def resize_table(table: Float[Array, "span d"], side: int) -> Float[Array, "othe
     before, after = table.shape[0], 2 * side - 1
     if before == after:
         return table
-    matrix = bicubic_matrix(before, after)
+    matrix = jnp.asarray(bicubic_matrix(before, after))
     return FLOAT32.matmul(matrix, table)
 
 
