@@ -10,7 +10,7 @@ from crossearth_jax.paper.settings import RUNS, estimated_hours
 from crossearth_jax.report.table import Section, Table
 
 HEADER = (
-    *("setting", "source", "target", "gap", "--config", "X_S τ/B", "X_M τ/B", "crop"),
+    *("setting", "source", "target", "gap", "config", "X_S τ/B", "X_M τ/B", "crop"),
     *("MIM loss", "H100 h", "Rein", "CrossEarth"),
 )
 LEFT = 5  # columns of words; the others hold figures

@@ -113,7 +113,7 @@ def test_csv_has_every_setting_with_its_figures(capsys):
         "source": "potsdam_rgb",
         "target": "vaihingen",
         "gap": "Unseen Region and Spectral Band",
-        "--config": "configs/potsdam_vaihingen.py:p_rgb",
+        "config": "configs/potsdam_vaihingen.py:p_rgb",
         "X_S τ/B": "0.3/16",
         "X_M τ/B": "0.7/64",
         "crop": "512",
