@@ -49,7 +49,14 @@ def open_image(
 
 
 def check_size(width: int, height: int, max_pixels: int = MAX_PIXELS) -> None:
-    """Raises `TooLargeError` where an image has more than `max_pixels` pixels."""
+    """Refuses sizes that no image has, and those beyond `max_pixels`.
+
+    Raises:
+      TooLargeError: more pixels.
+      ValueError: a side without a pixel, as in a damaged header.
+    """
+    if min(width, height) < 1:
+        raise ValueError(f"got an image of {width} x {height} pixels: it is damaged")
     if width * height > max_pixels:
         raise TooLargeError(
             f"got an image of {width} x {height} pixels, expected at most "

@@ -112,7 +112,7 @@ def _image_terms(
     present = targets.any((0, 1))
     kept = (label != IGNORE).astype(jnp.float32)[..., None]  # [H, W, 1]
     frozen = jax.lax.stop_gradient((class_logits, mask_logits))
-    query = _matched(*frozen, targets, kept, points.match, loss)  # [K]
+    query = _matched(*frozen, targets, present, kept, points.match, loss)  # [K]
     bce, dice = jax.vmap(partial(_mask_terms, kept=kept, loss=loss))(
         mask_logits[query], targets.transpose(2, 0, 1), points.candidates, points.extra
     )
@@ -137,6 +137,7 @@ def _matched(
     class_logits: Float[Array, "Q K1"],
     mask_logits: Float[Array, "Q h w"],
     targets: Float[Array, "H W K"],
+    present: Bool[Array, "K"],
     kept: Float[Array, "H W 1"],
     xy: Float[Array, "n 2"],
     loss: SegmentationLoss,
@@ -151,7 +152,6 @@ def _matched(
         mask_weight=loss.mask_weight,
         dice_weight=loss.dice_weight,
     )
-    present = targets.any((0, 1))
     return match(costs["class"] + costs["mask"] + costs["dice"], present)
 
 

@@ -3,8 +3,6 @@
 import jax
 import numpy as np
 import pytest
-from skimage.measure import label as components
-from skimage.measure import regionprops
 
 from crossearth_jax.build_data import warn_of_scale
 from crossearth_jax.data.classes import ClassSet
@@ -14,6 +12,8 @@ from crossearth_jax.data.transforms import native_crop
 from crossearth_jax.run_settings import read_settings
 from crossearth_jax.scoring.domain import evaluate_domain
 from crossearth_jax.scoring.windows import Windows
+
+measure = pytest.importorskip("skimage.measure", reason="needs scikit-image")
 
 CROP, HOUSE = 64, 10
 CLASSES = ClassSet(("ground", "house"), ((0, 0, 0), (255, 255, 255)))
@@ -30,7 +30,7 @@ def houses(side):
 
 def areas(mask):
     """Pixels of every house that no edge cuts."""
-    found = regionprops(components(mask))
+    found = measure.regionprops(measure.label(mask))
     inside = [r for r in found if min(r.bbox) > 0 and max(r.bbox[2:]) < max(mask.shape)]
     return [r.area for r in inside]
 

@@ -8,13 +8,14 @@ from collections.abc import Callable
 import jax
 import numpy as np
 import pytest
-import torch
 from flax import nnx
-from torch.nn import init
 
 from crossearth_jax.models.mask2former import Mask2Former
 from crossearth_jax.models.parameters import dotted
 from crossearth_jax.models.rein import Rein
+
+torch = pytest.importorskip("torch", reason="needs PyTorch")
+init = torch.nn.init
 
 C, D, K, FFN, ENCODER_FFN = 384, 256, 5, 2048, 1024
 Drawn = dict[str, np.ndarray]

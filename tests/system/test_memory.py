@@ -27,7 +27,8 @@ def held():
 
 for _ in range(4):  # until blocks have found their places
     faults()
-again, before = faults(), held()
+# The least of some: another process may take what was kept for a moment.
+again, before = min(faults() for _ in range(5)), held()
 memory.give_back_freed_memory()
 print(again, (before - held()) >> 20)
 """
