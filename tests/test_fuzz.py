@@ -14,6 +14,8 @@ from crossearth_jax.report.score_table import score_table
 from weights_convert.files.restricted_unpickler import unpickle
 from weights_convert.files.torch_objects import known_names
 
+pytestmark = pytest.mark.slow
+
 SEEDS = (0, 5_000, 13_470)  # those that found something, and the first
 
 

@@ -29,6 +29,8 @@ from crossearth_jax.run_settings import read_settings
 from crossearth_jax.scoring.score_fn import class_scores
 from crossearth_jax.train_step import make_gradients
 
+pytestmark = pytest.mark.slow
+
 # What a precision is called in the program for a platform.
 NAMES = {
     ("float32", "cuda"): "HIGHEST",

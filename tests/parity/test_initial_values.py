@@ -15,6 +15,8 @@ from crossearth_jax.models.parameters import dotted
 from crossearth_jax.models.rein import Rein
 
 torch = pytest.importorskip("torch", reason="needs PyTorch")
+
+pytestmark = pytest.mark.slow
 init = torch.nn.init
 
 C, D, K, FFN, ENCODER_FFN = 384, 256, 5, 2048, 1024

@@ -67,6 +67,7 @@ def test_parameter_groups():
     assert checked == ours.keys()
 
 
+@pytest.mark.slow
 def test_parameter_counts():
     _, trainable = full_model()
     counts = schedule_file()["param_counts_512_5classes"]

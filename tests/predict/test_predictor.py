@@ -25,7 +25,7 @@ from crossearth_jax.system import sharding
 from crossearth_jax.train import write_config
 from crossearth_jax.train_step import TrainState
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
+pytestmark = [pytest.mark.usefixtures("quick_compile"), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

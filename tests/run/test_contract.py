@@ -16,6 +16,8 @@ from crossearth_jax.run.checkpoint import Checkpoints
 from crossearth_jax.run.trained import load_run
 from crossearth_jax.run_settings import read_settings
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("ground", "roof")
 
 

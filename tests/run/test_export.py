@@ -30,7 +30,7 @@ from crossearth_jax.train_step import TrainState
 EXAMPLE = Path(__file__).parents[2] / "examples" / "run_exported.py"
 CROP = 32
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
+pytestmark = [pytest.mark.usefixtures("quick_compile"), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,8 @@ from crossearth_jax.system import device_memory
 from crossearth_jax.system.device_memory import out_of_memory_in_words
 from crossearth_jax.train_step import TrainState
 
+pytestmark = pytest.mark.slow
+
 SMALL = {
     "train.steps": 5,
     "train.checkpoint_every": 100,
