@@ -200,6 +200,7 @@ def test_partition_and_combine_are_inverse():
 # ---- the flow of one step ---------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_both_views_go_through_the_backbone_in_one_call(tiny_config, monkeypatch):
     """Also with style: X_S replaces X, it does not come on top (method.md 8)."""
     config = tiny_config(**{"style.probability": 1.0})
@@ -327,6 +328,7 @@ def test_equation5_styles_the_other_part(flow):
     assert shares["altered"] + shares["equation5"] == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_style_is_drawn_for_the_batch_or_for_each_image(flow):
     whole = [float(flow(style=style(0.5), seed=s).metrics["styled"]) for s in range(9)]
     assert set(whole) == {0.0, 1.0}
@@ -420,6 +422,7 @@ class Linear(nnx.Module):
         return SimpleNamespace(class_logits=classes[None], mask_logits=masks[None])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parts", [2, 4])
 def test_gradients_in_parts_are_those_of_the_whole_batch(monkeypatch, parts):
     """Parts of unequal content, with the same points in every image."""
@@ -452,6 +455,7 @@ def test_gradients_in_parts_are_those_of_the_whole_batch(monkeypatch, parts):
         np.testing.assert_allclose(mean_losses[name], losses[name], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_parts_of_a_batch_are_styled_together(monkeypatch):
     """One draw a batch, whatever the parts; with `per_image`, each image's own."""
     asked = []

@@ -8,6 +8,7 @@ same files takes as long as listing them.
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -183,6 +184,7 @@ class _Kept:
         self._folder = folder
         self._known: dict[Path, dict[str, Any]] = {}
         self._changed: set[Path] = set()
+        self._lock = threading.Lock()
 
     def get(self, source: FolderSource, pair: Pair) -> Found | None:
         place, key, stamp = _identity(source, pair)
@@ -203,15 +205,18 @@ class _Kept:
         return found
 
     def _of(self, place: Path) -> dict[str, Any]:
-        if place not in self._known:
-            content: Any = {}
-            try:
-                content = json.loads(self._file(place).read_text())
-            except (OSError, ValueError):
-                pass
-            good = isinstance(content, dict) and content.get("format") == FORMAT
-            self._known[place] = content["files"] if good else {}
-        return self._known[place]
+        with self._lock:  # two readers would each keep a table of their own
+            if place not in self._known:
+                self._known[place] = self._stored(place)
+            return self._known[place]
+
+    def _stored(self, place: Path) -> dict[str, Any]:
+        try:
+            content = json.loads(self._file(place).read_text())
+        except (OSError, ValueError):
+            return {}
+        good = isinstance(content, dict) and content.get("format") == FORMAT
+        return content["files"] if good else {}
 
     def _file(self, place: Path) -> Path:
         digest = hashlib.sha256(str(place).encode()).hexdigest()

@@ -105,6 +105,7 @@ def test_a_read_that_hangs_is_skipped_and_waited_for_once(folder, pipe):
     assert time.monotonic() - start < 5
 
 
+@pytest.mark.slow
 def test_workers_hand_over_what_they_skip_and_their_death_is_an_error(folder, pipe):
     source = source_of(folder, on_corrupt="skip", timeout_s=0.8)
     batches = stream_of(source, num_workers=1)

@@ -245,6 +245,7 @@ def alive(pid):
         return False
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
 def test_workers_give_the_same_and_die_with_a_killed_parent(tmp_path):
     pairs = folder(tmp_path)

@@ -71,6 +71,7 @@ def test_file_round_trip(tmp_path, covariance):
     assert [p.name for p in tmp_path.iterdir()] == ["earth.npz"]
 
 
+@pytest.mark.slow
 def test_errors(tmp_path, predictor, images, covariance):
     with pytest.raises(ValueError, match="symmetric"):
         EarthStatistics.from_covariance(np.zeros(100), np.triu(covariance))

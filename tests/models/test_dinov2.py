@@ -43,6 +43,7 @@ def run(model, image, refine=None):
     return jax.jit(lambda x: model(x, refine))(image)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "millions"),
     [("vit_small", 22), ("vit_giant", 1136)],  # vit_large: tests/test_build.py

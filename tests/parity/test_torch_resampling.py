@@ -62,6 +62,7 @@ def test_antialiased_bicubic_of_models_with_registers(before, after):
     np.testing.assert_allclose(ours.transpose(0, 3, 1, 2), expected, atol=5e-6)
 
 
+@pytest.mark.slow
 def test_sampling_and_its_gradient():
     maps = numbers(5, 7, 2)
     xy = np.random.default_rng(1).uniform(-0.2, 1.2, (40, 2)).astype(np.float32)

@@ -105,6 +105,7 @@ def test_without_locks_who_is_gone_does_not_block(left, owner):
     assert not refused(left(lock._NO_LOCKS, **owner))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("locks", [lock._NO_LOCKS, lock._LOCKED])
 def test_a_sign_of_life_from_another_machine_blocks(left, locks):
     """Some network disks keep locks to one machine."""

@@ -218,6 +218,7 @@ def test_an_error_in_a_worker_names_the_file(tmp_path):
         prepare(VAIHINGEN, tmp_path, tmp_path / "out", workers=1)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_archive(tmp_path):
     """Peak resident memory for 2 and for 10 pairs of 1000² pixels (6 MB raw)."""
     script = (
