@@ -106,29 +106,29 @@ WRITERS = {
 
 @pytest.mark.parametrize("writer", WRITERS)
 def test_no_control_character_gets_out(writer):
-    check_plain(WRITERS[writer]())
+    assert_plain(WRITERS[writer]())
 
 
-def check_plain(text):
+def assert_plain(text):
     assert not re.findall("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e\u2028\ud800]", text)
     assert len(text) < 40_000
 
 
 def test_error_lines(capsys):
     text = told(capsys)
-    check_plain(text)
+    assert_plain(text)
     assert len(text) < LINE + 100
 
 
 def test_what_training_announces():
     text = drawn(lambda console: console.print(fact_line("data", HOSTILE)))
-    check_plain(text)
+    assert_plain(text)
     assert "[/bold][red]" in text
 
 
 def test_points(tmp_path):
     text = points(tmp_path)
-    check_plain(text)
+    assert_plain(text)
     _, row = csv.reader(io.StringIO(text))
     assert all(cell.startswith("'=cmd") for cell in row[2:])
 

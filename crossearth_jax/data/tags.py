@@ -132,6 +132,6 @@ def colour_bands(path: Path | Packed, tags: Tags) -> tuple[int, ...]:
         return bands
     raise ValueError(
         f"{path}: got {len(bands)} bands of which none is marked red, green, blue or "
-        "alpha, expected 1 or 3: write the three that the model shall see, e.g. "
+        "alpha, expected 1 or 3: write the three that the model should see, e.g. "
         "`gdal_translate -b 3 -b 2 -b 1 IN OUT`"
     )

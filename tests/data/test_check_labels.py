@@ -44,8 +44,9 @@ def check(tmp_path):
     )
 
 
-def test_good_labels_pass(source, check):
+def test_good_labels_pass(source, check, tmp_path):
     check(source, source)
+    assert len(list((tmp_path / "cache").iterdir())) == 1  # of their one folder
 
 
 def test_a_bad_value_anywhere_is_found(source, check, tmp_path, caplog):

@@ -235,14 +235,16 @@ class _Machine:
                 self._charge_all((state,))
                 _set_state(target, state)
             case "BINPERSID":
-                (reference,) = self._pop(1)
-                self._charge_all(reference if type(reference) is tuple else ())
-                self.stack.append(self.persistent(reference))
+                self.stack.append(self._resolved(*self._pop(1)))
             case _:
                 raise ValueError(
                     f"got the pickle operation {name}, which plain weights do not "
                     "need: do not load this file with other tools"
                 )
+
+    def _resolved(self, reference: object) -> object:
+        self._charge_all(reference if type(reference) is tuple else ())
+        return self.persistent(reference)
 
     def _charge_all(self, values: Sequence) -> None:
         self.budget.charge(len(values) + 2 * sum(map(weight, values)))
