@@ -131,8 +131,11 @@ def test_weights_baked_in_give_nearly_the_same(baked, example, score_fn):
     assert about["weights"] is None
     assert (about["batch"], about["platforms"]) == (2, ["cpu"])
     windows = pixels(2, CROP, CROP, 3)
-    # The compiler computes with constants ahead, and rounds elsewhere.
-    np.testing.assert_allclose(scores(windows), score_fn(windows), rtol=3e-5, atol=1e-6)
+    # The compiler computes with constants ahead, and rounds elsewhere; by how much
+    # depends on the processor, and masked attention amplifies it.
+    baked_in, beside = scores(windows), score_fn(windows)
+    assert np.abs(baked_in - beside).max() < 2e-3 * np.abs(beside).max()
+    assert np.mean(baked_in.argmax(-1) == beside.argmax(-1)) > 0.99
     small = pixels(20, 40, 3)
     assert example.classify(scores, about, small).shape == (20, 40)
     with pytest.raises(ValueError, match="mismatch"):
