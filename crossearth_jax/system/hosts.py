@@ -7,6 +7,7 @@ import logging as python_logging
 import os
 import pickle
 import socket
+import threading
 import time
 import traceback
 from collections.abc import Iterator
@@ -20,8 +21,11 @@ from jax.experimental import multihost_utils
 
 HEARTBEAT_SECONDS = 7  # a host that is silent for longer is taken for dead
 JOIN_SECONDS = 25  # that host 0 may start later than the others
+GATHER_SECONDS = 300  # that all together may need to start
+PATIENCE = "CROSSEARTH_JOIN_SECONDS"  # of the environment, sets both
 SHUTDOWN_SECONDS = 10  # that hosts wait for each other at the end
 FAILED = 17  # exit status of a host that ended because of an error
+HTTP2_SETTINGS = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # an empty frame of RFC 9113
 
 
 def expected() -> bool:
@@ -56,7 +60,7 @@ def join(
     """
     given = f"got --coordinator={coordinator} --hosts={count} --host={index}, expected "
     if coordinator is not None and count is not None and index is not None:
-        if ":" not in coordinator or not 0 <= index < count:
+        if not _is_address(coordinator) or not 0 <= index < count:
             raise ValueError(f"{given}HOST:PORT and a host from 0 to hosts - 1")
     elif (coordinator, count, index) != (None, None, None):
         raise ValueError(f"{given}all three or none")
@@ -64,11 +68,17 @@ def join(
     own = os.environ.get("JAX_PROCESS_ID", "0") if index is None else index
     if address and int(own) > 0:
         _wait_for_first(address)
+    patience_s = _patience(GATHER_SECONDS)
+    watch = threading.Timer(patience_s, _give_up, (patience_s,))
+    watch.daemon = True
+    watch.start()
     try:
         jax.distributed.initialize(
             coordinator,
             count,
             index,
+            # Later than `watch`: JAX would end the process with a trace of its C++.
+            initialization_timeout=int(patience_s) + 60,
             heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
             shutdown_timeout_seconds=SHUTDOWN_SECONDS,
         )
@@ -77,25 +87,47 @@ def join(
             f"could not join the other hosts ({error}): give --coordinator=HOST:PORT, "
             "--hosts=N and --host=I"
         ) from error
+    finally:
+        watch.cancel()
+
+
+def _is_address(text: str) -> bool:
+    host, _, port = text.rpartition(":")
+    return bool(host) and port.isdecimal() and int(port) < 1 << 16
+
+
+def _patience(usual_s: float) -> float:
+    """Seconds that hosts wait for each other, which the environment may set.
+
+    Raises:
+      ValueError: it is no number of seconds.
+    """
+    text = os.environ.get(PATIENCE)
+    try:
+        patience_s = usual_s if text is None else float(text)
+    except ValueError:
+        patience_s = -1.0
+    if not 0 < patience_s < 1e6:
+        raise ValueError(f"got {PATIENCE}={text}, expected seconds, such as 60")
+    return patience_s
 
 
 def _wait_for_first(address: str) -> None:
     """Returns when host 0 answers, which may start a little later.
 
-    JAX would wait for five minutes without a word and then end the process. Where
-    machines start at very different times, CROSSEARTH_JOIN_SECONDS says how long.
+    JAX would wait for five minutes without a word and then end the process.
 
     Raises:
-      ValueError: nothing answers.
+      ValueError: nothing answers, or something else than host 0.
     """
-    patience_s = float(os.environ.get("CROSSEARTH_JOIN_SECONDS", JOIN_SECONDS))
-    host, _, port = address.rpartition(":")
+    if not _is_address(address):
+        raise ValueError(f"got the coordinator {address}, expected HOST:PORT")
+    patience_s = _patience(JOIN_SECONDS)
     end = time.monotonic() + patience_s
     while True:
         try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
-            return
-        except (OSError, ValueError, OverflowError) as error:
+            return _greet(address)
+        except OSError as error:
             if time.monotonic() > end:
                 raise ValueError(
                     f"got no answer from host 0 at --coordinator={address} within "
@@ -103,6 +135,30 @@ def _wait_for_first(address: str) -> None:
                     "it first, correct the address, or open the port"
                 ) from error
         time.sleep(0.2)
+
+
+def _greet(address: str) -> None:
+    """Returns if a gRPC service answers, as host 0's is; proxies accept anything.
+
+    Raises:
+      OSError: nothing listens there, or it speaks another language.
+    """
+    host, _, port = address.rpartition(":")
+    with socket.create_connection((host.strip("[]"), int(port)), timeout=5) as there:
+        there.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + HTTP2_SETTINGS)
+        if there.recv(9)[3:4] != HTTP2_SETTINGS[3:4]:
+            raise OSError("what listens there is not host 0 of a run")
+
+
+def _give_up(patience_s: float) -> None:
+    """Ends this process, which waits in JAX's C++ code for a host that never comes."""
+    logging.error(
+        "got no answer from some of the other hosts within %.0f s, expected --hosts of "
+        "them: start all, or set %s where they start at very different times",
+        *(patience_s, PATIENCE),
+    )
+    python_logging.shutdown()
+    os._exit(FAILED)
 
 
 def is_first() -> bool:

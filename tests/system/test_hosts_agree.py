@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -118,20 +119,94 @@ def test_a_coordinator_that_does_not_answer_is_one_line(tmp_path, port):
     assert "Traceback" not in done.stderr
 
 
-def test_host_0_may_start_a_little_later(monkeypatch):
-    address = free_address()
+@pytest.mark.slow
+def test_hosts_that_never_come_are_one_line():
+    """JAX alone ends such a host after five minutes, with a trace of its C++."""
+    code = (
+        f"from crossearth_jax.system import hosts; hosts.join({free_address()!r}, 2, 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=os.environ | {"CROSSEARTH_JOIN_SECONDS": "1", "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == hosts.FAILED
+    (line,) = [x for x in done.stderr.splitlines() if "got no answer from some" in x]
+    assert "within 1 s" in line and "start all" in line
+    assert "coordination" not in done.stderr
+
+
+def answering(listening, words):
+    """Answers every connection with the same bytes."""
+    while True:
+        try:
+            connection, _ = listening.accept()
+        except OSError:
+            return
+        with connection:
+            connection.recv(64)
+            connection.sendall(words)
+
+
+@pytest.fixture
+def listener():
+    """Starts a service that says the same to everybody; gives its address."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def start(words):
+            thread = threading.Thread(target=answering, args=(listening, words))
+            thread.start()
+            threads.append(thread)
+            return f"127.0.0.1:{listening.getsockname()[1]}"
+
+        threads = []
+        yield start
+        listening.shutdown(socket.SHUT_RDWR)
+    for thread in threads:
+        thread.join()
+
+
+@pytest.mark.parametrize("words", [b"HTTP/1.1 400 Bad Request", b"SSH-2.0-x", b""])
+def test_another_service_at_the_address_is_not_host_0(listener, monkeypatch, words):
+    monkeypatch.setenv(hosts.PATIENCE, "0.1")
+    address = listener(words)
+    with pytest.raises(ValueError, match=r"no answer.*is not host 0 of a run"):
+        hosts.join(address, 2, 1)
+
+
+@pytest.mark.parametrize("address", ["a:x", "a:", ":1", "a:99999"])
+def test_an_address_is_checked_before_anybody_waits(address, monkeypatch):
+    with pytest.raises(ValueError, match="expected HOST:PORT"):
+        hosts.join(address, 2, 1)
+    monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", address)
+    monkeypatch.setenv("JAX_PROCESS_ID", "1")
+    with pytest.raises(ValueError, match="expected HOST:PORT"):
+        hosts.join()
+
+
+@pytest.mark.parametrize("seconds", ["soon", "-1", "0", "nan", ""])
+def test_a_patience_that_is_no_time_is_refused(seconds, monkeypatch):
+    monkeypatch.setenv(hosts.PATIENCE, seconds)
+    with pytest.raises(ValueError, match=f"{hosts.PATIENCE}={seconds}, expected sec"):
+        hosts.join(free_address(), 2, 1)
+
+
+def test_host_0_may_start_a_little_later(listener, monkeypatch):
+    address = listener(hosts.HTTP2_SETTINGS)
     joined, real = [], socket.create_connection
 
     def refuse_twice(*arguments, **more):
         joined.append(arguments)
         if len(joined) < 3:
             raise ConnectionRefusedError("refused")
-        return real(listening.getsockname())
+        return real(*arguments, **more)
 
     monkeypatch.setattr(socket, "create_connection", refuse_twice)
     monkeypatch.setattr(hosts.jax.distributed, "initialize", lambda *a, **k: None)
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        hosts.join(address, 2, 1)
-        assert len(joined) == 3
-        hosts.join(address, 2, 0)  # host 0 asks nobody
-        assert len(joined) == 3
+    hosts.join(address, 2, 1)
+    assert len(joined) == 3
+    hosts.join(address, 2, 0)  # host 0 asks nobody
+    assert len(joined) == 3
