@@ -157,9 +157,9 @@ def _whole_numbers(
     if np.issubdtype(values.dtype, np.integer):
         return values
     if np.issubdtype(values.dtype, np.floating):
-        filled = values
+        filled = values.astype(np.float64, copy=False)
         if nothing is not None:  # nan may be the value for no data
-            filled = np.where(nothing & ~np.isfinite(values), -1, values)
+            filled = np.where(nothing & ~np.isfinite(filled), -1, filled)
         whole = np.isfinite(filled).all() and (filled == np.trunc(filled)).all()
         if whole and np.abs(filled).max(initial=0) < 2**53:
             return filled.astype(np.int64)

@@ -32,7 +32,13 @@ FREE = (
     *("data.threads", "data.workers", "data.max_pixels", "train.fsdp"),
     *("train.log_every", "train.checkpoint_every", "train.keep", "train.keep_every"),
 )
-DIGESTS = ("data", "contents", "weights", "code")
+# What is compared beside the configuration, and what a difference in it is.
+DIGESTS = {
+    "data": "the names or sizes of training files",
+    "contents": "the bytes of some training files",
+    "weights": "the frozen weights",
+    "code": "the version or source of crossearth_jax, as any update changes it",
+}
 FIXED = ("classes", "encoding")  # another one is another run
 # What scores depend on beside the classes.
 SCORED = ("backbone", "rein", "gse", "injector", "decoder", "mim", "data.crop")
@@ -207,10 +213,11 @@ def _checked(
             "give the run's class file, or another --workdir for a new run"
         )
     if refused := {key: pair for key, pair in found.items() if key not in allowed}:
+        meant = [f"{key} is {DIGESTS[key]}" for key in refused if key in DIGESTS]
         raise ValueError(
             f"got other settings than {what} ({_listed(refused)}), expected the same: "
-            f"set them back, say --allow-changes {','.join(refused)}, or give another "
-            "--workdir for a new run"
+            f"set them back, add --allow-changes {','.join(refused)}, or give another "
+            f"--workdir for a new run{''.join(f'; {each}' for each in meant)}"
         )
     return [_shown(key, *pair) for key, pair in found.items()]
 

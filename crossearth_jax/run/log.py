@@ -177,7 +177,7 @@ class _Events:
             raise
 
     def _open(self) -> EventsWriter:
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._folder.mkdir(exist_ok=True)  # a workdir that is gone stays gone
         self._files += 1
         suffix = f".{os.getpid()}.{self._files}"
         writer = EventsWriter(str(self._folder / "events"), suffix)
@@ -199,7 +199,7 @@ def _keep_lines(path: Path, start: int) -> None:
     if not path.exists():
         return
     lines = []
-    for line in path.read_text().splitlines():
+    for line in path.read_text(errors="replace").splitlines():
         try:
             kept = parse_json(line)["step"] <= start
         except (ValueError, TypeError, KeyError):  # the line that the kill cut

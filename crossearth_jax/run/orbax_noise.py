@@ -1,16 +1,19 @@
-"""Hides what Orbax's threads print when a write fails: a thousand lines, one cause.
+"""Hides what Orbax prints when a write fails (a thousand lines, one cause) or reads.
 
 The error itself reaches `checkpoint.Checkpoints`, which reports it in one line.
 """
 
 import functools
 import logging
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from absl import logging as absl_logging
+
+READ_ONLY = re.compile("read.only")  # warnings of what we asked for
 
 
 @functools.cache
@@ -23,7 +26,8 @@ def hide() -> None:
 
 
 def _no_trace_of_orbax(record: logging.LogRecord) -> bool:
-    return not (record.exc_info and "orbax" in Path(record.pathname).parts)
+    of_orbax = "orbax" in Path(record.pathname).parts
+    return not (of_orbax and (record.exc_info or READ_ONLY.search(record.getMessage())))
 
 
 def _no_unread_error(record: logging.LogRecord) -> bool:

@@ -60,7 +60,7 @@ def read_yaml(path: str | Path) -> Plain:
 def quoted_problem(error: yaml.YAMLError) -> str:
     """What PyYAML complains about, with the line, without the text around it."""
     mark = getattr(error, "problem_mark", None)
-    problem = getattr(error, "problem", None) or str(error)
+    problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
     return f"line {mark.line + 1}: {problem}" if mark else problem
 
 
@@ -105,7 +105,9 @@ def _value(
             raise ValueError(f"line {line}: got a list or mapping as a key")
         key = _scalar(event, f"line {line}, a key")
         if key in table:
-            raise ValueError(f"line {line}: got the key {quoted(key)} twice")
+            raise ValueError(
+                f"line {line}: got the key {quoted(key)} twice, expected each one once"
+            )
         table[key] = _value(next(stream), stream, (*place, key), lines)
     return table
 

@@ -154,7 +154,10 @@ def test_a_transparent_part_of_a_colour_label_is_asked_for(pair, tmp_path):
 # ---- pixel types ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", [np.int64, np.int32, np.uint16, np.float32, float])
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "dtype", [np.int64, np.int32, np.uint16, np.float16, np.float32, float]
+)
 def test_whole_numbers_of_any_type_are_labels(pair, dtype):
     tifffile.imwrite(pair.label, IDS.astype(dtype))
     assert (label(pair) == IDS).all()

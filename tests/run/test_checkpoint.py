@@ -42,6 +42,15 @@ def opened(folder, keep=2):
     return closing(Checkpoints(folder, keep=keep))
 
 
+def test_reading_says_nothing_of_orbax(tmp_path, caplog):
+    with opened(tmp_path) as saved:
+        assert saved.save(state(3))
+    caplog.clear()
+    with closing(Checkpoints(tmp_path, read_only=True)) as saved:
+        assert saved.latest() == 3
+    assert not [r for r in caplog.records if r.levelname == "WARNING"]
+
+
 def test_dotted_paths_are_unique_and_undone():
     tree = state(3)
     flat = dotted(tree)

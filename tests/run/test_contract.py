@@ -84,7 +84,9 @@ def test_other_changes_are_listed_and_need_to_be_allowed(key, other, shown):
 
 def test_all_refused_changes_stand_in_one_line():
     now = facts(**{"optim.lr": 0.01, "train.seed": 7})
-    with pytest.raises(ValueError, match=r"--allow-changes train\.seed,optim\.lr|"):
+    with pytest.raises(
+        ValueError, match=r"add --allow-changes optim\.lr,train\.seed, "
+    ):
         check(facts(), now)
     with pytest.raises(ValueError, match=r"train\.seed: 42 → 7") as error:
         check(facts(), now, "optim.lr")
@@ -123,6 +125,10 @@ def test_other_code_needs_to_be_allowed(monkeypatch):
     monkeypatch.setattr(contract, "code_digest", lambda: "f" * 64)
     with pytest.raises(ValueError, match=r"code: .* → .*ffffffffffff"):
         check(before, facts())
+    with pytest.raises(ValueError, match="; code is the version or source of cross"):
+        check(before, facts())
+    (line,) = check(before, facts(), "code")
+    assert line.startswith("code: ")
     assert contract.check_scoring(before, facts()) == []
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 import resource
+import shutil
 import struct
 import time
 
@@ -49,8 +50,9 @@ def test_lines_after_the_last_checkpoint_are_dropped(tmp_path):
     with RunLog(tmp_path, 0, 9) as log:
         for step in (1, 2, 3):
             write(log, step)
-    with (tmp_path / "metrics.jsonl").open("a") as file:
-        file.write('{"step": 4, "lo')  # a kill cut it
+    with (tmp_path / "metrics.jsonl").open("ab") as file:
+        # A power cut leaves anything, a kill a part of a line.
+        file.write(b'\xff\x00\x80\n[]\n"step"\n{"step": null}\n{"step": 4, "lo')
     with RunLog(tmp_path, 2, 9) as log:
         write(log, 3)
     assert logged(tmp_path) == [1, 2, 3]
@@ -101,6 +103,15 @@ def test_lines_say_rate_memory_and_the_time_to_the_end(
     rate = float(re.search(r"([\d.]+) img/s", second).group(1))
     assert 16 < rate < 81  # 80, or less on a busy machine
     assert re.search(r"ETA 0:0\d", second)
+
+
+def test_a_workdir_that_is_gone_stays_gone(tmp_path, caplog):
+    (tmp_path / "run").mkdir()
+    with RunLog(tmp_path / "run", 0, 9) as log:
+        shutil.rmtree(tmp_path / "run")
+        write(log, 1)
+        assert not (tmp_path / "run").exists()
+    assert "step 1 is not logged yet" in caplog.text
 
 
 def test_clocks():
