@@ -1,7 +1,7 @@
 """Settings to what a run reads: records and styles."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -88,6 +88,7 @@ def _folders(data: DataSettings) -> Data:
         if text
         for domain in parse_domains(fill_root(text, data.root))
     ]
+    warn_of_overlap(train, {name: pairs for _, name, pairs in scored})
     if data.check_headers:
         every = [*train, *(pair for _, _, pairs in scored for pair in pairs)]
         limits = data.on_corrupt, data.timeout_s, data.max_pixels
@@ -132,6 +133,30 @@ def _classes(data: DataSettings, labels: list[Path | Packed]) -> ClassSet:
     if data.encoding == "mask255":
         return ClassSet(("background", "foreground"), ((0, 0, 0), (255, 255, 255)))
     return infer_classes(labels, max_pixels=data.max_pixels)
+
+
+def warn_of_overlap(
+    train: Sequence[Pair], scored: Mapping[str, Sequence[Pair]]
+) -> None:
+    """Says so where a domain is scored with images that are trained on.
+
+    Args:
+      train: what is trained on.
+      scored: by name of the domain.
+    """
+    known = {_place(pair) for pair in train}
+    for name, pairs in scored.items():
+        if both := [pair for pair in pairs if _place(pair) in known]:
+            logging.warning(
+                "domain %s is scored with %d of %d images that are trained on, such as "
+                "%s: its scores say nothing about new images",
+                *(name, len(both), len(pairs), both[0].image),
+            )
+
+
+def _place(pair: Pair) -> object:
+    """The same for one image, however it is written."""
+    return pair.image.absolute() if isinstance(pair.image, Path) else pair.image
 
 
 def warn_of_scale(scale_from: str, crop: int, sizes: Sequence[tuple[int, int]]) -> None:

@@ -1,5 +1,7 @@
 """From a configuration to objects: sizes, weights, and what is refused."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,8 +10,10 @@ from flax import nnx
 from small_run import abstract_model, write_backbone
 
 from crossearth_jax import build
-from crossearth_jax.build_data import build_data
+from crossearth_jax.build_data import build_data, warn_of_overlap
 from crossearth_jax.config import default
+from crossearth_jax.data.folders import Pair
+from crossearth_jax.data.packed import Packed
 from crossearth_jax.models.crossearth import halved
 from crossearth_jax.models.parameters import dotted
 from crossearth_jax.paper.settings import CLIMATES
@@ -142,3 +146,18 @@ def test_windows_are_two_patches_at_least(tiny_config):
         assert min(halved(tap).shape) >= 1
     with pytest.raises(ValueError, match="got 1x4 tokens, expected two or more a side"):
         halved(jnp.zeros((1, 1, 4, 3)))
+
+
+def test_scores_of_images_that_are_trained_on_are_warned_of(caplog):
+    def pairs(*images):
+        return [Pair(image, Path("label.png"), "x") for image in images]
+
+    a, b, c = (Path(f"{name}.png") for name in "abc")
+    packed = [Packed(Path("a.array_record"), i, "images/a.png", 1) for i in (0, 2)]
+    train = pairs(a, b, packed[0])
+    warn_of_overlap(train, {"new": pairs(c, packed[1])})
+    assert not caplog.text
+    again = pairs(a.absolute(), c, packed[0])
+    warn_of_overlap(train, {"new": pairs(c), "old": again})
+    (record,) = caplog.records
+    assert "domain old is scored with 2 of 3 images" in record.getMessage()
