@@ -168,6 +168,11 @@ class WorkdirLock:
             return False
         if abs(time.time() - before) > 3600:  # no clock is wrong by that much
             return False
+        logging.warning(
+            "another process may still be training in %s: waiting %.0f s for a sign of "
+            "life",
+            *(self._workdir, self._silence_s),
+        )
         end = time.monotonic() + self._silence_s
         while time.monotonic() < end:
             time.sleep(min(1.0, self._silence_s / 5))
