@@ -89,11 +89,6 @@ def _with_parts(
     """Each scene and its blocks: itself alone where it is not cut."""
     if options.block is None:
         return [(job, [job]) for job in jobs]
-    if options.gsd is not None:
-        raise ValueError(
-            f"got --block {options.block} with --gsd {options.gsd:g}, expected one of "
-            "them: resample first, such as with gdalwarp -tr"
-        )
     return [(job, blocks_of(job, options.block)) for job in jobs]
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rasters import predictor, squares, write
+from rasters import ground_points, polynomials, predictor, squares, write
 
 from crossearth_jax.commands import predict
 
@@ -71,6 +71,43 @@ def test_blocks_are_made_once_and_follow_the_overwrite_rule(run, capsys):
     assert run("other", "a.tif", "--block", "100", "--overwrite") == 0
 
 
-def test_blocks_are_not_resampled(run, capsys):
-    assert run("out", "a.tif", "--block", "100", "--gsd", "3") == 1
-    assert "got --block 100 with --gsd 3" in capsys.readouterr().err
+def test_blocks_are_resampled_as_the_map_is(run):
+    options = "a.tif", "--gsd", "3", "--confidence"
+    assert run("whole", *options) == 0
+    assert run("out", *options, "--block", "80") == 0
+    for name in ("a", "a_confidence"):
+        with (
+            rasterio.open(f"whole/{name}.tif") as whole,
+            rasterio.open(f"out/{name}.vrt") as joined,
+        ):
+            np.testing.assert_array_equal(joined.read(), whole.read())
+            assert joined.transform == whole.transform
+
+
+@pytest.mark.parametrize("with_rpcs", [False, True])
+def test_blocks_carry_points_and_polynomials_of_the_scene(run, with_rpcs):
+    points, rpcs = ground_points(), polynomials() if with_rpcs else None
+    write("b.tif", squares(100, 150), crs=None, transform=rasterio.Affine.identity())
+    with rasterio.open("b.tif", "r+") as file:
+        if with_rpcs:
+            file.rpcs = rpcs
+        else:
+            file.gcps = points, "EPSG:4326"
+    assert run("whole", "b.tif") == 0
+    assert run("out", "b.tif", "--block", "80") == 0
+    files = "whole/b.tif", "out/b.vrt", "out/b_blocks/b_80_80.tif"
+    with (
+        rasterio.open(files[0]) as whole,
+        rasterio.open(files[1]) as joined,
+        rasterio.open(files[2]) as block,
+    ):
+        np.testing.assert_array_equal(joined.read(), whole.read())
+        assert joined.transform.is_identity and block.transform.is_identity
+        if with_rpcs:
+            assert joined.rpcs == whole.rpcs
+            assert block.rpcs.line_off == whole.rpcs.line_off - 80
+            return
+        for found, shift in ((joined, 0), (block, 80)):
+            places = [(p.row + shift, p.col + shift, p.x, p.y) for p in found.gcps[0]]
+            assert places == [(p.row, p.col, p.x, p.y) for p in points]
+            assert found.gcps[1].to_epsg() == 4326
