@@ -134,7 +134,8 @@ classes = type(CLASSES)(tuple("abcdefgh"), ((1, 2, 3),) * 8)
 predict.load = lambda *_, **__: Predictor(scores, classes, Windows(256, 208, 32, 3))
 if sys.argv[2] == "whole":
     write("warm.tif", squares(300, 300))
-assert predict.main(["run", "warm.tif", "--out", "warm-" + sys.argv[2], "--block", "256"]) == 0
+warm = ["run", "warm.tif", "--block", "256", "--out", "warm-" + sys.argv[2]]
+assert predict.main(warm) == 0
 forget_peak()
 before = peak_of_process()
 assert predict.main(["run", "scene.tif", *sys.argv[1:]]) == 0
