@@ -54,3 +54,36 @@ def write(path, values, **profile):
     ) as file:
         file.write(values)
     return path
+
+
+def ground_points():
+    """Ground control points of a scene without a transform."""
+    from rasterio.control import GroundControlPoint
+
+    corners = (0, 0), (0, 64), (64, 0), (64, 64)
+    return [GroundControlPoint(row, col, 10 + col, 50 - row) for row, col in corners]
+
+
+def polynomials():
+    """RPCs as satellites have them, with figures of no meaning."""
+    from rasterio.rpc import RPC
+
+    parts = ("height", "lat", "line", "long", "samp")
+    numbers = {f"{part}_{end}": 1.0 for part in parts for end in ("off", "scale")}
+    names = ("line_num", "line_den", "samp_num", "samp_den")
+    coefficients = {f"{name}_coeff": [1.0] + [0.0] * 19 for name in names}
+    return RPC(**numbers, **coefficients)
+
+
+def slow_predictor(*_, **__):
+    """As workers of a cluster load it; tells who they are."""
+    import os
+    import time
+    from pathlib import Path
+
+    def scores(windows):
+        time.sleep(0.02)
+        return bright_is_roof(windows)
+
+    Path(os.environ["RASTERS_PIDS"], str(os.getpid())).touch()
+    return predictor(scores, weights="1")

@@ -1,5 +1,6 @@
 """`--block N`: huge scenes in parts that workers share, and what joins the parts."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -79,6 +80,9 @@ def join_blocks(
       ValueError: a file of another origin would be overwritten.
       OSError: a file cannot be written.
     """
+    folder = blocks[0].target.parent
+    if folder.is_dir():
+        os.listdir(folder)  # a network disk may still remember files as missing
     for block in blocks:
         if not is_done(predictor, block.source, block.target, block.wanted(wanted)):
             return []

@@ -1,6 +1,7 @@
 """The command line of `crossearth predict`."""
 
 import argparse
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -68,6 +69,16 @@ def _pixels(text: str) -> int:
     if not text.isdigit():
         raise argparse.ArgumentTypeError(f"got {text}, expected 0 or more pixels")
     return int(text)
+
+
+def _cluster(text: str) -> str:
+    """An address of Ray's; scenes that follow --ray are none."""
+    if text in ("", "auto", "local") or re.fullmatch(r"(ray://)?[^/\s]+:\d+", text):
+        return text
+    raise argparse.ArgumentTypeError(
+        f"got {text}, expected HOST:PORT, ray://HOST:PORT, auto or local: put --ray "
+        "without an address behind the inputs"
+    )
 
 
 def predict_parser() -> argparse.ArgumentParser:
@@ -144,6 +155,21 @@ def _add_scoring(parser: argparse.ArgumentParser) -> None:
         metavar="I/N",
         help="the I-th of N shares of the inputs; in a Slurm array `auto`, in an "
         "Indexed Job of Kubernetes /N",
+    )
+    add(
+        "--ray",
+        nargs="?",
+        const="",
+        type=_cluster,
+        metavar="ADDRESS",
+        help="workers on a Ray cluster share all scenes and blocks: HOST:PORT, "
+        "ray://HOST:PORT, or local; default the one that runs here, else local",
+    )
+    add(
+        "--ray-workers",
+        type=_count,
+        metavar="N",
+        help="default one per GPU of the cluster, or per node without GPUs",
     )
     add(
         "--distributed",

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from crossearth_jax.system.escape import terminal
 
 EVERY = 60  # seconds between lines about one scene
+TellRows = Callable[[int, int], None]  # rows that are done, and all
 
 
 class Board:
@@ -42,9 +43,9 @@ class Board:
             self.task = self.bar.add_task("", total=count, pace="")
 
     @contextmanager
-    def scene(self, name: str) -> Iterator[Callable[[int, int], None]]:
+    def scene(self, name: str) -> Iterator[TellRows]:
         """Shows one scene; yields what takes its rows that are done, and all."""
-        self.told, self.part, name = self.clock(), 0.0, terminal(name)
+        self.part, name = 0.0, terminal(name)
         if self.bar is not None:
             self.bar.start()
 
@@ -56,8 +57,8 @@ class Board:
                 )
             elif self.clock() - self.told > EVERY:
                 self.told = self.clock()
-                share = f"{name}: {100 * self.part:.0f} %"
-                print(f"{share}; {self.pace()}", file=sys.stderr, flush=True)
+                share = f": {100 * self.part:.0f} %" if self.part else ""
+                print(f"{name}{share}; {self.pace()}", file=sys.stderr, flush=True)
 
         try:
             yield progress
@@ -69,6 +70,7 @@ class Board:
     def finish(self, pixels: int = 0) -> None:
         """Counts a scene that is finished, or left out."""
         self.done, self.pixels = self.done + 1, self.pixels + pixels
+        self.told = self.clock()
 
     def pace(self) -> str:
         """Scenes of all, speed and what is left, from the scenes so far."""

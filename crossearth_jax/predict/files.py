@@ -28,7 +28,7 @@ from crossearth_jax.predict.outputs import (
 from crossearth_jax.predict.pipeline import Waiting, read_ahead, write_behind
 from crossearth_jax.predict.predictor import Predictor
 from crossearth_jax.predict.quicklook import write_quicklook
-from crossearth_jax.predict.scene import Scene, open_scene
+from crossearth_jax.predict.scene import Scene, grid_part, open_scene
 from crossearth_jax.predict.scratch import move, scratch_folder
 from crossearth_jax.predict.sources import Remote, Source, settings_of, source_of
 from crossearth_jax.predict.style import class_style
@@ -170,6 +170,7 @@ def _score_layers(
             done / made,
             layer,
             scene=job.scene,
+            tile=job.wanted.tile,
             classes=job.predictor.classes,
             tags=_tags(job, job.made_of[job.target.with_name(made)]),
         )
@@ -179,10 +180,10 @@ def _score_layers(
 def _report_place(source: Source, scene: Scene, wanted: Wanted) -> None:
     """Warns of what the map, or its polygons, will not have."""
     raster = scene.source
-    if wanted.tile is not None and (scene.is_resampled or wanted.vector):
+    if wanted.tile is not None and wanted.vector:
         raise ValueError(
-            f"{source}: got a tile with --gsd or polygons, expected neither: resample "
-            "the scene first, and make polygons of the whole map"
+            f"{source}: got a tile with polygons, expected none: make them of the "
+            "whole map"
         )
     if wanted.vector:
         check_place(raster, Path(wanted.vector))
@@ -228,10 +229,10 @@ def _score(
     layout = predictor.windows.lay(grid.height, grid.width, blend)
     read_rows, inside = scene.read_rows, iter
     if tile is not None:
-        part = cut(tile, layout)
+        part = cut(scene.on_grid(tile), layout)
         layout, inside = part.layout, part.inside
         read_rows = functools.partial(part.read_rows, scene)
-        grid = scene.grid_of(tile)
+        grid = grid_part(grid, part.tile)
     batches = predictor.read(read_rows, layout, scene.dtype)
     with (
         row_writer(plain, grid) as write,

@@ -63,6 +63,23 @@ def _place(first: Any) -> str:
     if not first.transform.is_identity:
         numbers = ", ".join(map(repr, first.transform.to_gdal()))
         text += f"<GeoTransform>{numbers}</GeoTransform>"
+    return text + _points(first)
+
+
+def _points(first: Any) -> str:
+    """Ground control points and RPCs of the first part, whose corner is the scene's."""
+    text, (points, crs) = "", first.gcps
+    if points:
+        system = "" if crs is None else xml_text(crs.to_wkt(), LONG)
+        items = (
+            f'<GCP Id="{i}" Pixel="{p.col!r}" Line="{p.row!r}" X="{p.x!r}" '
+            f'Y="{p.y!r}" Z="{p.z or 0.0!r}"/>'
+            for i, p in enumerate(points)
+        )
+        text += f'<GCPList Projection="{system}">{"".join(items)}</GCPList>'
+    if rpcs := first.tags(ns="RPC"):
+        items = (f'<MDI key="{k}">{xml_text(v, LONG)}</MDI>' for k, v in rpcs.items())
+        text += f'<Metadata domain="RPC">{"".join(items)}</Metadata>'
     return text
 
 

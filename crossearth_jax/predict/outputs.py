@@ -194,14 +194,21 @@ def options_of(predictor: Predictor, wanted: Wanted) -> dict[str, Any]:
     }
 
 
+def made_of(predictor: Predictor) -> dict[str, Any]:
+    """What tells predictors apart whose maps differ, by name."""
+    about = {k: v for k, v in predictor.about.items() if k != "checkpoint"}
+    windows = predictor.windows
+    return {**about, "crop": windows.crop, "stride": windows.stride}
+
+
 def fingerprint(predictor: Predictor, source: Source, wanted: Wanted) -> str:
     """Changes with the weights, the options and the input."""
-    made_of = {
+    facts = {
         "about": {k: v for k, v in predictor.about.items() if k != "checkpoint"},
         "options": options_of(predictor, wanted),
         "input": identity(source),
     }
-    text = json.dumps(made_of, sort_keys=True)
+    text = json.dumps(facts, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

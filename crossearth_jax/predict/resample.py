@@ -1,7 +1,7 @@
-"""Rows of a raster on another number of pixels, without mixing in what has no data.
+"""A raster on another number of pixels, without mixing in what has no data.
 
 Bilinear; where pixels become larger, each is the weighted mean of all that it covers. A
-row does not depend on which others are asked for with it.
+pixel does not depend on which others are asked for with it.
 """
 
 from collections.abc import Callable
@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float32, Int, Num
 
-# Rows [start, stop) of the raster: values, and what is valid.
+Span = tuple[int, int]  # [start, stop) of an axis
+# Rows and columns of the raster: values, and what is valid.
 ReadValues = Callable[
-    [int, int], tuple[Num[np.ndarray, "r W C"], Bool[np.ndarray, "r W"]]
+    [Span, Span], tuple[Num[np.ndarray, "r c C"], Bool[np.ndarray, "r c"]]
 ]
 
 
@@ -23,38 +24,48 @@ class _Taps:
     index: Int[np.ndarray, "t n"]
     weight: Float32[np.ndarray, "t n"]
 
+    @property
+    def span(self) -> Span:
+        """From the first pixel to one past the last."""
+        return int(self.index.min()), int(self.index.max()) + 1
 
-def resampled_rows(
+
+def resampled(
     read: ReadValues,
     size: tuple[int, int],
     wanted: tuple[int, int],
-    start: int,
-    stop: int,
-) -> tuple[Float32[np.ndarray, "r w C"], Bool[np.ndarray, "r w"]]:
-    """Rows [start, stop) of a raster that has other pixels over the same extent.
+    rows: Span,
+    columns: Span,
+) -> tuple[Float32[np.ndarray, "r c C"], Bool[np.ndarray, "r c"]]:
+    """A part of a raster that has other pixels over the same extent.
 
     Args:
-      read: gives rows of the raster that is there.
+      read: gives a part of the raster that is there.
       size: its rows and columns.
       wanted: rows and columns of the new one.
-      start: first new row.
-      stop: one past the last.
+      rows: of the new one.
+      columns: of the new one.
 
     Returns:
       Means of the valid pixels alone, 0 where there are none; and where there are some.
     """
-    down = _taps(size[0], wanted[0], start, stop)
-    along = _taps(size[1], wanted[1], 0, wanted[1])
-    first, last = int(down.index.min()), int(down.index.max()) + 1
-    values, valid = read(first, last)
+    down = _taps(size[0], wanted[0], *rows)
+    along = _taps(size[1], wanted[1], *columns)
+    values, valid = read(down.span, along.span)
+    down_index, along_index = down.index - down.span[0], along.index - along.span[0]
     share = valid[..., None].astype(np.float32)
     known = np.where(valid[..., None], values, 0).astype(np.float32)
     total, weight = (
-        _mixed(_mixed(x, down.index - first, down.weight, 0), along.index, along.weight)
+        _mixed(_mixed(x, down_index, down.weight, 0), along_index, along.weight)
         for x in (known, share)
     )
     is_valid = weight[..., 0] > 0
     return total / np.where(weight > 0, weight, 1), is_valid
+
+
+def taken(size: int, wanted: int, span: Span) -> Span:
+    """Pixels of an axis that new pixels take, be it by `resampled` or `nearest`."""
+    return _taps(size, wanted, *span).span
 
 
 def nearest(

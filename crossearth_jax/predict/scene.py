@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float32, UInt8
 
 from crossearth_jax.predict import geo
 from crossearth_jax.predict.ground import pixel_metres
-from crossearth_jax.predict.resample import nearest, resampled_rows
+from crossearth_jax.predict.resample import Span, nearest, resampled, taken
 from crossearth_jax.predict.scaling import choose_scaling
 from crossearth_jax.predict.sources import Remote, address_of, source_of
 from crossearth_jax.predict.tiles import Tile
@@ -69,6 +69,17 @@ class Grid:
     transform: Any
 
 
+def grid_part(grid: Any, tile: Tile) -> Grid:
+    """A part of a grid, or of a raster; where there is no transform it gets none."""
+    transform = grid.transform
+    if not transform.is_identity:
+        a, b, c, d, e, f = transform[:6]
+        x, y = tile.left, tile.top
+        corner = a * x + b * y + c, d * x + e * y + f
+        transform = geo.needed("rasterio").Affine(a, b, corner[0], d, e, corner[1])
+    return Grid(tile.height, tile.width, grid.crs, transform)
+
+
 @dataclass(frozen=True)
 class Scene:
     """An open raster.
@@ -98,13 +109,14 @@ class Scene:
         size = self.source.height, self.source.width
         return size != (self.grid.height, self.grid.width)
 
-    def grid_of(self, tile: Tile) -> Grid:
-        """The pixels of a part of the source."""
-        a, b, c, d, e, f = self.source.transform[:6]
-        x, y = tile.left, tile.top
-        corner = a * x + b * y + c, d * x + e * y + f
-        transform = geo.needed("rasterio").Affine(a, b, corner[0], d, e, corner[1])
-        return Grid(tile.height, tile.width, self.source.crs, transform)
+    def on_grid(self, tile: Tile) -> Tile:
+        """The grid's pixels that go into those of a part of the source."""
+        if not self.is_resampled:
+            return tile
+        rows, columns = tile.spans
+        top, bottom = taken(self.grid.height, self.source.height, rows)
+        left, right = taken(self.grid.width, self.source.width, columns)
+        return Tile(top, left, bottom - top, right - left)
 
     @property
     def dtype(self) -> type[np.number]:
@@ -118,18 +130,26 @@ class Scene:
         UInt8[np.ndarray, "r W 3"] | Float32[np.ndarray, "r W 3"],
         Bool[np.ndarray, "r W"],
     ]:
-        """Rows [start, stop) of the grid on the 0-255 scale, and what has data."""
+        """Rows [start, stop) of the grid, see `read`."""
+        return self.read((start, stop), (0, self.grid.width))
+
+    def read(
+        self, rows: Span, columns: Span
+    ) -> tuple[
+        UInt8[np.ndarray, "r c 3"] | Float32[np.ndarray, "r c 3"],
+        Bool[np.ndarray, "r c"],
+    ]:
+        """A part of the grid on the 0-255 scale, and what has data."""
         if not self.is_resampled:
-            return self._source_rows(start, stop)
+            return self._source_part(rows, columns)
         size = self.source.height, self.source.width
         wanted = self.grid.height, self.grid.width
-        return resampled_rows(self._source_rows, size, wanted, start, stop)
+        return resampled(self._source_part, size, wanted, rows, columns)
 
-    def _source_rows(
-        self, start: int, stop: int
-    ) -> tuple[np.ndarray, Bool[np.ndarray, "r W"]]:
-        area = 0, start, self.source.width, stop - start
-        pixels, valid = self.values.read(area)
+    def _source_part(
+        self, rows: Span, columns: Span
+    ) -> tuple[np.ndarray, Bool[np.ndarray, "r c"]]:
+        pixels, valid = self.values.read_part(rows, columns)
         return self.colours(pixels), valid
 
     def colours(

@@ -24,10 +24,9 @@ def scratch_folder(target: Path) -> Iterator[Path]:
     containers begin with the same one.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f".{target.name[:NAME]}.{socket.gethostname()[:NAME]}."
-    for left in target.parent.iterdir():
-        is_ours = left.name.startswith(prefix) and left.name.endswith(".tmp")
-        if is_ours and _is_abandoned(left):
+    prefix = _prefix(target, socket.gethostname())
+    for left in _left(target, prefix):
+        if _is_abandoned(left):
             shutil.rmtree(left, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(".tmp", prefix, target.parent))
     try:
@@ -39,6 +38,25 @@ def scratch_folder(target: Path) -> Iterator[Path]:
             yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_left(target: Path, host: str) -> None:
+    """Removes what a process of another machine left that is known to be dead."""
+    if target.parent.is_dir():
+        for left in _left(target, _prefix(target, host)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _prefix(target: Path, host: str) -> str:
+    return f".{target.name[:NAME]}.{host[:NAME]}."
+
+
+def _left(target: Path, prefix: str) -> list[Path]:
+    return [
+        path
+        for path in target.parent.iterdir()
+        if path.name.startswith(prefix) and path.name.endswith(".tmp")
+    ]
 
 
 def _is_abandoned(folder: Path) -> bool:

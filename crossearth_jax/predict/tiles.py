@@ -24,6 +24,12 @@ class Tile:
     height: int
     width: int
 
+    @property
+    def spans(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Rows [start, stop) and columns."""
+        rows = self.top, self.top + self.height
+        return rows, (self.left, self.left + self.width)
+
 
 def tiles_of(height: int, width: int, side: int) -> list[Tile]:
     """Tiles from left to right and top to bottom; those at the end may be smaller."""
@@ -68,9 +74,8 @@ class Cut:
         self, scene: Any, start: int, stop: int
     ) -> tuple[Num[np.ndarray, "r W 3"], Bool[np.ndarray, "r W"]]:
         """Rows [start, stop) of the area on the 0-255 scale, and what has data."""
-        area = self.left, self.top + start, self.layout.width, stop - start
-        pixels, valid = scene.values.read(area)
-        return scene.colours(pixels), valid
+        columns = self.left, self.left + self.layout.width
+        return scene.read((self.top + start, self.top + stop), columns)
 
 
 def cut(tile: Tile, layout: Layout) -> Cut:

@@ -61,9 +61,12 @@ class Values:
         order = [different.index(band) for band in self.bands]
         return np.moveaxis(values[order], 0, 2), valid
 
-    def valid_rows(self, start: int, stop: int) -> Bool[np.ndarray, "r W"]:
-        """Where rows [start, stop) have data."""
-        return self.read((0, start, self.dataset.width, stop - start))[1]
+    def read_part(
+        self, rows: tuple[int, int], columns: tuple[int, int]
+    ) -> tuple[np.ndarray, Bool[np.ndarray, "r c"]]:
+        """Rows and columns [start, stop), see `read`."""
+        (top, bottom), (left, right) = rows, columns
+        return self.read((left, top, right - left, bottom - top))
 
     def _has_mask(self, band: int) -> bool:
         """Whether GDAL masks a band by more than an alpha band."""

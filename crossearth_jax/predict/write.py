@@ -3,6 +3,7 @@
 Rows go to a plain GeoTIFF first, because a COG wants its overviews before its pixels.
 """
 
+import copy
 import json
 import os
 import warnings
@@ -17,9 +18,10 @@ import numpy as np
 from crossearth_jax.data.classes import ClassSet
 from crossearth_jax.pixels.labels import IGNORE
 from crossearth_jax.predict import geo
-from crossearth_jax.predict.resample import nearest, resampled_rows
-from crossearth_jax.predict.scene import STRIP, Scene
+from crossearth_jax.predict.resample import ReadValues, Span, nearest, resampled
+from crossearth_jax.predict.scene import STRIP, Scene, grid_part
 from crossearth_jax.predict.strip import Block
+from crossearth_jax.predict.tiles import Tile
 from crossearth_jax.system.escape import terminal, xml_text
 
 UNIT = 250  # of an 8-bit probability that means 1; 255 is nodata
@@ -172,6 +174,7 @@ def write_map(
     layer: Layer,
     *,
     scene: Scene,
+    tile: Tile | None,
     classes: ClassSet,
     tags: Mapping[str, str],
 ) -> None:
@@ -182,6 +185,7 @@ def write_map(
       target: the COG.
       layer: what it holds.
       scene: whose pixels it gets; the plain file may have others.
+      tile: the part of the scene that it is; None is all.
       classes: names and colours.
       tags: provenance.
 
@@ -190,10 +194,11 @@ def write_map(
     """
     rasterio = geo.needed("rasterio")
     is_label, source = layer.suffix == "", scene.source
+    tile = tile or Tile(0, 0, source.height, source.width)
     with quiet(), geo.written(target):
         if scene.is_resampled:
             fine = plain.with_name(f"fine{layer.suffix}.tif")
-            _on_source_pixels(plain, fine, layer, scene)
+            _on_source_pixels(plain, fine, layer, scene, tile)
             os.replace(fine, plain)
         if is_label:
             tags = {**tags, "CROSSEARTH_PIXELS": json.dumps(_counts(plain, classes))}
@@ -202,11 +207,7 @@ def write_map(
             file.update_tags(**tags)
             if layer.unit != 1:
                 file.scales = (1 / layer.unit,) * file.count
-            whole = file.shape == source.shape  # a part has its points elsewhere
-            if whole and source.crs is None and source.gcps[0]:
-                file.gcps = source.gcps
-            if whole and source.rpcs is not None:
-                file.rpcs = source.rpcs
+            _carry_points(file, source, tile)
             if is_label:
                 file.write_colormap(1, colour_table(classes))
         with rasterio.open(plain) as file:
@@ -241,38 +242,72 @@ def write_class_names(target: Path, classes: ClassSet) -> None:
     target.write_text(class_names_xml(classes), encoding="utf-8")
 
 
-def _on_source_pixels(plain: Path, target: Path, layer: Layer, scene: Scene) -> None:
-    """Rows of a resampled scene to the pixels of its source, nodata exactly its.
+def _carry_points(file: Any, source: Any, tile: Tile) -> None:
+    """Ground control points and RPCs of the source, counted from the tile's corner."""
+    points, crs = source.gcps
+    if source.crs is None and points:
+        point = geo.needed("rasterio.control").GroundControlPoint
+        file.gcps = (
+            [point(p.row - tile.top, p.col - tile.left, p.x, p.y, p.z) for p in points],
+            crs,
+        )
+    if source.rpcs is not None:
+        rpcs = copy.copy(source.rpcs)
+        rpcs.line_off -= tile.top
+        rpcs.samp_off -= tile.left
+        file.rpcs = rpcs
+
+
+def _on_source_pixels(
+    plain: Path, target: Path, layer: Layer, scene: Scene, tile: Tile
+) -> None:
+    """Part of a resampled scene to the pixels of its source, nodata exactly its.
 
     Classes are those of the nearest pixel, other layers bilinear.
     """
     rasterio = geo.needed("rasterio")
     window = geo.needed("rasterio.windows").Window
-    height, width = scene.source.height, scene.source.width
+    corner, columns = scene.on_grid(tile), tile.spans[1]
+    sizes = (scene.grid.height, scene.grid.width), scene.source.shape
     with (
         rasterio.open(plain) as file,
-        rasterio.open(target, "w", **_plain(layer, scene.source)) as fine,
+        rasterio.open(
+            target, "w", **_plain(layer, grid_part(scene.source, tile))
+        ) as fine,
     ):
 
-        def read(start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-            area = window(0, start, file.width, stop - start)
-            values = np.moveaxis(file.read(window=area), 0, 2)
+        def read(rows: Span, columns: Span) -> tuple[np.ndarray, np.ndarray]:
+            (top, bottom), (left, right) = rows, columns
+            place = left - corner.left, top - corner.top, right - left, bottom - top
+            values = np.moveaxis(file.read(window=window(*place)), 0, 2)
             known = np.isfinite(values) & (values != layer.nodata)
             return values, known.all(2)
 
-        for start in range(0, height, STRIP):
-            stop = min(start + STRIP, height)
+        for start in range(0, tile.height, STRIP):
+            stop = min(start + STRIP, tile.height)
+            rows = tile.top + start, tile.top + stop
             if layer.suffix:
-                sizes = file.shape, (height, width)
-                values, _ = resampled_rows(read, *sizes, start, stop)
+                values, _ = resampled(read, *sizes, rows, columns)
                 values = values if layer.half else values.round()
             else:
-                rows = nearest(file.height, height, start, stop)
-                values, _ = read(rows[0], rows[-1] + 1)
-                values = values[rows - rows[0]][:, nearest(file.width, width)]
-            values[~scene.values.valid_rows(start, stop)] = layer.nodata
+                values = _nearest_values(read, *sizes, rows, columns)
+            values[~scene.values.read_part(rows, columns)[1]] = layer.nodata
             values = np.moveaxis(values, 2, 0).astype(layer.dtype)
-            fine.write(values, window=window(0, start, width, stop - start))
+            fine.write(values, window=window(0, start, tile.width, stop - start))
+
+
+def _nearest_values(
+    read: ReadValues,
+    size: tuple[int, int],
+    wanted: tuple[int, int],
+    rows: Span,
+    columns: Span,
+) -> np.ndarray:
+    down = nearest(size[0], wanted[0], *rows)
+    along = nearest(size[1], wanted[1], *columns)
+    first = int(down[0]), int(along[0])
+    values, _ = read((first[0], int(down[-1]) + 1), (first[1], int(along[-1]) + 1))
+    return values[down - first[0]][:, along - first[1]]
 
 
 def _check_whole(path: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from rasters import predictor, squares, write
 
-from crossearth_jax.commands import predict
+from crossearth_jax.commands import predict, predict_maps
 from crossearth_jax.commands.options import find_scenes
 from crossearth_jax.commands.predict import main
 from crossearth_jax.commands.predict_jobs import Job, plan_jobs
@@ -159,14 +159,14 @@ def test_whatever_goes_wrong_in_a_scene_the_next_one_is_mapped(
         "gdal": CPLE_NotSupportedError(3, 6, "no operation found"),
         "empty": IndexError(),
     }
-    made = predict.predict_file
+    made = predict_maps.predict_file
 
     def sometimes(predictor, source, *rest, **more):
         if source.stem in errors:
             raise errors[source.stem]
         return made(predictor, source, *rest, **more)
 
-    monkeypatch.setattr(predict, "predict_file", sometimes)
+    monkeypatch.setattr(predict_maps, "predict_file", sometimes)
     assert run(*odd, good) == 1
     lines = capsys.readouterr().err.splitlines()
     for name, path, line in zip(names, odd, lines, strict=False):

@@ -1,17 +1,26 @@
 """Small rasters rebuilt from public bug reports: alpha, nodata, distances, places."""
 
 import errno
+import itertools
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from rasters import CLASSES, bright_is_roof, predictor, squares, write
+from rasters import (
+    CLASSES,
+    bright_is_roof,
+    ground_points,
+    polynomials,
+    predictor,
+    squares,
+    write,
+)
 
 from crossearth_jax.predict import geo, outputs
 from crossearth_jax.predict.files import predict_file
 from crossearth_jax.predict.ground import pixel_metres
 from crossearth_jax.predict.outputs import Wanted, is_done
-from crossearth_jax.predict.resample import resampled_rows
+from crossearth_jax.predict.resample import resampled
 from crossearth_jax.predict.scene import Reading, open_scene
 from crossearth_jax.predict.vector import write_polygons
 
@@ -137,23 +146,26 @@ def test_resampling_is_a_weighted_mean_of_what_is_valid():
     valid = np.ones((1, 12), bool)
     valid[0, 6:] = False
 
-    def read(start, stop):
-        return values[start:stop], valid[start:stop]
+    def read(rows, columns):
+        part = slice(*rows), slice(*columns)
+        return values[part], valid[part]
 
-    got, known = resampled_rows(read, (1, 12), (1, 6), 0, 1)
+    got, known = resampled(read, (1, 12), (1, 6), (0, 1), (0, 6))
     np.testing.assert_array_equal(known[0], [1, 1, 1, 1, 0, 0])
     # Triangle of reach 2 around 2.5: pixels 1 to 4 with weights 1, 3, 3, 1.
     np.testing.assert_allclose(got[0, 1], 2.5, rtol=1e-6)
     np.testing.assert_allclose(got[0, 3], 5.0, rtol=1e-6)  # only pixel 5 is known
     rows = np.random.default_rng(0).random((50, 30, 2)).astype(np.float32)
 
-    def read_more(start, stop):
-        return rows[start:stop], np.ones((stop - start, 30), bool)
+    def read_more(span, columns):
+        part = rows[slice(*span), slice(*columns)]
+        return part, np.ones(part.shape[:2], bool)
 
     sizes = (50, 30), (33, 41)
-    whole, _ = resampled_rows(read_more, *sizes, 0, 33)
-    parts = [resampled_rows(read_more, *sizes, *x)[0] for x in ((0, 7), (7, 33))]
-    np.testing.assert_array_equal(np.concatenate(parts), whole)
+    whole, _ = resampled(read_more, *sizes, (0, 33), (0, 41))
+    for span, columns in itertools.product(((0, 7), (7, 33)), ((0, 20), (20, 41))):
+        part, _ = resampled(read_more, *sizes, span, columns)
+        np.testing.assert_array_equal(part, whole[slice(*span), slice(*columns)])
 
 
 # ---- places -------------------------------------------------------------------------
@@ -231,32 +243,20 @@ def test_a_sieve_wider_than_the_scene(tmp_path, size):
 
 
 def test_ground_control_points_and_polynomials_are_carried(tmp_path, caplog):
-    from rasterio.control import GroundControlPoint
-    from rasterio.rpc import RPC
-
     path = write(tmp_path / "a.tif", squares(64, 64), crs=None)
-    points = [
-        GroundControlPoint(row, column, 10 + column, 50 - row)
-        for row, column in ((0, 0), (0, 64), (64, 0), (64, 64))
-    ]
     with rasterio.open(path, "r+") as file:
-        file.gcps = points, "EPSG:4326"
+        file.gcps = ground_points(), "EPSG:4326"
     predict_file(predictor(), path, tmp_path / "out.tif")
     assert "ground control points instead of" in caplog.text
     with rasterio.open(tmp_path / "out.tif") as made:
         assert len(made.gcps[0]) == 4 and made.gcps[1].to_epsg() == 4326
-    parts = ("height", "lat", "line", "long", "samp")
-    numbers = {f"{part}_{end}": 1.0 for part in parts for end in ("off", "scale")}
-    one = [1.0] + [0.0] * 19
-    names = ("line_num", "line_den", "samp_num", "samp_den")
-    coefficients = {f"{name}_coeff": one for name in names}
     path = write(tmp_path / "b.tif", squares(64, 64), crs=None)
     with rasterio.open(path, "r+") as file:
-        file.rpcs = RPC(**numbers, **coefficients)
+        file.rpcs = polynomials()
     predict_file(predictor(), path, tmp_path / "rpc.tif")
     assert "rational polynomials" in caplog.text
     with rasterio.open(tmp_path / "rpc.tif") as made:
-        assert made.rpcs is not None and made.rpcs.line_num_coeff == one
+        assert made.rpcs.line_num_coeff == polynomials().line_num_coeff
 
 
 @pytest.mark.parametrize("dtype", ["complex64", "complex_int16"])

@@ -38,12 +38,16 @@ def test_weights_of_a_tile_are_those_of_the_whole(blend, side):
             np.testing.assert_array_equal(got, whole)
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_tiles_are_bitwise_the_map(tmp_path, dtype):
+@pytest.mark.parametrize(
+    ("dtype", "gsd"),
+    [(np.uint8, None), (np.uint16, None), (np.uint8, 1.3), (np.uint16, 4.7)],
+)
+def test_tiles_are_bitwise_the_map(tmp_path, dtype, gsd):
     values = squares(150, 201, dtype=dtype, top=250) + 1
     values[:, 40:110, 60:150] = 0  # windows without data are left out
     source = write(tmp_path / "a.tif", values.astype(dtype), nodata=0)
     options = {"probabilities": "float16", "confidence": True, "blend": "cosine"}
+    options["reading"] = Reading(gsd=gsd)  # pixels have 2 m
     names = ("{}.tif", "{}_probabilities.tif", "{}_confidence.tif")
     predict_file(predictor(), source, tmp_path / "whole.tif", Wanted(**options))
     for tile in tiles_of(150, 201, 80):
@@ -68,8 +72,8 @@ def test_tiles_are_bitwise_the_map(tmp_path, dtype):
         is_done(predictor(), source, tmp_path / "t0_0.tif", other)
 
 
-def test_a_tile_is_not_resampled(tmp_path):
+def test_a_tile_has_no_polygons(tmp_path):
     source = write(tmp_path / "a.tif", squares(64, 64))
-    wanted = Wanted(Reading(gsd=4.0), tile=Tile(0, 0, 32, 32))
-    with pytest.raises(ValueError, match=r"a\.tif: got a tile with --gsd"):
+    wanted = Wanted(tile=Tile(0, 0, 32, 32), vector=tmp_path / "out.gpkg")
+    with pytest.raises(ValueError, match=r"a\.tif: got a tile with polygons"):
         predict_file(predictor(), source, tmp_path / "out.tif", wanted)

@@ -1,0 +1,88 @@
+"""A worker of `--ray`: a process on a Ray cluster, with a model of its own."""
+
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from crossearth_jax.commands.errors import show_warnings
+from crossearth_jax.commands.predict_jobs import Job
+from crossearth_jax.commands.predict_maps import Outcome, map_scene
+from crossearth_jax.predict.outputs import Wanted
+from crossearth_jax.predict.predictor import Predictor
+from crossearth_jax.system.compiling import set_up_compiler
+from crossearth_jax.system.escape import error_line
+
+
+class Started(NamedTuple):
+    """What a worker answers first.
+
+    Attributes:
+      name: HOST:PROCESS.
+      predictor: the run, without its scores; None if it cannot be loaded here.
+      wrong: why it cannot.
+    """
+
+    name: str
+    predictor: Predictor | None
+    wrong: str = ""
+
+
+class Worker:
+    """Maps one scene or block after another.
+
+    Args:
+      ready: loads the run.
+      folder: in which the command was started; paths are relative to it.
+      probe: a file of the command's beside the maps.
+      overwrite: replace files that were made differently, or by others.
+      traceback: raise what goes wrong.
+    """
+
+    def __init__(
+        self,
+        ready: Callable[[], Predictor],
+        folder: Path,
+        probe: Path,
+        *,
+        overwrite: bool,
+        traceback: bool,
+    ) -> None:
+        self.ready, self.folder, self.probe = ready, folder, probe
+        self.overwrite, self.traceback = overwrite, traceback
+
+    def start(self) -> Started:
+        """Loads the run."""
+        name = f"{socket.gethostname()}:{os.getpid()}"
+        show_warnings()
+        set_up_compiler()
+        try:
+            if not self.probe.exists():
+                raise OSError(
+                    f"got no {self.probe.parent.parent} on this node, expected inputs "
+                    "and --out on a disk that all nodes share, under the same path"
+                )
+            os.chdir(self.folder)
+            self.predictor = self.ready()
+        except (ValueError, OSError, ImportError, RuntimeError) as error:
+            if self.traceback:
+                raise
+            return Started(name, None, error_line(error))
+        return Started(name, replace(self.predictor, score_fn=_nowhere))
+
+    def make(self, job: Job, wanted: Wanted) -> Outcome:
+        """Makes a map."""
+        return map_scene(
+            self.predictor,
+            job,
+            wanted,
+            lambda rows, height: None,
+            overwrite=self.overwrite,
+            traceback=self.traceback,
+        )
+
+
+def _nowhere(windows: object) -> Any:
+    raise RuntimeError("only workers score")
