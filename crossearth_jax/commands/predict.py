@@ -71,6 +71,9 @@ def run(options: argparse.Namespace) -> int:
         batch=options.batch,
         stride=options.stride,
         tta=words(options.tta),
+        backbone=options.backbone,
+        classes=options.classes,
+        crop=options.crop,
     )
     for job, blocks in scenes_and_parts:
         if blocks != [job]:
