@@ -7,6 +7,7 @@ else.
 import dataclasses
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -19,6 +20,7 @@ from jax.sharding import Mesh
 from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
+from crossearth_jax.hub.weights import find_weights
 from crossearth_jax.models.backbone import BackboneConfig
 from crossearth_jax.models.crossearth import CrossEarth, ModelConfig
 from crossearth_jax.models.families import FAMILIES, family_of, published
@@ -67,15 +69,15 @@ def build_network(config: ConfigDict, num_classes: int) -> Network:
     """
     backbone, arithmetic = config.backbone, arithmetic_of(config.precision)
     given = config.train.init
-    init = read_weights(given, "crossearth")[0] if given else {}
+    init = read_weights(_place(config, given), "crossearth")[0] if given else {}
     weights = {k: v for k, v in init.items() if k.startswith("backbone.")}
     if backbone.weights:
         weights = _backbone_weights(config)
     elif not weights and not backbone.trainable:
         raise ValueError(
-            f"got a frozen backbone without weights: convert them with "
-            f"`{_convert_command(config)}` and set --config.backbone.weights="
-            "backbone.safetensors, or train it from scratch with "
+            "got a frozen backbone without weights: set --config.backbone.weights to "
+            "a name that `crossearth models` lists or to a file that "
+            f"`{_convert_command(config)}` makes, or train it from scratch with "
             "--config.backbone.trainable=True"
         )
     sizes = model_config(config, num_classes, weights)
@@ -104,11 +106,10 @@ def build_network(config: ConfigDict, num_classes: int) -> Network:
         params = fill({**like, **params}, weights, "backbone")
     if init:
         params, initial = start_from(params, init)
-        logging.warning(
-            "train.init %s; at their initial values: %s",
-            config.train.init,
-            ", ".join(initial) or "none",
-        )
+        if initial:
+            logging.warning(
+                "train.init %s; at their initial values: %s", given, ", ".join(initial)
+            )
     mask = trainable_mask(params, train_backbone=backbone.trainable)
     trainable, frozen = partition(params, mask)
     # In host memory: where they live on devices is decided by `sharding`.
@@ -129,7 +130,8 @@ def _convert_command(config: ConfigDict) -> str:
 
 def _backbone_weights(config: ConfigDict) -> dict[str, np.ndarray]:
     """Converted weights, which must be of the family that the variant belongs to."""
-    path, variant = config.backbone.weights, config.backbone.variant
+    variant = config.backbone.variant
+    path = _place(config, config.backbone.weights)
     wanted = family_of(published(variant)).name
     weights, provenance = read_weights(path, wanted)
     kind = provenance.get("kind")
@@ -140,6 +142,12 @@ def _backbone_weights(config: ConfigDict) -> dict[str, np.ndarray]:
             f"`{_convert_command(config)}`"
         )
     return weights
+
+
+def _place(config: ConfigDict, given: str) -> Path:
+    """The file of weights given by path or by name."""
+    sizes = {"crop": config.data.crop, "patch": config.backbone.patch_size}
+    return find_weights(given, **sizes)
 
 
 def _sizes(config: ConfigDict, weights: Mapping[str, np.ndarray]) -> BackboneConfig:

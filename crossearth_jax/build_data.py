@@ -18,6 +18,7 @@ from crossearth_jax.data.packed import Packed
 from crossearth_jax.data.root import check_prepared, fill_root
 from crossearth_jax.data.synthetic.source import SyntheticSource, field_images
 from crossearth_jax.earth_style.restyle import Restyling, load_pool, load_restyle
+from crossearth_jax.hub.weights import find_weights
 from crossearth_jax.paper.settings import CLIMATES
 from crossearth_jax.run_settings import DataSettings, StyleSettings
 
@@ -188,7 +189,7 @@ def build_restyle(style: StyleSettings | None) -> Restyling | None:
         pool = field_images(POOL_SIZE, POOL_SIZE, seed=0)
     return load_restyle(
         style.transfer,
-        weights=style.weights,
+        weights=find_weights(style.weights) if style.weights else None,
         statistics=style.statistics,
         pool=pool,
         alpha=style.alpha,

@@ -25,6 +25,14 @@ COMMANDS = {
         "weights_convert.__main__:main",
         "released weights of PyTorch to the ones that train here, and back",
     ),
+    "models": (
+        "crossearth_jax.commands.models:main",
+        "released weights that have a name here, and which are on this machine",
+    ),
+    "download": (
+        "crossearth_jax.commands.download:main",
+        "weights by name, checked and converted:  crossearth download dinov2-large",
+    ),
     "train": (
         "crossearth_jax.main:train",
         "train and score:  crossearth train --config configs/demo.py",

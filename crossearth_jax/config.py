@@ -75,6 +75,20 @@ def load(path: Path, changes: Mapping[str, object] | None = None) -> ConfigDict:
     return config
 
 
+def with_changes(changes: Mapping[str, object]) -> ConfigDict:
+    """The defaults but for some values, by dotted key.
+
+    Raises:
+      ValueError: a key is unknown, or its value of another type.
+    """
+    config = default()
+    try:
+        config.update_from_flattened_dict(dict(changes))
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"got {cut(str(error), 300)}") from error
+    return config
+
+
 def flattened(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Keys of a nested configuration as "train.seed", and their values."""
     for key, value in config.items():

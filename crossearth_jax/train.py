@@ -24,6 +24,7 @@ from crossearth_jax.data.classes import save_classes
 from crossearth_jax.data.pipeline import Batch, Batches, batch_names, train_batches
 from crossearth_jax.earth_style.restyle import Restyling
 from crossearth_jax.evaluate import evaluate
+from crossearth_jax.hub.weights import absolute
 from crossearth_jax.report.score_table import print_report
 from crossearth_jax.run import agreement, announce, contract, provenance
 from crossearth_jax.run.checkpoint import Checkpoints
@@ -323,6 +324,6 @@ def score(
 
 
 def write_config(config: ConfigDict, workdir: Path) -> None:
-    """Keeps the configuration beside the results."""
+    """Keeps the configuration beside the results, with paths that hold anywhere."""
     with whole_file(workdir / "config.json") as place:
-        place.write_text(json.dumps(config.to_dict(), indent=2) + "\n")
+        place.write_text(json.dumps(absolute(config.to_dict()), indent=2) + "\n")

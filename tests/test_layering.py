@@ -11,7 +11,7 @@ PACKAGE = ROOT / "crossearth_jax"
 # itself, and from the floors below whatever it needs.
 FLOORS = (
     {"system", "pixels", "paper"},
-    {"models", "losses", "data"},
+    {"models", "losses", "data", "hub"},
     {"earth_style", "scoring"},
     {"config", "optim", "train_step"},
     {"run_settings", "config_file", "config_keys", "paper_config", "report"},
@@ -96,7 +96,7 @@ READERS = {
     "build",
 }
 READERS |= {"build", "commands/ablate", "main"}
-CARRIERS = {"train", "run/trained", "commands/replay", "commands/rerun"}
+CARRIERS = {"train", "run/trained", "run/released", "commands/replay", "commands/rerun"}
 
 
 def declared(tree: ast.AST) -> list[tuple[str, str]]:

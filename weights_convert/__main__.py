@@ -20,6 +20,7 @@ from weights_convert.inspect_file import inspect, table
 from weights_convert.mapping import Rule
 from weights_convert.mtp import mtp, mtp_rules
 from weights_convert.output import Converted
+from weights_convert.runnable import HIDDEN
 from weights_convert.style import style
 from weights_convert.to_torch import mmseg_rules_back, to_torch
 
@@ -73,11 +74,36 @@ def parser() -> argparse.ArgumentParser:
                 action="store_true",
                 help="exchange classes 0 and 1, for a head whose background is 1",
             )
+            one.add_argument(
+                "--classes",
+                metavar="FILE",
+                help="class file, or a known set such as loveda, kept for `predict`; "
+                "default: what a released file's name or the checkpoint itself says",
+            )
+            one.add_argument(
+                "--set",
+                dest="sizes",
+                metavar="KEY=VALUE",
+                type=_pair,
+                action="append",
+                default=[],
+                help="a size that no tensor shows, for networks of no published size: "
+                f"{', '.join(HIDDEN)}; repeatable",
+            )
         if kind in ("crossearth", "rein", "to-torch"):
             one.add_argument(
-                "--backbone", type=Path, help="DINOv2 converted by `dinov2`"
+                "--backbone",
+                type=Path,
+                help="DINOv2 converted by `dinov2`, or a name such as dinov2-large",
             )
     return whole
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"got {text}, expected KEY=VALUE")
+    return key, value
 
 
 def guess_rules(path: Path) -> list[Rule]:
@@ -111,6 +137,8 @@ def run(arguments: argparse.Namespace) -> None:
         "to-torch": to_torch,
     }
     target = options.pop("target")
+    if "sizes" in options:
+        options["sizes"] = dict(options["sizes"])
     print(summary(functions[kind](source, target, **options), target))
 
 

@@ -5,7 +5,7 @@ any shape; the shapes do not depend on them, and one head stands for any number.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -16,6 +16,7 @@ from crossearth_jax.models.crossearth import CrossEarth, ModelConfig
 from crossearth_jax.models.dinov2 import ViTConfig
 from crossearth_jax.models.families import VARIANTS, family_of
 from crossearth_jax.models.initial_keys import InitialKeys
+from crossearth_jax.models.rvsa import RvsaConfig
 from weights_convert.mapping import (
     Rule,
     Shape,
@@ -78,8 +79,15 @@ def read_backbone(shapes: Mapping[str, Shape]) -> ViTConfig:
     )
 
 
-def read_model(shapes: Mapping[str, Shape]) -> ModelConfig:
+def read_model(
+    shapes: Mapping[str, Shape],
+    backbone_of: Callable[[Mapping[str, Shape]], BackboneConfig] = read_backbone,
+) -> ModelConfig:
     """Sizes of backbone, Rein and Mask2Former; without GSE, Injectors and MIM.
+
+    Args:
+      shapes: of all tensors, under our names.
+      backbone_of: reads the sizes of the backbone's family; a stored `grid` is needed.
 
     Raises:
       ValueError: a tensor that tells a size is missing or has other axes.
@@ -89,7 +97,7 @@ def read_model(shapes: Mapping[str, Shape]) -> ModelConfig:
     depth, num_tokens, rank = shape_of(shapes, tokens, 3)
     width, classes = shape_of(shapes, "decoder.class_head.kernel", 2)
     encoder, decoder = "decoder.pixel_decoder.encoder.", "decoder.layers."
-    backbone = read_backbone(shapes)
+    backbone: Any = backbone_of(shapes)
     if backbone.depth != depth:
         raise ValueError(
             f"got Rein tokens for {depth} blocks and a backbone of {backbone.depth}: "
@@ -124,8 +132,9 @@ def backbone_shapes(config: BackboneConfig) -> dict[str, Shape]:
 
 def model_shapes(config: ModelConfig) -> dict[str, Shape]:
     """Shape of every tensor of the whole network."""
-    one_head = dataclasses.replace(config.backbone, heads=1)
-    config = dataclasses.replace(config, backbone=one_head)
+    if not isinstance(config.backbone, RvsaConfig):  # whose heads shapes show
+        one_head = dataclasses.replace(config.backbone, heads=1)
+        config = dataclasses.replace(config, backbone=one_head)
     module = nnx.eval_shape(lambda: CrossEarth(config, rngs=InitialKeys(0)))
     return _module_shapes(nnx.to_pure_dict(nnx.state(module)))
 

@@ -25,6 +25,19 @@ def names_of(metadata: Mapping[str, Any]) -> tuple[str, ...]:
     return ()
 
 
+def is_behind(names: tuple[str, ...], background: int) -> bool:
+    """Whether a two-class head has its background as id 1.
+
+    Args:
+      names: of its classes; what they say goes first.
+      background: its id where they say nothing, from what is known of the file.
+    """
+    lowered = [name.lower() for name in names]
+    if background and len(names) == 2 and BACKGROUND in lowered:
+        return lowered.index(BACKGROUND) == 1
+    return background == 1
+
+
 def describe(names: tuple[str, ...], swapped: bool) -> str:
     """What the ids of a two-class head mean, for the user."""
     done = "; exchanged, so that background is 0" if swapped else ""

@@ -9,11 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from weights_convert import binary_head
+from crossearth_jax.hub.weights import find_weights
+from weights_convert import binary_head, runnable
 from weights_convert.architecture import (
     describe_model,
     model_shapes,
     preview_shapes,
+    read_backbone,
     read_model,
 )
 from weights_convert.dinov2 import hub_rules
@@ -25,6 +27,7 @@ from weights_convert.mapping import (
     apply_rules,
     rule,
 )
+from weights_convert.mtp import read_mtp
 from weights_convert.output import Converted, single_precision, write
 from weights_convert.torch_layers import (
     attention,
@@ -125,13 +128,18 @@ def convert_mmseg(
     backbone: WeightFile | None,
     allow_unused: Sequence[str] = (),
     swap_classes: bool = False,
+    background: int = 0,
+    classes: str | None = None,
+    sizes: Mapping[str, str] | None = None,
 ) -> Converted:
     """Converts an open checkpoint; see `crossearth`."""
     source = single_precision(file.tensors)
     rules = mmseg_rules()
     preview = preview_shapes({k: t.shape for k, t in source.items()}, rules)
     frozen = _frozen(file, preview, backbone)
-    config = read_model(preview | {key: t.shape for key, t in frozen.items()})
+    shapes = preview | {key: t.shape for key, t in frozen.items()}
+    rvsa = "backbone.blocks.0.attn.relative_position_bias" in shapes
+    config = read_model(shapes, read_mtp if rvsa else read_backbone)
     wanted = model_shapes(config) | {
         key: shape for key, shape in preview.items() if key.startswith("torch.")
     }
@@ -144,12 +152,22 @@ def convert_mmseg(
         + " the frozen backbone",
         "architecture": describe_model(config),
     }
+    names = binary_head.names_of(file.metadata)
+    swap_classes = swap_classes or binary_head.is_behind(names, background)
     if swap_classes:
         converted = binary_head.exchanged(converted)
     if converted[binary_head.HEAD[1]].shape[0] == 3:  # two, and "no object"
-        names = binary_head.names_of(file.metadata)
         facts["classes"] = binary_head.describe(names, swap_classes)
+    facts |= runnable.settings_of(config, sizes or {})
+    facts |= runnable.classes_of(config.num_classes, classes, file, swap_classes)
     return Converted(frozen | converted, facts)
+
+
+def lacks_backbone(source: str | Path) -> bool:
+    """Whether a checkpoint leaves the frozen backbone out, as mmseg's do."""
+    names = open_weights(source).tensors
+    inside = [name for name in names if name.startswith("backbone.")]
+    return all(name.startswith("backbone.reins.") for name in inside)
 
 
 def _frozen(
@@ -173,7 +191,7 @@ def _frozen(
         raise ValueError(
             f"{file.path}: got a checkpoint without the frozen backbone: convert the "
             "DINOv2 it was trained on with `crossearth convert dinov2` and give "
-            "the result with --backbone"
+            "the result, or a name such as dinov2-large, with --backbone"
         )
     names = ("backbone.", "torch.backbone.")
     found = {k: t for k, t in backbone.tensors.items() if k.startswith(names)}
@@ -192,8 +210,11 @@ def crossearth(
     backbone: str | Path | None = None,
     allow_unused: Sequence[str] = (),
     swap_classes: bool = False,
+    background: int = 0,
+    classes: str | None = None,
+    sizes: Mapping[str, str] | None = None,
 ) -> Converted:
-    """Converts a released CrossEarth checkpoint to a file for `train.init`.
+    """Converts a released CrossEarth checkpoint, for `train.init` and `predict`.
 
     Args:
       source: an mmseg checkpoint.
@@ -201,12 +222,18 @@ def crossearth(
       backbone: converted DINOv2; needed where the checkpoint leaves it out.
       allow_unused: globs of source tensors that may stay unused.
       swap_classes: exchange the two classes of a head whose background is id 1.
+      background: its id in a two-class head that does not name its classes; 1 also
+        exchanges them.
+      classes: a known set's name or a class file, to be kept; see `runnable`.
+      sizes: those that no tensor shows, by key; see `runnable`.
 
     Raises:
       ValueError: see `open_weights` and `plan_moves`; or the backbone is missing or
         does not fit.
     """
-    return _mmseg("crossearth", source, target, backbone, allow_unused, swap_classes)
+    options = {"swap_classes": swap_classes, "background": background}
+    options |= {"classes": classes, "sizes": sizes}
+    return _mmseg("crossearth", source, target, backbone, allow_unused, options)
 
 
 def rein(
@@ -216,9 +243,14 @@ def rein(
     backbone: str | Path | None = None,
     allow_unused: Sequence[str] = (),
     swap_classes: bool = False,
+    background: int = 0,
+    classes: str | None = None,
+    sizes: Mapping[str, str] | None = None,
 ) -> Converted:
     """Converts a released Rein checkpoint on DINOv2; see `crossearth`."""
-    return _mmseg("rein", source, target, backbone, allow_unused, swap_classes)
+    options = {"swap_classes": swap_classes, "background": background}
+    options |= {"classes": classes, "sizes": sizes}
+    return _mmseg("rein", source, target, backbone, allow_unused, options)
 
 
 def _mmseg(
@@ -227,11 +259,11 @@ def _mmseg(
     target: str | Path,
     backbone: str | Path | None,
     allow_unused: Sequence[str],
-    swap_classes: bool,
+    options: Mapping[str, Any],
 ) -> Converted:
     file = open_weights(source)
-    frozen = None if backbone is None else open_weights(backbone)
-    converted = convert_mmseg(file, frozen, allow_unused, swap_classes)
+    frozen = None if backbone is None else open_weights(find_weights(backbone))
+    converted = convert_mmseg(file, frozen, allow_unused, **options)
     files = [file] if frozen is None else [file, frozen]
-    options = {"allow_unused": [*allow_unused], "swap_classes": swap_classes}
-    return write(target, converted, kind, files, options)
+    kept = {"allow_unused": [*allow_unused], "swap_classes": options["swap_classes"]}
+    return write(target, converted, kind, files, kept)

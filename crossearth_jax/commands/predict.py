@@ -79,6 +79,9 @@ def _crew(options: argparse.Namespace) -> Iterator[Crew]:
         batch=options.batch,
         stride=options.stride,
         tta=words(options.tta),
+        backbone=options.backbone,
+        classes=options.classes,
+        crop=options.crop,
     )
     how = {"overwrite": options.overwrite, "traceback": options.traceback}
     if options.ray is None:

@@ -88,7 +88,12 @@ def predict_parser() -> argparse.ArgumentParser:
         "Class maps of rasters of any size, on the grid of each raster.",
     )
     add = parser.add_argument
-    add("checkpoint", help="workdir of a run, or its newest checkpoint folder")
+    add(
+        "checkpoint",
+        metavar="MODEL",
+        help="workdir of a run, converted file, mmseg checkpoint (.pth), or a name of "
+        "`crossearth models`",
+    )
     add(
         "inputs",
         nargs="+",
@@ -110,10 +115,27 @@ def predict_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="maps in the folders of their scenes, below the one that all share",
     )
+    _add_released(parser)
     _add_reading(parser)
     _add_scoring(parser)
     _add_results(parser)
     return parser
+
+
+def _add_released(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("a released checkpoint").add_argument
+    add("--classes", metavar="FILE", help="class file, or a known set such as loveda")
+    add(
+        "--backbone",
+        metavar="NAME",
+        help="name or converted file, where the checkpoint leaves its backbone out",
+    )
+    add(
+        "--crop",
+        type=_count,
+        metavar="PIXELS",
+        help="of a window, with --backbone; default the benchmark's, else 512",
+    )
 
 
 def _add_reading(parser: argparse.ArgumentParser) -> None:

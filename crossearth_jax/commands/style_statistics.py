@@ -14,6 +14,7 @@ from crossearth_jax.earth_style.pool import image_files, spread
 from crossearth_jax.earth_style.predictor import EMBEDDING
 from crossearth_jax.earth_style.statistics import Image, earth_statistics
 from crossearth_jax.earth_style.weights import load_style_networks
+from crossearth_jax.hub.weights import find_weights
 from crossearth_jax.system.escape import error_line
 
 
@@ -26,7 +27,7 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("images_dir", type=Path, help="folder of PNG, JPEG, TIFF")
     parser.add_argument(
-        "--weights", type=Path, required=True, help="converted style weights"
+        "--weights", type=Path, required=True, help="converted style weights, or a name"
     )
     parser.add_argument("--out", type=Path, required=True, help=".npz file to write")
     parser.add_argument("--size", type=int, default=512, help="pixels, default 512")
@@ -41,7 +42,7 @@ def run(args: argparse.Namespace) -> None:
     """A folder of images to one .npz file."""
     files = image_files(args.images_dir)
     files = spread(files, args.count or len(files))
-    predictor, _ = load_style_networks(args.weights)
+    predictor, _ = load_style_networks(find_weights(args.weights))
     skipped: list[Path] = []
     images = _read_all(files, skipped)
     result = earth_statistics(images, predictor, size=args.size, batch=args.batch)

@@ -59,3 +59,23 @@ KNOWN_CLASSES = {
     "road": ROAD,
     "casid": CASID,
 }
+
+
+def class_set(given: str, count: int) -> ClassSet:
+    """The classes that a user names, for a head of so many.
+
+    Args:
+      given: a name of `KNOWN_CLASSES`, or a class file.
+      count: of the head's classes.
+
+    Raises:
+      ValueError: there is no such file, or it has another number of classes.
+    """
+    known = KNOWN_CLASSES.get(given)
+    classes = known or ClassSet.from_file(given)
+    if len(classes.names) != count:
+        raise ValueError(
+            f"got {len(classes.names)} classes in {given} for a network that has "
+            f"{count}, expected as many: name every class, in the order of its ids"
+        )
+    return classes

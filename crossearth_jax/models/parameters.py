@@ -60,11 +60,16 @@ def read_weights(
       ValueError: no such file, or not safetensors.
     """
     path = Path(path)
-    if path.suffix != ".safetensors" or not path.is_file():
+    made = f"`crossearth convert {kind} SOURCE {path.with_suffix('')}.safetensors`"
+    if not path.is_file():
         raise ValueError(
-            f"got weights {path}, expected an existing .safetensors file: convert with "
-            f"`crossearth convert {kind} SOURCE {path.with_suffix('')}"
-            ".safetensors`"
+            f"got weights {path}, which are missing: check the path, from where the "
+            f"command runs, or make them with {made}; `crossearth models` lists names "
+            "that can stand for a file"
+        )
+    if path.suffix != ".safetensors":
+        raise ValueError(
+            f"got weights {path}, expected a .safetensors file: convert with {made}"
         )
     try:
         with safe_open(path, framework="np") as file:
@@ -73,6 +78,21 @@ def read_weights(
     except Exception as error:
         raise ValueError(
             f"got a damaged weights file {path} ({error}): convert it again"
+        ) from error
+
+
+def read_provenance(path: str | Path) -> dict[str, Any]:
+    """What a safetensors file tells about itself; reads no tensor.
+
+    Raises:
+      ValueError: it is no such file.
+    """
+    try:
+        with safe_open(path, framework="np") as file:
+            return {k: _json(v) for k, v in (file.metadata() or {}).items()}
+    except Exception as error:
+        raise ValueError(
+            f"got {path}, which is no safetensors file ({error}): convert it again"
         ) from error
 
 

@@ -20,7 +20,7 @@ from crossearth_jax.predict.strip import (
     blended,
     read_windows,
 )
-from crossearth_jax.run.trained import load_run
+from crossearth_jax.run.released import load_model
 from crossearth_jax.scoring.score_fn import make_score_fn
 from crossearth_jax.scoring.windows import Blend, Layout, ScoreFn, Windows
 
@@ -110,20 +110,28 @@ def load(
     batch: int | None = None,
     stride: int | None = None,
     tta: Sequence[str] = (),
+    backbone: str | None = None,
+    classes: str | None = None,
+    crop: int | None = None,
 ) -> Predictor:
-    """Loads a trained run onto the devices of this process.
+    """Loads a trained run, or a released network, onto the devices of this process.
 
     Args:
-      checkpoint: the workdir of a run, or a checkpoint folder inside one.
+      checkpoint: the workdir of a run, a checkpoint folder inside one, a converted
+        file, an mmseg-style checkpoint, or a name; see `released.load_model`.
       precision: as the configuration has it; None takes what it was trained in.
       batch: windows per call, over all devices; None takes the run's eval.batch.
       stride: step between windows; None takes the run's.
       tta: of "flips" and "scales", see `tta.augmented`.
+      backbone: of a checkpoint that leaves its own out, by name or path.
+      classes: class file or known set, of a converted file or a checkpoint.
+      crop: pixels of a window, with `backbone`.
 
     Raises:
       ValueError: there is no such run, or its files or an argument are invalid.
     """
-    run = load_run(checkpoint, precision)
+    more = {"backbone": backbone, "classes": classes, "crop": crop}
+    run = load_model(checkpoint, precision, **more)
     windows = run.windows.changed(stride=stride, batch=batch).on_devices()
     score_fn = make_score_fn(run.network.graph, run.state.params, run.network.frozen)
     return Predictor(

@@ -18,6 +18,7 @@ from crossearth_jax import __version__
 from crossearth_jax.build_data import Data
 from crossearth_jax.config import default, flattened
 from crossearth_jax.data.classes import LabelEncoding
+from crossearth_jax.hub.weights import origin
 from crossearth_jax.run.provenance import code_digest, sampled_contents
 from crossearth_jax.system.read_json import read_json
 
@@ -40,6 +41,7 @@ DIGESTS = {
     "code": "the version or source of crossearth_jax, as any update changes it",
 }
 FIXED = ("classes", "encoding")  # another one is another run
+TOLD = ("weights_from",)  # kept to be read, never compared: digests are
 # What scores depend on beside the classes.
 SCORED = ("backbone", "rein", "gse", "injector", "decoder", "mim", "data.crop")
 
@@ -65,9 +67,16 @@ def facts(settings: Mapping[str, Any], data: Data, weights: str) -> Facts:
         "data": hashlib.sha256(data.train.fingerprint().encode()).hexdigest(),
         "contents": sampled_contents(data),
         "weights": weights,
+        "weights_from": _origin(settings),
         "code": f"{__version__} {code_digest()[:12]}",
     }
     return json.loads(json.dumps(made | _settings(settings)))
+
+
+def _origin(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Name and digests of the file of the backbone."""
+    backbone, crop = settings["backbone"], settings["data"]["crop"]
+    return origin(backbone["weights"], crop=crop, patch=backbone["patch_size"])
 
 
 def _encoding(encoding: LabelEncoding | None, palette: Sequence[Any]) -> str:
@@ -121,6 +130,8 @@ def differences(before: Facts, now: Facts) -> Changes:
     missing = json.loads(json.dumps(_settings(default().to_dict())))
     found = {}
     for key in [*now, *(key for key in before if key not in now)]:
+        if key in TOLD:
+            continue
         of_one_side = (key in before) != (key in now)
         if of_one_side and key not in missing and "." not in key:
             continue  # a digest that only one version seals

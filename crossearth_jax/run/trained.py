@@ -12,6 +12,7 @@ from crossearth_jax import build
 from crossearth_jax.build import initial_state
 from crossearth_jax.config import load as read_config
 from crossearth_jax.data.classes import ClassSet, load_classes
+from crossearth_jax.hub.weights import moved
 from crossearth_jax.models.parameters import digest_of_arrays, dotted
 from crossearth_jax.models.precision import Arithmetic
 from crossearth_jax.run import contract, seal
@@ -77,11 +78,14 @@ def load_run(checkpoint: str | Path, precision: str | None = None) -> TrainedRun
     changes = {} if precision is None else {"precision": precision}
     config = read_config(workdir / "config.json", changes)
     classes, step = load_classes(workdir / "classes.json"), _step(Path(checkpoint))
+    made: contract.Facts = {}
     with closing(Checkpoints(workdir, read_only=True)) as checkpoints:
         step = checkpoints.latest() if step is None else step
         if step is not None:
             made = checkpoints.made(step)
             contract.check_kept(made, config.to_dict(), classes.names, workdir)
+    changes |= moved(config.to_dict(), made, workdir)
+    config = read_config(workdir / "config.json", changes)
     network = build.build_network(config, len(classes.names))
     state = _restored(config, network, workdir, step)
     return TrainedRun(workdir, read_settings(config), classes, network, state)

@@ -1,0 +1,1 @@
+"""Released weights by name: what there is, fetched, checked, kept and converted."""
