@@ -63,7 +63,7 @@ def infer_classes(
     print(f"inferred {len(ids)} classes, ids 0..{len(ids) - 1}; 255 is ignored")
     return ClassSet(
         names=tuple(f"class_{k}" for k in ids),
-        palette=_distinct_colours(len(ids)),
+        palette=distinct_colours(len(ids)),
         encoding=ENCODINGS["ids"],
     )
 
@@ -103,7 +103,7 @@ def _check_inferred(ids: Sequence[int], counts: Counter[int]) -> None:
         )
 
 
-def _distinct_colours(count: int) -> tuple[Colour, ...]:
+def distinct_colours(count: int) -> tuple[Colour, ...]:
     """Black, then hues a golden ratio apart; black and white for two classes."""
     if count == 2:
         return ((0, 0, 0), (255, 255, 255))

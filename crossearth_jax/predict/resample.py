@@ -15,6 +15,12 @@ ReadValues = Callable[
     [int, int], tuple[Num[np.ndarray, "r W C"], Bool[np.ndarray, "r W"]]
 ]
 
+# Rows [start, stop) and columns [start, stop): the same.
+ReadWindow = Callable[
+    [tuple[int, int], tuple[int, int]],
+    tuple[Num[np.ndarray, "r c C"], Bool[np.ndarray, "r c"]],
+]
+
 
 @dataclass(frozen=True)
 class _Taps:
@@ -43,15 +49,43 @@ def resampled_rows(
     Returns:
       Means of the valid pixels alone, 0 where there are none; and where there are some.
     """
-    down = _taps(size[0], wanted[0], start, stop)
-    along = _taps(size[1], wanted[1], 0, wanted[1])
-    first, last = int(down.index.min()), int(down.index.max()) + 1
-    values, valid = read(first, last)
+
+    def read_window(
+        rows: tuple[int, int], columns: tuple[int, int]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        values, valid = read(*rows)
+        return values[:, slice(*columns)], valid[:, slice(*columns)]
+
+    return resampled_window(read_window, size, wanted, (start, stop), (0, wanted[1]))
+
+
+def resampled_window(
+    read: ReadWindow,
+    size: tuple[int, int],
+    wanted: tuple[int, int],
+    rows: tuple[int, int],
+    columns: tuple[int, int],
+) -> tuple[Float32[np.ndarray, "r c C"], Bool[np.ndarray, "r c"]]:
+    """As `resampled_rows`, of some columns: each pixel is the same, bitwise.
+
+    Args:
+      read: gives a window of the raster that is there.
+      size: its rows and columns.
+      wanted: rows and columns of the new one.
+      rows: first new row and one past the last.
+      columns: first new column and one past the last.
+    """
+    down = _taps(size[0], wanted[0], *rows)
+    along = _taps(size[1], wanted[1], *columns)
+    top, bottom = int(down.index.min()), int(down.index.max()) + 1
+    left, right = int(along.index.min()), int(along.index.max()) + 1
+    values, valid = read((top, bottom), (left, right))
     share = valid[..., None].astype(np.float32)
     known = np.where(valid[..., None], values, 0).astype(np.float32)
+    y, x = down.index - top, along.index - left
     total, weight = (
-        _mixed(_mixed(x, down.index - first, down.weight, 0), along.index, along.weight)
-        for x in (known, share)
+        _mixed(_mixed(part, y, down.weight, 0), x, along.weight)
+        for part in (known, share)
     )
     is_valid = weight[..., 0] > 0
     return total / np.where(weight > 0, weight, 1), is_valid

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
@@ -18,8 +18,10 @@ from crossearth_jax.predict.ground import pixel_metres
 from crossearth_jax.predict.resample import nearest, resampled_rows
 from crossearth_jax.predict.scaling import choose_scaling
 from crossearth_jax.predict.sources import Remote, address_of, source_of
-from crossearth_jax.predict.tiles import Tile
 from crossearth_jax.predict.values import Values, alpha_bands
+
+if TYPE_CHECKING:  # reading scenes needs no JAX
+    from crossearth_jax.predict.tiles import Tile
 
 STRIP = 128  # rows read at a time for a picture
 
@@ -98,7 +100,7 @@ class Scene:
         size = self.source.height, self.source.width
         return size != (self.grid.height, self.grid.width)
 
-    def grid_of(self, tile: Tile) -> Grid:
+    def grid_of(self, tile: "Tile") -> Grid:
         """The pixels of a part of the source."""
         a, b, c, d, e, f = self.source.transform[:6]
         x, y = tile.left, tile.top
