@@ -17,6 +17,10 @@ COMMANDS = {
         "crossearth_jax.commands.prepare:main",
         "a data set's raw archives to folders that train and score",
     ),
+    "tiles": (
+        "crossearth_jax.commands.tiles:main",
+        "your own scenes and polygons to tiles that train and score",
+    ),
     "configs": (
         "crossearth_jax.commands.configs:main",
         "the packaged configurations, and a copy of one to edit",

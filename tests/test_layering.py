@@ -18,7 +18,7 @@ FLOORS = (
     {"build", "build_data"},
     {"run"},
     {"evaluate", "predict", "features"},
-    {"train"},
+    {"train", "tiles"},
     {"commands"},
     {"main"},
     {"cli"},

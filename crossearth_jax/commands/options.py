@@ -5,11 +5,11 @@ import glob
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from crossearth_jax.run.trained import PRECISIONS
-
 
 def add_model(parser: argparse.ArgumentParser) -> None:
     """Adds the options that choose features and their run."""
+    from crossearth_jax.run.trained import PRECISIONS  # brings JAX
+
     add = parser.add_argument
     add("checkpoint", help="workdir of a run, or a folder in its checkpoints/")
     add("--out", type=Path, required=True, help="folder of the results")

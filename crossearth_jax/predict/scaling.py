@@ -33,14 +33,14 @@ def choose_scaling(
         return (scale[0],) * 3, (scale[1],) * 3
     if types == {"uint8"}:
         return None
-    sample = _sample(values)
+    sample = sample_of(values)
     if not len(sample):
         return (0.0,) * 3, (1.0,) * 3
     low, high = np.percentile(sample.astype(np.float64), percentiles, axis=0)
     return tuple(low.tolist()), tuple(high.tolist())
 
 
-def _sample(values: Values) -> Num[np.ndarray, "n 3"]:
+def sample_of(values: Values) -> Num[np.ndarray, "n 3"]:
     """Valid values of an overview, or of tiles spread evenly over the scene."""
     dataset = values.dataset
     height, width = dataset.height, dataset.width

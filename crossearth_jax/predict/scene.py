@@ -6,9 +6,9 @@ A scene has one scaling, so no window looks different from its neighbour.
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
@@ -18,8 +18,10 @@ from crossearth_jax.predict.ground import pixel_metres
 from crossearth_jax.predict.resample import Span, nearest, resampled, taken
 from crossearth_jax.predict.scaling import choose_scaling
 from crossearth_jax.predict.sources import Remote, address_of, source_of
-from crossearth_jax.predict.tiles import Tile
 from crossearth_jax.predict.values import Values, alpha_bands
+
+if TYPE_CHECKING:  # reading scenes needs no JAX
+    from crossearth_jax.predict.tiles import Tile
 
 STRIP = 128  # rows read at a time for a picture
 
@@ -69,7 +71,7 @@ class Grid:
     transform: Any
 
 
-def grid_part(grid: Any, tile: Tile) -> Grid:
+def grid_part(grid: Any, tile: "Tile") -> Grid:
     """A part of a grid, or of a raster; where there is no transform it gets none."""
     transform = grid.transform
     if not transform.is_identity:
@@ -109,14 +111,15 @@ class Scene:
         size = self.source.height, self.source.width
         return size != (self.grid.height, self.grid.width)
 
-    def on_grid(self, tile: Tile) -> Tile:
+    def on_grid(self, tile: "Tile") -> "Tile":
         """The grid's pixels that go into those of a part of the source."""
         if not self.is_resampled:
             return tile
         rows, columns = tile.spans
         top, bottom = taken(self.grid.height, self.source.height, rows)
         left, right = taken(self.grid.width, self.source.width, columns)
-        return Tile(top, left, bottom - top, right - left)
+        size = {"height": bottom - top, "width": right - left}
+        return replace(tile, top=top, left=left, **size)
 
     @property
     def dtype(self) -> type[np.number]:

@@ -147,7 +147,9 @@ def test_no_connection_and_a_full_disk(hub, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", full)
-    with pytest.raises(NotFetched, match=r"the disk is full\): free some space, or set"):
+    with pytest.raises(
+        NotFetched, match=r"the disk is full\): free some space, or set"
+    ):
         fetch(small())
 
 
@@ -176,7 +178,9 @@ def test_another_server_is_resumed_too_even_by_another_process(hub, listed):
 def test_another_server_without_the_file(hub, listed):
     pytest.importorskip("pooch")
     listed(own(hub))
-    with pytest.raises(NotFetched, match=r"/some/folder/a\.pth \(404, there is no such"):
+    with pytest.raises(
+        NotFetched, match=r"/some/folder/a\.pth \(404, there is no such"
+    ):
         fetch(catalogue.model_of("own"))
 
 

@@ -1,0 +1,1 @@
+"""Labelled scenes to tiles that train and score; see docs/own_scenes.md."""
