@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 from small_run import abstract_model
 
-from crossearth_jax.build import check_schedule
+from crossearth_jax.build import build_schedule, check_schedule
 from crossearth_jax.models.parameters import dotted
 from crossearth_jax.optim import adamw, decay_mask, learning_rate
 
@@ -126,4 +126,9 @@ def test_a_schedule_that_trains_nothing_is_refused(tiny_config, settings, messag
 
 
 def test_the_last_step_may_have_no_rate_left(tiny_config):
-    check_schedule(tiny_config(**{"train.steps": 100, "optim.decay_steps": 100}))
+    config = tiny_config(**{"train.steps": 100, "optim.decay_steps": 100})
+    check_schedule(config)
+    assert float(build_schedule(config)(99)) == 0
+    config.train.steps += 1
+    with pytest.raises(ValueError, match=r"train\.steps=101"):
+        check_schedule(config)

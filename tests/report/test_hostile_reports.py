@@ -33,9 +33,11 @@ def test_they_are_refused_where_they_are_given(name):
         parse_domains(f"{name}=A/images:A/labels")
 
 
-def test_the_longest_name_and_a_foreign_one():
-    check_domain_name("x" * NAME_BYTES)
-    check_domain_name("Île-de-France (été)")
+@pytest.mark.parametrize("name", ["x" * NAME_BYTES, "Île-de-France (été)"])
+def test_the_longest_name_and_a_foreign_one(name):
+    assert check_domain_name(name) is None
+    with pytest.raises(ValueError, match=f"expected at most {NAME_BYTES}"):
+        check_domain_name(f"{name:<{NAME_BYTES}}.")
 
 
 def report(**change):

@@ -133,7 +133,8 @@ def test_locks_decide_among_containers_of_one_machine(left):
 def test_a_file_that_says_nothing_does_not_block(tmp_path, content):
     (tmp_path / lock.NAME).write_text(content)
     with WorkdirLock(tmp_path):
-        pass
+        owner = json.loads((tmp_path / lock.NAME).read_text())
+        assert owner["pid"] == os.getpid()
 
 
 @pytest.mark.parametrize("how", ["deleted", "moved", "replaced"])
