@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 
 from crossearth_jax import __version__
+from crossearth_jax.system.output import until_unread
 
 # What takes a command's arguments and gives the exit status, and what it does.
 COMMANDS = {
@@ -101,17 +102,22 @@ USAGE = "\n".join(
         "`crossearth COMMAND --help` lists the options of a command.",
         "",
         "Exit status: 0 done, also where a run was asked to stop and saved; 1 wrong",
-        "input, in one line (--traceback shows where); 2 wrong usage; 130 Ctrl-C.",
+        "input, in one line (--traceback shows where); 2 wrong usage; 130 Ctrl-C; 141",
+        "nobody read the output to its end (`| head`).",
     ]
 )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Passes the rest of the command line on to one command; gives the exit status."""
-    command, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
+    given = sys.argv[1:] if argv is None else argv
+    return until_unread(lambda: _run(*(given or ["--help"])))
+
+
+def _run(command: str, *rest: str) -> int:
     if command in COMMANDS:
         module, _, function = COMMANDS[command][0].partition(":")
-        return getattr(importlib.import_module(module), function)(rest)
+        return getattr(importlib.import_module(module), function)(list(rest))
     if command in ("-h", "--help", "help"):
         print(USAGE)
         return 0

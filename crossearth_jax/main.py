@@ -19,6 +19,7 @@ from crossearth_jax.run.stop import Stopped
 from crossearth_jax.system import hosts
 from crossearth_jax.system.compiling import set_up_compiler
 from crossearth_jax.system.memory import keep_freed_memory
+from crossearth_jax.system.output import until_unread
 
 MODULE = "python -m crossearth_jax.main"
 ABOUT = {
@@ -139,7 +140,7 @@ def _add_hosts(parser: argparse.ArgumentParser) -> None:
 
 def start() -> None:
     """Entry of the module."""
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(until_unread(lambda: main(sys.argv[1:])))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from pathlib import Path
 from crossearth_jax.commands.errors import guarded
 from crossearth_jax.commands.parser import add_traceback, make_parser
 from crossearth_jax.system.escape import terminal
+from crossearth_jax.system.output import until_unread
 from weights_convert.crossearth import crossearth, mmseg_rules, rein
 from weights_convert.dinov2 import detect, dinov2
 from weights_convert.dinov3 import PRETRAINING, dinov3, dinov3_rules
@@ -159,4 +160,4 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(until_unread(lambda: main(sys.argv[1:])))

@@ -9,6 +9,7 @@ from absl import logging
 
 from crossearth_jax.system.address_limit import warn_of_address_limit
 from crossearth_jax.system.escape import LINE, error_line, terminal
+from crossearth_jax.system.output import reader_is_gone
 
 # argparse itself ends with 2 where a command is typed wrongly.
 DONE, WRONG_INPUT, INTERRUPTED = 0, 1, 130
@@ -59,7 +60,8 @@ def guarded(
         print(interrupted, file=sys.stderr)
         return INTERRUPTED
     except (ValueError, OSError, ImportError) as error:
-        if options.traceback:
+        unread = isinstance(error, BrokenPipeError) and reader_is_gone()
+        if options.traceback or unread:
             raise
         print(f"error: {error_line(error)}\n(--traceback shows where)", file=sys.stderr)
         return WRONG_INPUT

@@ -1,6 +1,7 @@
 """The front door: every command's help, its name, its exit status."""
 
 import argparse
+import os
 import shlex
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from crossearth_jax.commands.errors import guarded
 from crossearth_jax.commands.parser import split_changes
 from crossearth_jax.run.stop import Stopped
 from crossearth_jax.system import extras
+from crossearth_jax.system.output import UNREAD, until_unread
 
 ROOT = Path(__file__).parents[2]
 
@@ -48,6 +50,45 @@ def test_help_names_every_command(arguments, capsys):
     assert shown.startswith("usage: crossearth COMMAND")
     for command in cli.COMMANDS:
         assert f"\n  {command} " in shown
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", ["configs", "--help", "train --help", "settings"])
+def test_an_output_that_nobody_reads_ends_quietly(arguments):
+    """As `crossearth configs | head -0`."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    code = "import sys; from crossearth_jax.cli import main; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments.split()],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+    )
+    os.close(writing)
+    # argparse keeps quiet about it where its text does not fit a buffer.
+    assert done.returncode in ((0, UNREAD) if "train" in arguments else (UNREAD,))
+    assert done.stderr == b""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_an_output_that_cannot_be_written_is_one_line(monkeypatch):
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        with pytest.raises(SystemExit, match=r"^error: the output .*No space left"):
+            cli.main(["--version"])
+
+
+def test_a_broken_pipe_of_something_else_is_an_error(capsys):
+    def fail(options):
+        raise BrokenPipeError(32, "a worker is gone")
+
+    options = argparse.Namespace(traceback=False)
+    assert until_unread(lambda: guarded(fail, options)) == 1
+    assert "error: [Errno 32] a worker is gone" in capsys.readouterr().err
+    options.traceback = True
+    with pytest.raises(BrokenPipeError):
+        until_unread(lambda: guarded(fail, options))
 
 
 def test_version(capsys):
