@@ -4,12 +4,12 @@ import json
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from crossearth_jax import __version__
 from crossearth_jax.system.escape import quoted
 from crossearth_jax.system.whole_file import whole_file
 from weights_convert.files.lazy_tensor import LazyTensor
@@ -52,20 +52,12 @@ def provenance(
     """Where weights come from, each value as JSON (safetensors keeps only text)."""
     stored = {
         "kind": kind,
-        "tool": f"weights_convert {tool_version()}",
+        "tool": f"weights_convert {__version__}",
         "sources": [{"name": f.path.name, "sha256": f.sha256} for f in files],
         "options": options,
         **facts,
     }
     return {key: json.dumps(value, ensure_ascii=False) for key, value in stored.items()}
-
-
-def tool_version() -> str:
-    """Version of the installed project."""
-    try:
-        return version("crossearth_jax")
-    except PackageNotFoundError:  # run from a checkout
-        return "(not installed)"
 
 
 def write(

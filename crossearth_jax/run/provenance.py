@@ -25,7 +25,7 @@ from crossearth_jax.system.read_json import read_json
 from crossearth_jax.system.whole_file import whole_file
 
 PACKAGES = (
-    "crossearth_jax",
+    "crossearth_jax",  # of this code, installed or not
     "jax",
     "jaxlib",
     "flax",
@@ -155,6 +155,8 @@ def git_commit() -> str | None:
 
 
 def _version(package: str) -> str | None:
+    if package == "crossearth_jax":
+        return crossearth_jax.__version__
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
