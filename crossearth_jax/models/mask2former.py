@@ -13,17 +13,15 @@ from jaxtyping import Array, Bool, Float
 
 from crossearth_jax.models.attention import MultiHeadAttention
 from crossearth_jax.models.initial_values import (
-    pytorch_bias,
     xavier_normal,
     xavier_normal_stacked,
 )
 from crossearth_jax.models.layers import (
-    Mlp,
     layer_norm,
     pytorch_linear,
     sine_position,
 )
-from crossearth_jax.models.pixel_decoder import PixelDecoder
+from crossearth_jax.models.pixel_decoder import PixelDecoder, relu_mlp
 from crossearth_jax.models.precision import Arithmetic
 from crossearth_jax.pixels.resample import resize_bilinear, sides
 
@@ -55,14 +53,7 @@ class DecoderLayer(nnx.Module):
         self.norm1 = layer_norm(width, rngs=rngs)
         self.self_attn = MultiHeadAttention(width, heads, **make)
         self.norm2 = layer_norm(width, rngs=rngs)
-        self.ffn = Mlp(
-            width,
-            ffn,
-            activation=nnx.relu,
-            kernel_init=xavier_normal,
-            bias_init=pytorch_bias,
-            rngs=rngs,
-        )
+        self.ffn = relu_mlp(width, ffn, rngs=rngs)
         self.norm3 = layer_norm(width, rngs=rngs)
 
     def __call__(

@@ -26,6 +26,18 @@ from crossearth_jax.pixels.resample import resize_bilinear, sides
 FLOAT32 = Arithmetic.FLOAT32
 
 
+def relu_mlp(width: int, hidden: int, *, rngs: nnx.Rngs) -> Mlp:
+    """The FFN of both transformers of Mask2Former, of the encoder and the decoder."""
+    return Mlp(
+        width,
+        hidden,
+        activation=nnx.relu,
+        kernel_init=xavier_normal,
+        bias_init=pytorch_bias,
+        rngs=rngs,
+    )
+
+
 class EncoderLayer(nnx.Module):
     """Deformable self-attention and FFN, post-norm."""
 
@@ -41,14 +53,7 @@ class EncoderLayer(nnx.Module):
     ) -> None:
         self.self_attn = DeformableAttention(width, heads, levels, points, rngs=rngs)
         self.norm1 = layer_norm(width, rngs=rngs)
-        self.ffn = Mlp(
-            width,
-            ffn,
-            activation=nnx.relu,
-            kernel_init=xavier_normal,
-            bias_init=pytorch_bias,
-            rngs=rngs,
-        )
+        self.ffn = relu_mlp(width, ffn, rngs=rngs)
         self.norm2 = layer_norm(width, rngs=rngs)
 
     def __call__(
