@@ -104,9 +104,10 @@ def _finiteness(params: PyTree, gradients: PyTree) -> Table:
     values, slopes = dotted(params), dotted(gradients)
     broken = {p: int((~jnp.isfinite(g)).sum()) for p, g in slopes.items()}
     broken = {path: n for path, n in broken.items() if n}
-    largest = sorted(slopes, key=lambda p: -float(jnp.abs(slopes[p]).max()))
+    whole = slopes.keys() - broken  # in no order among numbers that are none
+    largest = sorted(whole, key=lambda p: (-float(jnp.abs(slopes[p]).max()), p))
     rows = []
-    for path in list(dict.fromkeys([*broken, *largest]))[:12]:
+    for path in [*broken, *largest][:12]:
         value, slope = (float(jnp.abs(t[path]).max()) for t in (values, slopes))
         rows.append((path, f"{value:.4g}", f"{slope:.4g}", str(broken.get(path, 0))))
     title = f"{len(broken)} of {len(slopes)} gradients hold values that are not finite"

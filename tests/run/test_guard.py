@@ -1,6 +1,7 @@
 """Losses that are not finite: skipped and counted, or the end with a dump."""
 
 import json
+import re
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ from small_run import device_batches, make_run, write_backbone
 
 from benchmarks.reliability.runs import final_state
 from crossearth_jax import train
+from crossearth_jax.commands import replay
 from crossearth_jax.models.parameters import dotted
 from crossearth_jax.run.guard import LAG, LossGuard
 
@@ -129,7 +131,7 @@ def test_the_last_steps_are_checked_too(stepper, tmp_path):
         guard_over(stepper, "gb", tmp_path, patience=1)
 
 
-def test_a_run_that_diverges_ends_in_one_line(tiny_config, tmp_path):
+def test_a_run_that_diverges_ends_in_one_line(tiny_config, tmp_path, capsys):
     config = tiny_config(
         **PLAIN,
         **{
@@ -152,3 +154,11 @@ def test_a_run_that_diverges_ends_in_one_line(tiny_config, tmp_path):
     saved, arrays = final_state(tmp_path)
     assert saved == step
     assert all(dumped[k].tobytes() == arrays[f"params.{k}"].tobytes() for k in dumped)
+    capsys.readouterr()
+    assert replay.main([str(folder)]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"step {step}, images: ")
+    assert re.search(r"\nloss +nan\n", shown)
+    assert re.search(
+        r"[1-9]\d* of \d+ gradients hold values that are not finite", shown
+    )
