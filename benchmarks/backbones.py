@@ -29,6 +29,7 @@ from benchmarks.our_side import random_batch, random_run
 from crossearth_jax.config import default
 from crossearth_jax.data.known_classes import CASID
 from crossearth_jax.models.precision import Arithmetic
+from crossearth_jax.report.table import Section, Table
 from crossearth_jax.scoring.score_fn import make_score_fn
 from crossearth_jax.system import sharding
 from crossearth_jax.train import TrainingSetup, make_step
@@ -56,18 +57,21 @@ def main(argv: Sequence[str]) -> None:
     print(
         f"{jax.devices()[0].device_kind}, {platform.machine()}, jax {jax.__version__}"
     )
-    print("\n| backbone | | s, median | lowest to highest | first | peak memory, GB |")
-    print("|-|-|-:|-:|-:|-:|")
+    rows = []
     for variant in options.variants.split(","):
         for work in WORK:
             found = _in_a_process(f"{variant} {work}", argv)
             times = found["times"]
-            print(
-                f"| {variant} | {work} | {statistics.median(times):.2f} "
-                f"| {min(times):.2f} to {max(times):.2f} | {found['first']:.1f} "
-                f"| {found['gigabytes']:.1f} |",
-                flush=True,
+            cells = (
+                f"{statistics.median(times):.2f}",
+                f"{min(times):.2f} to {max(times):.2f}",
+                f"{found['first']:.1f}",
+                f"{found['gigabytes']:.1f}",
             )
+            rows.append((variant, work, *cells))
+    header = ("backbone", "", "s, median", "lowest to highest", "first")
+    table = Table((*header, "peak memory, GB"), "llrrrr", [Section(rows)])
+    print(f"\n{table.as_markdown()}")
 
 
 def _in_a_process(one: str, argv: Sequence[str]) -> dict:

@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from crossearth_jax.report.table import Section, Table
 from crossearth_jax.system.whole_file import whole_file
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -44,7 +45,7 @@ TARGETS = (
     Target("inference", "model", "inference", 1.2, "", "≥ 2 x, compiled ≥ 1.2 x"),
     Target("training step", "train", "step", 1.5, "", "≥ 2.5 x, compiled ≥ 1.5 x"),
     Target("share of the ceiling", "train", "share of the ceiling", None, "", "≥ 50 %"),
-    Target("30,000 steps", "train", "30,000 steps", None, "", "< 10 minutes"),
+    Target("30,000 steps", "train", "30,000 steps", None, "", "under 10 minutes"),
     Target(
         "peak memory of a step",
         "train",
@@ -57,7 +58,12 @@ TARGETS = (
         "prediction", "predict", "window of a scene", 1.2, "", "≥ 40 MP/s at 512/341"
     ),
     Target(
-        "cold start", "compile", "first step, empty cache", 90, "s", "< 90 s, warm 20 s"
+        "cold start",
+        "compile",
+        "first step, empty cache",
+        90,
+        "s",
+        "under 90 s, warm 20 s",
     ),
 )
 
@@ -105,12 +111,17 @@ def described(name: str, suite: Suite) -> str:
 
 def table(suite: Suite) -> str:
     """Medians (lowest to highest) of both sides, and the ratio."""
-    lines = ["| | ours | PyTorch | | ratio |", "|-|-:|-:|-|-:|"]
-    for case, found in suite.items():
-        ours, peer = (side(found, name) for name in ("ours", "peer"))
-        ratio = f"{found['ratio']:.2f} x" if found["ratio"] else ""
-        lines.append(f"| {case} | {ours} | {peer} | {found['unit']} | {ratio} |")
-    return "\n".join(lines)
+    rows = [
+        (
+            case,
+            *(side(found, name) for name in ("ours", "peer")),
+            found["unit"],
+            f"{found['ratio']:.2f} x" if found["ratio"] else "",
+        )
+        for case, found in suite.items()
+    ]
+    header = ("", "ours", "PyTorch", "", "ratio")
+    return Table(header, "lrrlr", [Section(rows)]).as_markdown()
 
 
 def side(found: dict[str, Any], name: str) -> str:
@@ -129,37 +140,51 @@ def short(value: float) -> str:
 
 def growth_table(suite: Suite) -> str:
     """Steps by size, then devices, then the estimated links."""
-    steps = {k: v for k, v in suite.items() if "gigabytes" in v}
-    devices = {k: v for k, v in suite.items() if "trained" in v}
-    links = {k: v for k, v in suite.items() if "link" in v}
-    lines = ["| step | s | peak GB | TFLOP |", "|-|-:|-:|-:|"]
-    for case, found in steps.items():
-        lines.append(
-            f"| {case} | {side(found, 'ours')} | {short(found['gigabytes'])} "
-            f"| {short(found['flops'] / 1e12)} |"
+    steps = [
+        (
+            case,
+            side(found, "ours"),
+            short(found["gigabytes"]),
+            short(found["flops"] / 1e12),
         )
-    lines += ["", "| | GFLOP a device | exchanged MB | MB that train |"]
-    lines += ["|-|-:|-:|-:|"]
-    for case, found in devices.items():
-        cells = (found["ours"], found["megabytes"], found["trained"])
-        lines.append(f"| {case} | {' | '.join(map(short, cells))} |")
-    lines += ["", "| estimate | MB | GB/s of a link | ms |", "|-|-:|-:|-:|"]
-    for case, found in links.items():
-        cells = (found["megabytes"], found["link"], found["ours"])
-        lines.append(f"| {case} | {' | '.join(map(short, cells))} |")
-    return "\n".join(lines)
+        for case, found in suite.items()
+        if "gigabytes" in found
+    ]
+    tables = [
+        Table(("step", "s", "peak GB", "TFLOP"), "lrrr", [Section(steps)]),
+        Table(
+            ("", "GFLOP a device", "exchanged MB", "MB that train"),
+            "lrrr",
+            [Section(_cells(suite, "ours", "megabytes", "trained"))],
+        ),
+        Table(
+            ("estimate", "MB", "GB/s of a link", "ms"),
+            "lrrr",
+            [Section(_cells(suite, "megabytes", "link", "ours"))],
+        ),
+    ]
+    return "\n\n".join(each.as_markdown() for each in tables)
+
+
+def _cells(suite: Suite, *names: str) -> list[tuple[str, ...]]:
+    """Rows of the cases that have all of these figures."""
+    return [
+        (case, *(short(found[name]) for name in names))
+        for case, found in suite.items()
+        if found.keys() >= {*names}
+    ]
 
 
 def targets(cpu: dict[str, Suite], gpu: dict[str, Suite]) -> str:
     """What was wanted and what was measured."""
-    lines = ["| | CPU, wanted | CPU | GPU, wanted | GPU |", "|-|-|-|-|-|"]
+    rows = []
     for target in TARGETS:
         found = [x.get(target.suite, {}).get(target.case) for x in (cpu, gpu)]
-        lines.append(
-            f"| {target.name} | {wanted(target)} | {reached(target, found[0])} "
-            f"| {target.gpu} | {plain(found[1])} |"
-        )
-    return "\n".join([*lines, "", f"The GPU column: `{GPU_COMMAND}`."])
+        measured = reached(target, found[0]), target.gpu, plain(found[1])
+        rows.append((target.name, wanted(target), *measured))
+    header = ("", "CPU, wanted", "CPU", "GPU, wanted", "GPU")
+    shown = Table(header, "lllll", [Section(rows)]).as_markdown()
+    return f"{shown}\n\nThe GPU column: `{GPU_COMMAND}`."
 
 
 def wanted(target: Target) -> str:
@@ -167,7 +192,7 @@ def wanted(target: Target) -> str:
     if target.cpu is None:
         return "-"
     if target.most:
-        return f"< {short(target.cpu)} {target.most}"
+        return f"under {short(target.cpu)} {target.most}"
     return f"≥ {short(target.cpu)} x"
 
 
@@ -184,7 +209,7 @@ def reached(target: Target, found: dict[str, Any] | None) -> str:
 
 def verdict(met: bool) -> str:
     """In a word."""
-    return "met" if met else "**missed**"
+    return "met" if met else "missed"
 
 
 def plain(found: dict[str, Any] | None) -> str:

@@ -37,6 +37,7 @@ from crossearth_jax.data.datasets import FolderSource
 from crossearth_jax.data.folders import parse_domain
 from crossearth_jax.data.pack import pack_split
 from crossearth_jax.data.pipeline import Augment, train_batches
+from crossearth_jax.report.table import Section, Table
 from crossearth_jax.system.whole_file import whole_file
 
 CLASSES = 6
@@ -253,18 +254,24 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 
     The last column has the most cores that other programs used during a measurement.
     """
-    lines = [
-        "| reader | workers | threads | crops/s | crops per core-second | others |",
-        "|-|-|-|-|-|-|",
-    ]
-    for row in rows:
-        clock, cpu = row["crops_per_s"], row["crops_per_cpu_s"]
-        lines.append(
-            f"| {row['reader']} | {row['workers']} | {row['threads']} "
-            f"| {statistics.median(clock):.0f} ({min(clock):.0f} to {max(clock):.0f}) "
-            f"| {statistics.median(cpu):.0f} | {max(row['others']):.1f} |"
+    found = [
+        (
+            row["reader"],
+            str(row["workers"]),
+            str(row["threads"]),
+            _spread(row["crops_per_s"]),
+            f"{statistics.median(row['crops_per_cpu_s']):.0f}",
+            f"{max(row['others']):.1f}",
         )
-    return "\n".join(lines)
+        for row in rows
+    ]
+    header = ("reader", "workers", "threads", "crops/s", "crops per core-second")
+    return Table((*header, "others"), "lrrrrr", [Section(found)]).as_markdown()
+
+
+def _spread(values: Sequence[float]) -> str:
+    middle = statistics.median(values)
+    return f"{middle:.0f} ({min(values):.0f} to {max(values):.0f})"
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from crossearth_jax.build_data import build_data
 from crossearth_jax.models import mask2former
 from crossearth_jax.models.parameters import combine
 from crossearth_jax.pixels.normalise import normalise
+from crossearth_jax.report.table import Section, Table
 from crossearth_jax.run.trained import TrainedRun, load_run
 
 NAMES = ("class", "mask", "pixel")
@@ -57,7 +58,7 @@ def main(argv: Sequence[str]) -> None:
     options = parser.parse_args(argv)
     print(f"{jax.devices()[0].device_kind}, jax {jax.__version__}\n")
     names = ("run", "domain", *COLUMNS, "jumps", "same class")
-    print(f"| {' | '.join(names)} |\n|-|-|{'-:|' * (len(names) - 2)}")
+    rows = []
     for workdir in options.workdirs:
         wide, half = (load_run(workdir, name) for name in ("float32", "bfloat16"))
         for domain in build_data(wide.settings.data).domains:
@@ -66,9 +67,9 @@ def main(argv: Sequence[str]) -> None:
             free = outputs(half, windows)
             same_view = outputs(half, windows, [output.views for output in expected])
             cells = compared(*map(joined, (expected, free, same_view)))
-            print(
-                f"| {workdir.name} | {domain.name} | {' | '.join(cells)} |", flush=True
-            )
+            rows.append((workdir.name, domain.name, *cells))
+    align = "ll" + "r" * (len(names) - 2)
+    print(Table(names, align, [Section(rows)]).as_markdown())
 
 
 def compared(

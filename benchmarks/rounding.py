@@ -26,6 +26,7 @@ from jaxtyping import Array
 from benchmarks.precision import compared, first_windows, joined, outputs
 from crossearth_jax.build_data import build_data
 from crossearth_jax.models.precision import Arithmetic, Formula
+from crossearth_jax.report.table import Section, Table
 from crossearth_jax.run.trained import TrainedRun, load_run
 from crossearth_jax.scoring.metrics import confusion_matrix, scores
 
@@ -66,11 +67,14 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--windows", type=int, default=16, help="of each domain")
     options = parser.parse_args(argv)
     print(f"{jax.devices()[0].device_kind}, jax {jax.__version__}\n")
-    print(f"| run | domain | products | {' | '.join(COLUMNS)} |")
-    print(f"|-|-|-|{'-:|' * len(COLUMNS)}")
-    for workdir in options.workdirs:
-        for row in rows(workdir, options.windows):
-            print(f"| {workdir.name} | {' | '.join(row)} |", flush=True)
+    found = [
+        (workdir.name, *row)
+        for workdir in options.workdirs
+        for row in rows(workdir, options.windows)
+    ]
+    header = ("run", "domain", "products", *COLUMNS)
+    align = "lll" + "r" * len(COLUMNS)
+    print(Table(header, align, [Section(found)]).as_markdown())
 
 
 def rows(workdir: Path, count: int) -> Iterator[list[str]]:

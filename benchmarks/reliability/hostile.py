@@ -10,13 +10,14 @@ import random
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.reliability import hostile_attacks
 from benchmarks.reliability.hostile_files import FORMATS, Format
+from crossearth_jax.report.table import Section, Table
 from crossearth_jax.system.escape import quoted
 
 LIMIT_S = 2.0  # of processor time
@@ -58,14 +59,7 @@ def measure(folder: Path, cases: int, seed: int) -> None:
       SystemExit: a file was not held; it is kept in the folder.
     """
     attacks = hostile_attacks.taken(folder)
-    print("| file | bytes | seconds | MB | held |\n|-|-:|-:|-:|-|")
-    for one in attacks:
-        held = "yes" if one.held else f"no: {one.said}"
-        print(
-            f"| {one.name} | {one.size:,} | {one.seconds:.2f} | {one.megabytes:.0f} "
-            f"| {held} |"
-        )
-    print()
+    print(attack_table(attacks).as_markdown(), end="\n\n")
     begin = time.process_time()
     tried, refused, failures = Counter[str](), Counter[str](), []
     for kind, number, outcome in run(folder, cases, seed):
@@ -74,16 +68,37 @@ def measure(folder: Path, cases: int, seed: int) -> None:
             failures.append(outcome)
             (folder / f"failure-{number}").write_bytes(outcome.content)
         refused[kind] += outcome is True
-    print("| format | tried | refused | held |\n|-|-:|-:|-:|")
     lost = Counter(failure.kind for failure in failures)
-    for kind, count in tried.items():
-        print(f"| {kind} | {count} | {refused[kind]} | {count - lost[kind]} |")
-    held = sum(tried.values()) - len(failures)
-    print(f"| all | {sum(tried.values())} | {sum(refused.values())} | {held} |")
+    print(mutation_table(tried, refused, lost).as_markdown(), end="\n\n")
     print(f"{time.process_time() - begin:.0f} s of processor time, seed {seed}")
     lost_attacks = [f"{one.name}: {one}" for one in attacks if not one.held]
     if failures or lost_attacks:
         raise SystemExit("\n".join([*map(str, failures), *lost_attacks]))
+
+
+def attack_table(attacks: Sequence[hostile_attacks.Taken]) -> Table:
+    """What every attack cost, and whether it was held."""
+    rows = [
+        (
+            one.name,
+            f"{one.size:,}",
+            f"{one.seconds:.2f}",
+            f"{one.megabytes:.0f}",
+            "yes" if one.held else f"no: {one.said}",
+        )
+        for one in attacks
+    ]
+    return Table(("file", "bytes", "seconds", "MB", "held"), "lrrrl", [Section(rows)])
+
+
+def mutation_table(
+    tried: Counter[str], refused: Counter[str], lost: Counter[str]
+) -> Table:
+    """Numbers of mutated files by format, and of all."""
+    counts = {kind: (n, refused[kind], n - lost[kind]) for kind, n in tried.items()}
+    counts["all"] = tuple(map(sum, zip(*counts.values(), strict=True)))
+    rows = [(kind, *map(str, numbers)) for kind, numbers in counts.items()]
+    return Table(("format", "tried", "refused", "held"), "lrrr", [Section(rows)])
 
 
 def run(

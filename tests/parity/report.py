@@ -14,6 +14,8 @@ import parity_resampling  # noqa: E402
 import parity_segmentor  # noqa: E402
 from parity_fixtures import recorded, relative  # noqa: E402
 
+from crossearth_jax.report.table import Section, Table  # noqa: E402
+
 HEAD = """# Parity with the authors' PyTorch code
 
 Measured against the outputs of the unmodified official code, recorded in
@@ -36,9 +38,9 @@ def table(title, rows, columns):
             return value
         return "" if value is None else f"{value:.1e}"
 
-    lines = [f"## {title}\n", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-    lines += [f"| {' | '.join(map(cell, row))} |" for row in rows]
-    return "\n".join(lines) + "\n"
+    section = Section([tuple(map(cell, row)) for row in rows])
+    align = "l" + "r" * (len(columns) - 1)
+    return f"## {title}\n\n{Table(columns, align, [section]).as_markdown()}\n"
 
 
 def stages(case, title):
@@ -50,7 +52,7 @@ def stages(case, title):
     for name, error in parity_segmentor.stage_errors(case, computed).items():
         key = f"{case}/{name}"
         noise = relative(expected[key], exact[key]) if key in exact else None
-        rows.append((f"`{name}`", error, noise))
+        rows.append((name, error, noise))
     columns = ("stage", "ours to PyTorch", "PyTorch float32 to float64")
     return table(title, rows, columns), computed
 
@@ -80,7 +82,7 @@ def losses():
 def gradients():
     exact = parity_losses.double_gradient_errors()
     rows = [
-        (f"`{name}`", error, exact[name], noise)
+        (name, error, exact[name], noise)
         for name, (error, noise) in parity_losses.gradient_errors().items()
     ]
     summary = [
