@@ -28,7 +28,7 @@ from crossearth_jax.build_data import build_data
 from crossearth_jax.models.precision import Arithmetic, Formula
 from crossearth_jax.report.table import Section, Table
 from crossearth_jax.run.trained import TrainedRun, load_run
-from crossearth_jax.scoring.metrics import confusion_matrix, scores
+from crossearth_jax.scoring.metrics import confusion_matrix, confusion_metrics
 
 COLUMNS = ("class", "mask", "pixel", "jumps", "same class", "mIoU")
 
@@ -88,7 +88,7 @@ def rows(workdir: Path, count: int) -> Iterator[list[str]]:
         def miou(found: list[np.ndarray], labels: np.ndarray = labels) -> str:
             classes = found[2].shape[-1]
             counts = confusion_matrix(found[2].argmax(-1), labels, classes)
-            return f"{100 * scores(counts).miou:.2f}"
+            return f"{100 * confusion_metrics(counts).miou:.2f}"
 
         expected = joined(outputs(exact, windows))
         yield [domain.name, '"float32" on CPU and CUDA', *[""] * 5, miou(expected)]

@@ -1,18 +1,34 @@
 """The arithmetic of `benchmarks.run`, and that its tables are those of its figures."""
 
+import importlib
 import json
+import pkgutil
 from collections import Counter
 
 import numpy as np
 import pytest
 
-from benchmarks import document, precision, run
+import benchmarks
+from benchmarks import document, precision, reliability, run
 from benchmarks.growth import exchanged_bytes
 from benchmarks.our_side import benchmark_config
 from benchmarks.reliability import hostile
 from benchmarks.reliability.hostile_attacks import Taken
 from benchmarks.worker import Job, Turn, one_turn
 from crossearth_jax.models import mask2former
+
+MODULES = [
+    module.name
+    for package in (benchmarks, reliability)
+    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}.")
+    # The peer's need torch, and tests of their own import them.
+    if not module.name.endswith("__main__") and ".peer_" not in module.name
+]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_benchmark_finds_what_it_imports(name):
+    assert importlib.import_module(name).__doc__
 
 
 def job(precision="float32"):
