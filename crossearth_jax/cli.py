@@ -126,7 +126,7 @@ def _run(command: str, *rest: str) -> int:
         return 0
     near = "".join(f", such as {c}" for c in get_close_matches(command, COMMANDS, 1))
     print(
-        f"error: got command {command!r}, expected one of those below{near}\n\n{USAGE}",
+        f"{USAGE}\n\nerror: got command {command!r}, expected one of these{near}",
         file=sys.stderr,
     )
     return 2

@@ -41,17 +41,17 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     whole = make_parser(
         "crossearth convert",
-        "Converts weights of PyTorch to the ones that train here, and back. PyTorch is "
-        "needed\nfor files older than its version 1.6 alone.",
+        "Converts PyTorch weights to those that train here, and back; PyTorch is not "
+        "needed.",
     )
     kinds = whole.add_subparsers(dest="kind", metavar="KIND", required=True)
     for kind, text in _HELP.items():
         one = kinds.add_parser(kind, help=text, description=text, allow_abbrev=False)
         add_traceback(one, default=argparse.SUPPRESS)  # as it stands before KIND
-        one.add_argument("source", metavar="SRC", type=Path)
+        one.add_argument("source", metavar="SRC", type=Path, help="file to read")
         if kind == "inspect":
             continue
-        one.add_argument("target", metavar="DST", type=Path)
+        one.add_argument("target", metavar="DST", type=Path, help="file to write")
         one.add_argument(
             "--allow-unused",
             metavar="PATTERN",
@@ -60,8 +60,16 @@ def parser() -> argparse.ArgumentParser:
             help="source tensors that may stay unused, e.g. 'head.*'; repeatable",
         )
         if kind == "dinov2":
-            one.add_argument("--crop", type=int, default=512, help="pixels, e.g. 1024")
-            one.add_argument("--patch", type=int, default=16, help="pixels")
+            one.add_argument(
+                "--crop",
+                type=int,
+                default=512,
+                help="pixels of a training crop, which positions are resized to "
+                "(default: 512)",
+            )
+            one.add_argument(
+                "--patch", type=int, default=16, help="pixels of a patch (default: 16)"
+            )
         if kind == "dinov3":
             one.add_argument(
                 "--trained-on",

@@ -125,14 +125,31 @@ def _parser() -> argparse.ArgumentParser:
         "`crossearth train --help`\nlists the keys.",
     )
     add_config(parser)
-    parser.add_argument("--table", type=int, required=True, choices=TABLES)
-    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="1 to N")
-    parser.add_argument("--out", type=Path, metavar="DIR")
+    parser.add_argument(
+        "--table", type=int, required=True, choices=TABLES, help="of the paper"
+    )
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        default=3,
+        metavar="N",
+        help="each row runs with the seeds 1 to N (default: 3)",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="workdirs of all runs, and the table (default: runs/ablate_…)",
+    )
     parser.add_argument(
         "--part", default="1/1", metavar="I/N", help="the I-th of N shares of the runs"
     )
-    parser.add_argument("--format", choices=list(FORMATS), default="terminal")
-    parser.add_argument("--list", action="store_true", help="show the runs only")
+    parser.add_argument(
+        "--format", choices=list(FORMATS), default="terminal", help="default: terminal"
+    )
+    parser.add_argument(
+        "--list", action="store_true", help="only list the runs, and which are finished"
+    )
     return parser
 
 

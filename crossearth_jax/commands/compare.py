@@ -25,7 +25,9 @@ def main(argv: Sequence[str]) -> int:
     """`crossearth compare [WORKDIR …] [--table N] [--format FORMAT] [--out FILE]`."""
     parser = make_parser("crossearth compare", DESCRIPTION)
     parser.add_argument("workdirs", nargs="*", metavar="WORKDIR", help="of scored runs")
-    parser.add_argument("--format", choices=list(FORMATS), default="terminal")
+    parser.add_argument(
+        "--format", choices=list(FORMATS), default="terminal", help="default: terminal"
+    )
     parser.add_argument("--out", type=Path, metavar="FILE", help="default: print it")
     parser.add_argument(
         "--table",

@@ -27,7 +27,9 @@ def main(argv: Sequence[str]) -> int:
         "style.weights,\ntrain.init and `predict` take.",
     )
     formats = ("terminal", "markdown", "csv")
-    parser.add_argument("--format", choices=formats, default=formats[0])
+    parser.add_argument(
+        "--format", choices=formats, default=formats[0], help=f"default: {formats[0]}"
+    )
     return guarded(run, parser.parse_args(argv))
 
 

@@ -48,8 +48,15 @@ COSTLY = 10  # images that cost most mIoU, over all domains
 def main(argv: Sequence[str]) -> int:
     """`crossearth report WORKDIR [WORKDIR …] [--out report.html]`."""
     parser = make_parser("crossearth report", DESCRIPTION)
-    parser.add_argument("workdirs", nargs="+", type=Path, metavar="WORKDIR")
-    parser.add_argument("--out", type=Path, default=Path("report.html"), metavar="FILE")
+    add = parser.add_argument
+    add("workdirs", nargs="+", type=Path, metavar="WORKDIR", help="of a finished run")
+    add(
+        "--out",
+        type=Path,
+        default=Path("report.html"),
+        metavar="FILE",
+        help="default: report.html",
+    )
     return guarded(run, parser.parse_args(argv))
 
 

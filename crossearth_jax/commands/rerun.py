@@ -27,7 +27,12 @@ def main(argv: Sequence[str]) -> int:
         "metric.\nThe same packages and machine give the same bits.",
     )
     parser.add_argument("workdir", type=Path, help="of a finished run")
-    parser.add_argument("--out", type=Path, help="default: WORKDIR-rerun")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="workdir of the repetition (default: WORKDIR-rerun)",
+    )
     options = parser.parse_args(argv)
     options.again = f"crossearth rerun {shlex.join(argv)}"
     return guarded(run, options)

@@ -48,7 +48,9 @@ def main(argv: Sequence[str]) -> int:
         "Lists the benchmark's 29 settings beside the paper's scores.",
     )
     formats = ("terminal", "markdown", "csv")
-    parser.add_argument("--format", choices=formats, default=formats[0])
+    parser.add_argument(
+        "--format", choices=formats, default=formats[0], help=f"default: {formats[0]}"
+    )
     return guarded(run, parser.parse_args(argv))
 
 

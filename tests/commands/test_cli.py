@@ -34,6 +34,29 @@ def test_help_of_every_command_lists_its_options(command, capsys):
     assert "--traceback" in shown and "--help" in shown
 
 
+def unexplained(parser):
+    """Options without a line of help, also of a command's own commands."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, one in action.choices.items():
+                yield from (f"{name} {option}" for option in unexplained(one))
+        elif not action.help:
+            yield action.dest
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_every_option_is_explained(command, monkeypatch):
+    def note(parser, *arguments):
+        found.extend(unexplained(parser))
+        raise SystemExit
+
+    found = []
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", note)
+    with pytest.raises(SystemExit):
+        cli.main([command])
+    assert not found
+
+
 @pytest.mark.parametrize("group", ["prepare potsdam", "convert dinov2"])
 def test_help_of_a_command_of_a_command(group, capsys):
     with pytest.raises(SystemExit) as stop:
@@ -114,10 +137,9 @@ def test_what_may_change_reaches_the_run(command, monkeypatch):
 def test_an_unknown_command_is_wrong_usage(capsys):
     assert cli.main(["trian"]) == 2
     shown = capsys.readouterr().err
-    assert shown.startswith(
-        "error: got command 'trian', expected one of those below, such as train\n"
-    )
     assert "\n  style-statistics " in shown
+    last = "\nerror: got command 'trian', expected one of these, such as train\n"
+    assert shown.endswith(last)
 
 
 @pytest.mark.parametrize(

@@ -297,7 +297,7 @@ ARCHIVES = {
     "magic": (lambda p: p.write_bytes(b"GIF89a" + bytes(99)), "starts with b'GIF89a"),
     "html": (lambda p: p.write_text("<!DOCTYPE html>"), "starts with"),
     "directory": (directory, "no regular file"),
-    "missing": (lambda p: None, "no regular file"),
+    "missing": (lambda p: None, "no such file"),
 }
 
 

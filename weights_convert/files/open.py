@@ -91,7 +91,8 @@ def detect_format(path: Path) -> Format:
       ValueError: not a regular file, or no known format.
     """
     if not path.is_file():
-        raise ValueError(f"{path}: got no regular file, expected a weight file")
+        found = "no regular file" if path.exists() else "no such file"
+        raise ValueError(f"{path}: got {found}, expected a weight file: check the path")
     with open(path, "rb") as file:
         head = file.read(16)
     if head.startswith(b"PK\x03\x04"):
