@@ -6,7 +6,7 @@
 import argparse
 import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from crossearth_jax.commands.errors import guarded
@@ -59,53 +59,56 @@ def parser() -> argparse.ArgumentParser:
             default=[],
             help="source tensors that may stay unused, e.g. 'head.*'; repeatable",
         )
-        if kind == "dinov2":
-            one.add_argument(
-                "--crop",
-                type=int,
-                default=512,
-                help="pixels of a training crop, which positions are resized to "
-                "(default: 512)",
-            )
-            one.add_argument(
-                "--patch", type=int, default=16, help="pixels of a patch (default: 16)"
-            )
-        if kind == "dinov3":
-            one.add_argument(
-                "--trained-on",
-                choices=PRETRAINING,
-                help="which pixels the weights expect; default: what the "
-                "preprocessor_config.json beside SRC says",
-            )
-        if kind in ("crossearth", "rein"):
-            one.add_argument(
-                "--swap-classes",
-                action="store_true",
-                help="exchange classes 0 and 1, for a head whose background is 1",
-            )
-            one.add_argument(
-                "--classes",
-                metavar="FILE",
-                help="class file, or a known set such as loveda, kept for `predict`; "
-                "default: what a released file's name or the checkpoint itself says",
-            )
-            one.add_argument(
-                "--set",
-                dest="sizes",
-                metavar="KEY=VALUE",
-                type=_pair,
-                action="append",
-                default=[],
-                help="a size that no tensor shows, for networks of no published size: "
-                f"{', '.join(HIDDEN)}; repeatable",
-            )
-        if kind in ("crossearth", "rein", "to-torch"):
-            one.add_argument(
-                "--backbone",
-                type=Path,
-                help="DINOv2 converted by `dinov2`, or a name such as dinov2-large",
-            )
+        _add_options(one.add_argument, kind)
     return whole
+
+
+def _add_options(add: Callable[..., object], kind: str) -> None:
+    """Those that only some kinds have."""
+    if kind == "dinov2":
+        add(
+            "--crop",
+            type=int,
+            default=512,
+            help="pixels of a training crop, which positions are resized to "
+            "(default: 512)",
+        )
+        add("--patch", type=int, default=16, help="pixels of a patch (default: 16)")
+    if kind == "dinov3":
+        add(
+            "--trained-on",
+            choices=PRETRAINING,
+            help="which pixels the weights expect; default: what the "
+            "preprocessor_config.json beside SRC says",
+        )
+    if kind in ("crossearth", "rein"):
+        add(
+            "--swap-classes",
+            action="store_true",
+            help="exchange classes 0 and 1, for a head whose background is 1",
+        )
+        add(
+            "--classes",
+            metavar="FILE",
+            help="class file, or a known set such as loveda, kept for `predict`; "
+            "default: what a released file's name or the checkpoint itself says",
+        )
+        add(
+            "--set",
+            dest="sizes",
+            metavar="KEY=VALUE",
+            type=_pair,
+            action="append",
+            default=[],
+            help="a size that no tensor shows, for networks of no published size: "
+            f"{', '.join(HIDDEN)}; repeatable",
+        )
+    if kind in ("crossearth", "rein", "to-torch"):
+        add(
+            "--backbone",
+            type=Path,
+            help="DINOv2 converted by `dinov2`, or a name such as dinov2-large",
+        )
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -31,6 +31,7 @@ from crossearth_jax.data.tags import (
 )
 from crossearth_jax.data.timed import TIMEOUT_S, read_in_time
 from crossearth_jax.system.escape import cut
+from crossearth_jax.system.extras import install_command
 
 FORMATS = ("PNG", "JPEG", "TIFF")
 MAX_FRAMES = 64  # of a TIFF: overviews, each with a mask
@@ -319,7 +320,7 @@ def _decoded(page: tifffile.TiffPage, data: bytes) -> np.ndarray:
     """A page's pixels; those of GDAL's own compressions (LERC) by GDAL, if installed.
 
     Raises:
-      Exception: none of both can read it.
+      Exception: neither can read it.
     """
     try:
         return page.asarray()
@@ -328,7 +329,7 @@ def _decoded(page: tifffile.TiffPage, data: bytes) -> np.ndarray:
             from rasterio.io import MemoryFile
         except ImportError:
             raise ValueError(
-                f"{error}; rasterio may read it: pip install 'crossearth_jax[geo]'"
+                f"{error}; rasterio may read it: {install_command('geo')}"
             ) from error
         with MemoryFile(data) as memory, memory.open() as dataset:
             bands = dataset.read()

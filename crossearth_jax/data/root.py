@@ -8,6 +8,8 @@ import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from crossearth_jax.paper.settings import CLIMATES
+
 # What to prepare for a domain folder: `crossearth prepare THIS --raw DIR --out ROOT`.
 PREPARED_BY = {
     "potsdam_irrg": "potsdam",
@@ -22,7 +24,7 @@ PREPARED_BY = {
     "whu_satellite": "whu_building",
     "deepglobe": "deepglobe",
     "massachusetts": "massachusetts",
-    **dict.fromkeys(("sub", "tem", "tms", "trf"), "casid"),
+    **dict.fromkeys(CLIMATES, "casid"),
 }
 
 
