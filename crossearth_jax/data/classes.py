@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Integer, UInt8
 
 from crossearth_jax.pixels.labels import IGNORE, Colour
-from crossearth_jax.system.escape import quoted
+from crossearth_jax.system.escape import cut, quoted
 from crossearth_jax.system.read_json import read_json
 from crossearth_jax.system.whole_file import whole_file
 
@@ -140,15 +140,17 @@ def load_classes(path: Path) -> ClassSet:
     """
     try:
         content = read_json(path)
+        if not isinstance(content, dict) or not content.keys() >= {"names", "palette"}:
+            raise ValueError("without names and palette")
         palette = tuple(colour(one) for one in content["palette"])
         names = content["names"]
         if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
             raise ValueError("expected a list of names")
         return ClassSet(tuple(names), palette)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise ValueError(
-            f"{path}: got {quoted(error)}, expected a JSON object with `names` and "
-            "`palette`, as training writes it: copy it from the run"
+            f"got {path} ({cut(str(error), 300)}), expected a JSON object with `names` "
+            "and `palette`, as training writes it: copy it from the run"
         ) from error
 
 

@@ -183,5 +183,8 @@ def _json(path: Path) -> dict[str, Any]:
     except (ValueError, OSError) as error:
         raise ValueError(f"got {path}, expected JSON: {error}") from error
     if not isinstance(content, dict):
-        raise ValueError(f"got {path}, expected a JSON object: score the run again")
+        raise ValueError(
+            f"got {path} without a JSON object in it, expected what `crossearth train` "
+            "writes: copy it from the run, or score the run again"
+        )
     return content
