@@ -36,6 +36,7 @@ def announce(
         "global batch": f"{train.batch_size} x {settings.augment.crop}² pixels",
         "training data": f"{len(data.train)} images, classes: "
         f"{', '.join(data.classes.names)}",
+        **({"raw images": words} if (words := settings.data.raw.words()) else {}),
         "scored domains": ", ".join(
             f"{d.name} ({d.role}, {len(d.source)})" for d in data.domains
         )
