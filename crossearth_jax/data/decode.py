@@ -35,7 +35,10 @@ from crossearth_jax.system.escape import cut
 
 FORMATS = ("PNG", "JPEG", "TIFF")
 MAX_FRAMES = 64  # of a TIFF: overviews, each with a mask
-SCALE = "scale them to 0-255 first, e.g. `gdal_translate -ot Byte -scale IN OUT`"
+SCALE = (
+    "state data.scale where a run reads them, or scale them to 0-255 first, e.g. "
+    "`gdal_translate -ot Byte -scale IN OUT`"
+)
 SUBFILE_TYPE = 254  # TIFF tag; bit 1: an overview, bit 4: a mask of the main image
 
 Label = Integer[np.ndarray, "H W"] | UInt8[np.ndarray, "H W 3"]

@@ -33,7 +33,7 @@ from crossearth_jax.pixels.scaling import Pair, scaled_bands
 
 TIFF = (b"II", b"MM")  # first bytes
 # How a run is told; `predict` has --scale and --bands.
-STATE_SCALE = "which values become 0 and 255, such as --config.data.scale=0,4000"
+STATE_SCALE = "say which values become 0 and 255, such as --config.data.scale=0,4000"
 STATE_BANDS = (
     "name the three that the model should see, such as --config.data.bands=3,2,1"
 )
@@ -70,9 +70,10 @@ def choose(path: Path | Packed, tags: Tags, raw: RawImages) -> Choice | None:
     eight_bits = tags.kind == "uint8"
     raw = raw.of_type(eight_bits)
     if not eight_bits and not raw.scale:
+        also = "" if raw.bands or _is_marked(path, tags) else f"; and {STATE_BANDS}"
         raise UnclearError(
             f"{path}: got {tags.kind} values in {max(1, tags.bands)} band(s), expected "
-            f"8 bits, or data.scale: {STATE_SCALE}"
+            f"8 bits, or data.scale: {STATE_SCALE}{also}"
         )
     if tags.palette or not raw.stated:
         if tags.bands > 1:
@@ -89,6 +90,13 @@ def choose(path: Path | Packed, tags: Tags, raw: RawImages) -> Choice | None:
         return Choice(bands, raw.pairs(len(bands)))
     except ValueError as error:
         raise UnclearError(f"{path}: {error}: correct data.scale") from error
+
+
+def _is_marked(path: Path | Packed, tags: Tags) -> bool:
+    try:
+        return bool(_marked(path, tags)) or tags.bands <= 1
+    except UnclearError:
+        return tags.bands <= 1
 
 
 def _marked(path: Path | Packed, tags: Tags) -> tuple[int, ...]:
