@@ -25,7 +25,6 @@ from crossearth_jax.earth_style.restyle import Restyling, load_pool, load_restyl
 from crossearth_jax.hub.weights import find_weights
 from crossearth_jax.paper.settings import CLIMATES
 from crossearth_jax.run_settings import DataSettings, RunSettings, StyleSettings
-from crossearth_jax.system.escape import LINE, terminal
 
 POOL_SIZE = 64  # images and pixels a side; the stand-ins need no more
 
@@ -166,10 +165,6 @@ def weighted(settings: RunSettings, data: Data) -> RunSettings:
         return settings
     if isinstance(weights, str):
         weights = inverse_frequency(counted("loss.class_weights", data.pixels))
-        shown = ", ".join(
-            f"{name} {w:.3g}" for name, w in zip(names, weights, strict=True)
-        )
-        logging.info("weights in the class loss: %s", terminal(shown, LINE))
     if len(weights) != len(names):
         raise ValueError(
             f"got loss.class_weights of {len(weights)} numbers, expected {len(names)}, "

@@ -273,6 +273,11 @@ def _check_single_page(path: Path | Packed, image: Image.Image) -> None:
     _refuse_pages(path, pages)
 
 
+def _is_page(frame: object) -> bool:
+    """Not an overview or a mask."""
+    return not (isinstance(frame, tifffile.TiffPage) and frame.subfiletype & 5)
+
+
 def _refuse_pages(path: Path | Packed, pages: int) -> None:
     if pages > 1:
         raise RefusedError(
@@ -312,7 +317,7 @@ def tiff_pixels(
     try:
         with tifffile.TiffFile(BytesIO(data)) as file:
             frames = islice(file.pages, MAX_FRAMES)
-            _refuse_pages(path, sum(f.subfiletype & 5 == 0 for f in frames))
+            _refuse_pages(path, sum(_is_page(frame) for frame in frames))
             page = file.pages.first
             check_size(page.imagewidth, page.imagelength, max_pixels)
             if page.nbytes > max_pixels * MAX_PIXEL_BYTES:

@@ -117,8 +117,8 @@ class _Drawn:
     def __len__(self) -> int:
         return sys.maxsize
 
-    def __getitem__(self, position: int) -> int:
-        bits = np.random.Philox(key=[self.seed, position])
+    def __getitem__(self, index: int) -> int:
+        bits = np.random.Philox(key=[self.seed, index])
         first, second = np.random.Generator(bits).random(2)
         records, sums = self.holders[_place(self.classes, first)]
         return int(records[_place(sums, second)])

@@ -4,6 +4,7 @@ A run keeps it, so that training, scoring and mapping read a scene alike: `data.
 `data.scale` and `data.gsd` in `config.default`.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -135,5 +136,9 @@ def _pairs(scale: Any) -> tuple[Pair, ...]:
 
 
 def _is_finite(value: Any) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and abs(value) < float("inf")
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer that no float holds
+        return False

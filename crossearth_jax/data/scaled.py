@@ -26,7 +26,7 @@ from crossearth_jax.data.header import read_header
 from crossearth_jax.data.packed import Packed
 from crossearth_jax.data.pixel_limit import MAX_PIXELS, TooLargeError, open_image
 from crossearth_jax.data.raw_images import RawImages
-from crossearth_jax.data.tags import Tags, check_upright, colour_bands
+from crossearth_jax.data.tags import WRITE_THREE, Tags, check_upright, colour_bands
 from crossearth_jax.data.timed import TIMEOUT_S, read_in_time
 from crossearth_jax.pixels.imagenet import IMAGENET_GREY
 from crossearth_jax.pixels.scaling import Pair, scaled_bands
@@ -68,6 +68,7 @@ def choose(path: Path | Packed, tags: Tags, raw: RawImages) -> Choice | None:
       UnclearError: it is not clear what to take, or a band is not there.
     """
     eight_bits = tags.kind == "uint8"
+    how = WRITE_THREE if raw.bands else STATE_BANDS
     raw = raw.of_type(eight_bits)
     if not eight_bits and not raw.scale:
         also = "" if raw.bands or _is_marked(path, tags) else f"; and {STATE_BANDS}"
@@ -77,7 +78,7 @@ def choose(path: Path | Packed, tags: Tags, raw: RawImages) -> Choice | None:
         )
     if tags.palette or not raw.stated:
         if tags.bands > 1:
-            _marked(path, tags)
+            _marked(path, tags, how)
         return None
     count = max(1, tags.bands)
     if any(band > count for band in raw.bands):
@@ -99,9 +100,9 @@ def _is_marked(path: Path | Packed, tags: Tags) -> bool:
         return tags.bands <= 1
 
 
-def _marked(path: Path | Packed, tags: Tags) -> tuple[int, ...]:
+def _marked(path: Path | Packed, tags: Tags, how: str = STATE_BANDS) -> tuple[int, ...]:
     try:
-        return colour_bands(path, tags, STATE_BANDS)
+        return colour_bands(path, tags, how)
     except ValueError as error:
         raise UnclearError(str(error)) from error
 

@@ -97,6 +97,8 @@ def test_eight_bits_are_scaled_only_where_the_scale_is_for_them(tmp_path):
     # Beside 16-bit images, an 8-bit one was made ready: neither scaled nor turned.
     np.testing.assert_array_equal(read_scaled(tmp_path / "a.png", RAW)[0], colours)
     four = tiff(tmp_path / "b.tif", DEEP.astype(np.uint8))
+    with pytest.raises(ValueError, match=r"4 bands of which none.*gdal_translate"):
+        read_scaled(four, RAW)
     image, _ = read_scaled(four, RawImages((4, 2, 1)))
     np.testing.assert_array_equal(image, DEEP.astype(np.uint8)[..., [3, 1, 0]])
 
@@ -185,6 +187,7 @@ def test_training_sees_the_pixels_that_predict_sees(tmp_path, compress, interlea
         (((3, 2, 1), (5, 5)), r"got data.scale=.*LOW < HIGH"),
         (((3, 2, 1), (0, float("nan"))), r"got data.scale"),
         (((3, 2, 1), ((0, 1), (0, 2))), r"of 2 pairs for data.bands=\(3, 2, 1\)"),
+        (((3, 2, 1), (0, 10**400)), r"got data.scale"),
         (((3, 2, 1), (0, 1, 2)), r"got data.scale=\(0, 1, 2\), expected LOW,HIGH"),
         (((3, 2, 1), "0,1"), r"expected several numbers"),
         (((3, 2, 1), (0, 1), 0), r"got data.gsd=0, expected metres above 0"),
