@@ -170,10 +170,7 @@ def weighted(settings: RunSettings, data: Data) -> RunSettings:
             f"got loss.class_weights of {len(weights)} numbers, expected {len(names)}, "
             f"one for each of {', '.join(names)}"
         )
-    loss = dataclasses.replace(
-        settings.objective.segmentation, class_weights=tuple(weights)
-    )
-    objective = dataclasses.replace(settings.objective, segmentation=loss)
+    objective = settings.objective.weighted(weights)
     return dataclasses.replace(settings, objective=objective)
 
 

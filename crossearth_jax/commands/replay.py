@@ -1,7 +1,6 @@
 """`crossearth replay DUMP`: repeats a step that was not finite, and looks closely."""
 
 import argparse
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from crossearth_jax.run_settings import read_settings
 from crossearth_jax.system.compiling import set_up_compiler
 from crossearth_jax.system.escape import quoted, terminal
 from crossearth_jax.system.read_json import read_json
-from crossearth_jax.train_step import Metrics, Objective, make_gradients, step_key
+from crossearth_jax.train_step import Metrics, make_gradients, step_key
 
 
 def main(argv: Sequence[str]) -> int:
@@ -72,7 +71,8 @@ def replay(dump: Path, console: Console) -> Metrics:
             *(np.concatenate([a[name] for a in arrays]) for name in ("image", "label"))
         )
         params = undotted(load_file(dump / "params.safetensors"), network.trainable)
-        objective = _with_weights(settings.objective, about[0].get("class_weights"))
+        objective, weights = settings.objective, about[0].get("class_weights")
+        objective = objective.weighted(weights) if weights else objective
         key = step_key(jax.random.key(settings.train.seed), step)
     except Exception as error:  # the content decides what goes wrong
         raise ValueError(
@@ -94,15 +94,6 @@ def replay(dump: Path, console: Console) -> Metrics:
     _losses(metrics).show(console)
     _finiteness(params, gradients).show(console)
     return metrics
-
-
-def _with_weights(objective: Objective, weights: list[float] | None) -> Objective:
-    """The losses with the class weights of the run, which its labels may have given."""
-    if weights is None:
-        return objective
-    own = tuple(float(weight) for weight in weights)
-    loss = dataclasses.replace(objective.segmentation, class_weights=own)
-    return dataclasses.replace(objective, segmentation=loss)
 
 
 def _losses(metrics: Metrics) -> Table:
