@@ -104,12 +104,7 @@ def _folders(data: DataSettings) -> Data:
     ]
     warn_of_overlap(train, {name: pairs for _, name, pairs in scored})
     if data.check_headers:
-        every = [*train, *(pair for _, _, pairs in scored for pair in pairs)]
-        limits = data.on_corrupt, data.timeout_s, data.max_pixels
-        sizes = check_headers(every, *limits)
-        if data.fit is None:
-            seen = [sizes[pair.image] for pair in train if pair.image in sizes]
-            warn_of_scale(data.scale_from, data.crop, seen)
+        _check_headers(data, train, [pairs for _, _, pairs in scored])
     classes = _classes(data, [pair.label for pair in train])
 
     def source(pairs: tuple[Pair, ...]) -> FolderSource:
@@ -139,6 +134,17 @@ def _folders(data: DataSettings) -> Data:
         pixels = class_pixels(records, found)
     order = _order(data, [len(part) for part in parts], pixels)
     return Data(classes, records, tuple(domains), order, pixels)
+
+
+def _check_headers(
+    data: DataSettings, train: Sequence[Pair], scored: Sequence[Sequence[Pair]]
+) -> None:
+    every = [*train, *(pair for pairs in scored for pair in pairs)]
+    limits = data.on_corrupt, data.timeout_s, data.max_pixels
+    sizes = check_headers(every, *limits)
+    if data.fit is None:
+        seen = [sizes[pair.image] for pair in train if pair.image in sizes]
+        warn_of_scale(data.scale_from, data.crop, seen)
 
 
 def _order(

@@ -158,13 +158,10 @@ def _read(source: FolderSource, pair: Pair) -> Found:
         pair.label, indexed=indexed, data=data, max_pixels=source.max_pixels
     )
     codes = label_codes(raw, source.encoding)
-    seen, marks = (codes, codes[:0]) if nothing is None else _apart(codes, nothing)
+    seen = codes if nothing is None else codes[~nothing]
+    marks = codes[:0] if nothing is None else codes[nothing]
     (values, pixels), (marked, marked_pixels) = _counted(seen), _counted(marks)
     return Found(values, marked, _table(data, values, indexed), pixels, marked_pixels)
-
-
-def _apart(codes: np.ndarray, nothing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return codes[~nothing], codes[nothing]
 
 
 def _counted(codes: np.ndarray) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -233,7 +230,10 @@ class _Kept:
             table = tuple(map(tuple, entry["colours"]))
             names = ("codes", "marked", "pixels", "marked_pixels")
             lists = {name: tuple(entry[name]) for name in names}
-            return Found(**lists, colours=table)
+            found = Found(**lists, colours=table)
+            whole = len(found.codes) == len(found.pixels)
+            whole &= len(found.marked) == len(found.marked_pixels)
+            return found if whole else None
         except (LookupError, TypeError):
             return None
 

@@ -99,26 +99,28 @@ def test_files_are_read_once_for_each_version(source, check, tmp_path):
     assert check(made(tmp_path, LabelEncoding("colours", ignore=(255,) * 3))) == ALL
 
 
+def counted(source, folder, **more):
+    return class_pixels(source, check_labels([source], cache=folder / "cache", **more))
+
+
 def test_pixels_of_classes_are_counted_and_kept(source, check, tmp_path):
     write(tmp_path / "2.png", [[1, 1, 255]])
+    expected = np.full((6, 3), 3)
+    expected[2] = 0, 2, 0
     for _ in range(2):  # the second time from what is kept
-        found = class_pixels(source, check(source))
-        expected = np.full((6, 3), 3)
-        expected[2] = 0, 2, 0
-        np.testing.assert_array_equal(found, expected)
+        np.testing.assert_array_equal(counted(source, tmp_path), expected)
+    assert check(source) == []
     write(tmp_path / "4.png", [[9]])
-    known = check(source, on_corrupt="skip")
-    assert not class_pixels(source, known)[4].any()
-    assert class_pixels(source, known)[5].sum() == 9
+    found = counted(source, tmp_path, on_corrupt="skip")
+    assert not found[4].any() and found[5].sum() == 9
 
 
-def test_pixels_that_a_label_marks_count_where_they_are_of_the_class(tmp_path, check):
-    Image.fromarray(np.array([[0, 0, 1]], np.uint8)).save(
-        tmp_path / "0.png", transparency=0
-    )
+def test_pixels_that_a_label_marks_count_where_they_are_of_the_class(tmp_path):
+    image = Image.fromarray(np.array([[0, 0, 1]], np.uint8))
+    image.save(tmp_path / "0.png", transparency=0)
     for choice, expected in (("ignore", [0, 1, 0]), ("class", [2, 1, 0])):
         source = made(tmp_path, count=1, label_nodata=choice)
-        np.testing.assert_array_equal(class_pixels(source, check(source)), [expected])
+        np.testing.assert_array_equal(counted(source, tmp_path), [expected])
 
 
 @pytest.mark.parametrize(
