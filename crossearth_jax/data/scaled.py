@@ -95,9 +95,10 @@ def choose(path: Path | Packed, tags: Tags, raw: RawImages) -> Choice | None:
 
 def _is_marked(path: Path | Packed, tags: Tags) -> bool:
     try:
-        return bool(_marked(path, tags)) or tags.bands <= 1
+        _marked(path, tags)
     except UnclearError:
-        return tags.bands <= 1
+        return False
+    return True
 
 
 def _marked(path: Path | Packed, tags: Tags, how: str = STATE_BANDS) -> tuple[int, ...]:
