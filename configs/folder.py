@@ -5,10 +5,15 @@ r"""Your own images: folders of images and label images, any number of domains.
         --config.data.unseen=nepal=C/images:C/labels,kenya=D/images:D/labels \
         --config.backbone.weights=dinov2_vitl16.safetensors
 
+or everything from a folder that `crossearth tiles` wrote:
+
+    python -m crossearth_jax.main --config configs/folder.py --config.data.root=DIR
+
 A folder that has images/ and labels/ can stand alone: --config.data.train=A,B. Images:
-PNG, JPEG, TIFF; RGB, RGBA or grey; 8 bits. Labels of the same stem: class ids
-(data.encoding=ids), 0/255 masks (mask255) or colours of a class file (colours). Names
-and colours of the classes are in a YAML file, data.classes=classes.yaml.
+PNG, JPEG, TIFF; RGB, RGBA or grey, 8 bits; others with data.bands and data.scale.
+Labels of the same stem: class ids (data.encoding=ids), 0/255 masks (mask255) or colours
+of a class file (colours). Names and colours of the classes are in a YAML file,
+data.classes=classes.yaml.
 
     configs/folder.py:small     a 1.5 M parameter ViT from scratch, for a first look
                                 without DINOv2 weights or a GPU

@@ -5,22 +5,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jax
+import numpy as np
 from absl import logging
+from jaxtyping import Int
 
 from crossearth_jax.data.check_files import check_headers
-from crossearth_jax.data.check_labels import check_labels
+from crossearth_jax.data.check_labels import check_labels, class_pixels
 from crossearth_jax.data.classes import ClassSet
 from crossearth_jax.data.datasets import FolderSource, Role, ScoredDomain, Source
 from crossearth_jax.data.folders import Pair, parse_domain, parse_domains
 from crossearth_jax.data.infer import infer_classes
 from crossearth_jax.data.known_classes import CASID, KNOWN_CLASSES
+from crossearth_jax.data.order import EveryRecord, Order, counted, make_order
 from crossearth_jax.data.packed import Packed
 from crossearth_jax.data.root import check_prepared, fill_root
 from crossearth_jax.data.synthetic.source import SyntheticSource, field_images
+from crossearth_jax.data.tile_folder import with_raw
 from crossearth_jax.earth_style.restyle import Restyling, load_pool, load_restyle
 from crossearth_jax.hub.weights import find_weights
 from crossearth_jax.paper.settings import CLIMATES
-from crossearth_jax.run_settings import DataSettings, StyleSettings
+from crossearth_jax.run_settings import DataSettings, RunSettings, StyleSettings
 
 POOL_SIZE = 64  # images and pixels a side; the stand-ins need no more
 
@@ -33,11 +37,15 @@ class Data:
       classes: names and palette.
       train: training records.
       domains: what is scored, the source domain first.
+      order: of the training records; None is each once in an epoch.
+      pixels: of each class in each training label; None where labels are not counted.
     """
 
     classes: ClassSet
     train: Source
     domains: tuple[ScoredDomain, ...]
+    order: Order | None = None
+    pixels: Int[np.ndarray, "N K"] | None = None
 
 
 def build_data(data: DataSettings) -> Data:
@@ -66,7 +74,7 @@ def _synthetic(data: DataSettings) -> Data:
         )
         for name in order
     )
-    return Data(CASID, train, domains)
+    return Data(CASID, train, domains, _order(data, [len(train)], None))
 
 
 def _folders(data: DataSettings) -> Data:
@@ -82,21 +90,21 @@ def _folders(data: DataSettings) -> Data:
     given = [data.train, *(text for _, text in held_out if text)]
     check_prepared(given, data.root)
     suffix = data.label_suffix
-    train = parse_domain(fill_root(data.train, data.root)).find_pairs(suffix)
+
+    def known(pairs: tuple[Pair, ...]) -> tuple[Pair, ...]:
+        return with_raw(pairs, data.raw, Path(data.root) if data.root else None)
+
+    parts = parse_domain(fill_root(data.train, data.root)).find_parts(suffix)
+    train = known(tuple(pair for part in parts for pair in part))
     scored: list[tuple[Role, str, tuple[Pair, ...]]] = [
-        (role, domain.name, domain.find_pairs(suffix))
+        (role, domain.name, known(domain.find_pairs(suffix)))
         for role, text in held_out
         if text
         for domain in parse_domains(fill_root(text, data.root))
     ]
     warn_of_overlap(train, {name: pairs for _, name, pairs in scored})
     if data.check_headers:
-        every = [*train, *(pair for _, _, pairs in scored for pair in pairs)]
-        limits = data.on_corrupt, data.timeout_s, data.max_pixels
-        sizes = check_headers(every, *limits)
-        if data.fit is None:
-            seen = [sizes[pair.image] for pair in train if pair.image in sizes]
-            warn_of_scale(data.scale_from, data.crop, seen)
+        _check_headers(data, train, [pairs for _, _, pairs in scored])
     classes = _classes(data, [pair.label for pair in train])
 
     def source(pairs: tuple[Pair, ...]) -> FolderSource:
@@ -115,14 +123,72 @@ def _folders(data: DataSettings) -> Data:
         ScoredDomain(name, role, own, data.fit)
         for (role, name, _), own in zip(scored, others, strict=True)
     ]
+    pixels = None
     if data.check_labels:
-        check_labels(
+        found = check_labels(
             [records, *others],
             data.on_corrupt,
             host=jax.process_index(),
             host_count=jax.process_count(),
         )
-    return Data(classes, records, tuple(domains))
+        pixels = class_pixels(records, found)
+    order = _order(data, [len(part) for part in parts], pixels)
+    return Data(classes, records, tuple(domains), order, pixels)
+
+
+def _check_headers(
+    data: DataSettings, train: Sequence[Pair], scored: Sequence[Sequence[Pair]]
+) -> None:
+    every = [*train, *(pair for pairs in scored for pair in pairs)]
+    limits = data.on_corrupt, data.timeout_s, data.max_pixels
+    sizes = check_headers(every, *limits)
+    if data.fit is None:
+        seen = [sizes[pair.image] for pair in train if pair.image in sizes]
+        warn_of_scale(data.scale_from, data.crop, seen)
+
+
+def _order(
+    data: DataSettings, sizes: Sequence[int], pixels: Int[np.ndarray, "N K"] | None
+) -> Order | None:
+    """Of training; None for the usual one."""
+    order = make_order(
+        sizes,
+        pixels,
+        balance=data.balance,
+        rare_class_sampling=data.rare_class_sampling,
+    )
+    return None if isinstance(order, EveryRecord) else order
+
+
+def weighted(settings: RunSettings, data: Data) -> RunSettings:
+    """Settings whose class loss has the weights that `loss.class_weights` asks for.
+
+    Raises:
+      ValueError: they are not one for each class, or nobody counted the labels.
+    """
+    weights, names = settings.class_weights, data.classes.names
+    if weights is None:
+        return settings
+    if isinstance(weights, str):
+        weights = inverse_frequency(counted("loss.class_weights", data.pixels))
+    if len(weights) != len(names):
+        raise ValueError(
+            f"got loss.class_weights of {len(weights)} numbers, expected {len(names)}, "
+            f"one for each of {', '.join(names)}"
+        )
+    objective = settings.objective.weighted(weights)
+    return dataclasses.replace(settings, objective=objective)
+
+
+def inverse_frequency(pixels: Int[np.ndarray, "N K"]) -> tuple[float, ...]:
+    """w_c = Σ_k n_k / (C n_c) over the C classes with n_c > 0 pixels; 1 for others.
+
+    So a pixel has weight 1 in the mean, whatever the shares.
+    """
+    total = pixels.sum(0)
+    present = total > 0
+    mean = total.sum() / present.sum()
+    return tuple(np.where(present, mean / np.maximum(total, 1), 1.0).tolist())
 
 
 def _classes(data: DataSettings, labels: list[Path | Packed]) -> ClassSet:

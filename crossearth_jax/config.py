@@ -109,7 +109,9 @@ def _data() -> ConfigDict:
     """Images, labels and how they are varied; section 8."""
     return ConfigDict(
         {
-            "root": placeholder(str),  # folder of the prepared data sets
+            # Folder of the prepared data sets, or what `crossearth tiles` wrote: then
+            # its manifest gives train, source, classes, bands, scale and gsd.
+            "root": placeholder(str),
             # "folder": images on disk; "synthetic": the embedded demo scenes.
             "kind": "folder",
             # IMAGES:LABELS folder pairs, several joined by commas; {root} is data.root.
@@ -126,6 +128,14 @@ def _data() -> ConfigDict:
             # Pixels that a label file itself marks as no data though their value means
             # a class: "ask" (an error), "ignore" or "class".
             "label_nodata": "ask",
+            # What images of any bits and bands are, see docs/data.md; the run keeps it,
+            # and `predict` reads scenes by it. 1-based numbers of red, green and blue,
+            # or of a grey one, such as 3,2,1; () takes the file's own colours.
+            "bands": (),
+            # Values that become 0 and 255, such as 0,4000, or a pair for each band; ()
+            # leaves 8 bits as they are.
+            "scale": (),
+            "gsd": placeholder(float),  # metres a pixel; training does not resample
             "check_headers": True,  # open every file before the first step
             "max_pixels": 100_000_000,  # of an image; a larger one is refused
             "check_labels": True,  # read every label, once for each version of it
@@ -137,6 +147,12 @@ def _data() -> ConfigDict:
             # and maps see them, which large images need.
             "scale_from": "shortest_edge",
             "cat_max_ratio": 0.75,  # largest share of one class in a crop
+            # How often folders of data.train come: "images", each image once in an
+            # epoch; "pixels" or "sources", each folder by its labelled pixels or alike.
+            "balance": "images",
+            # Temperature T, such as 0.01: a class is drawn by exp((1 - share) / T),
+            # then an image that holds it, as DAFormer does; None draws no class.
+            "rare_class_sampling": placeholder(float),
             "flip": True,  # mirror half of the crops, left to right
             "photometric": True,  # vary brightness, contrast, saturation and hue
             "threads": 2,  # reader threads
@@ -260,6 +276,9 @@ def _loss() -> ConfigDict:
             "class_weight": 2.0,  # of the class cost and loss in L_Seg
             "mask_weight": 5.0,  # of the mask cost and loss in L_Seg
             "dice_weight": 5.0,  # of the Dice cost and loss in L_Seg
+            # In the class loss: a number for each class, such as 1,4.5, or
+            # "inverse_frequency" of its pixels in the labels of training.
+            "class_weights": placeholder(object),
             "no_object": 0.1,  # class weight of unmatched queries
             "num_points": 12544,  # of a mask, at which its losses are taken
             "oversample": 3.0,  # candidates for uncertain points, times num_points

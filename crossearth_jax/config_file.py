@@ -1,10 +1,16 @@
-"""Configuration files: where a name is looked for, how one is read and changed."""
+"""Configuration files: where a name is looked for, how one is read and changed.
 
+What a configuration leaves open is taken from the manifest of tiles in its `data.root`,
+or from a run that is scored.
+"""
+
+import copy
+import dataclasses
 import inspect
 import re
 import sys
 import traceback
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
 from importlib import resources
 from importlib.machinery import SourceFileLoader
@@ -15,7 +21,9 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from crossearth_jax.config import flattened
+from crossearth_jax.config import flattened, load
+from crossearth_jax.data.raw_images import RawImages, raw_images
+from crossearth_jax.data.tile_folder import CLASSES, MANIFEST, TileFolder, tile_folder
 
 USERS = Path("configs")  # where a user's own files lie, from where the command runs
 
@@ -201,3 +209,85 @@ def _type(config: ConfigDict, key: str) -> type:
     for section in sections:
         part = part[section]
     return part.get_type(last)
+
+
+# ---- what is left open ------------------------------------------------------------
+
+
+def from_tiles(config: ConfigDict) -> ConfigDict:
+    """Takes what a configuration leaves open from the manifest in its `data.root`.
+
+    Returns:
+      A configuration of its own; the same one where there are no tiles.
+
+    Raises:
+      ValueError: there is no manifest although it is needed, it is damaged or of
+        another version, or the configuration contradicts tiles that are scaled already.
+    """
+    data = config.data
+    if data.kind != "folder" or not data.root:
+        return config
+    found = tile_folder(Path(data.root).expanduser())
+    if found is None:
+        if data.train:
+            return config
+        raise ValueError(
+            f"got data.root={data.root} without a {MANIFEST} of tiles, expected the "
+            "folder that `crossearth tiles` wrote: correct it, or set data.train"
+        )
+    _check_against(found, raw_images(data.bands, data.scale, data.gsd))
+    return _completed(config, _from_manifest(found))
+
+
+def from_run(config: ConfigDict, workdir: Path) -> ConfigDict:
+    """Takes what images were, where a configuration leaves it open, from a run.
+
+    Args:
+      config: all keys.
+      workdir: of the run; without a config.json there nothing is taken.
+    """
+    try:
+        kept = load(workdir / "config.json").data
+    except ValueError:  # of another version: what was sealed will be compared
+        return config
+    return _completed(config, {key: kept[key] for key in ("bands", "scale", "gsd")})
+
+
+def _completed(config: ConfigDict, data: Mapping[str, Any]) -> ConfigDict:
+    """A copy whose open keys of `data` are filled in."""
+    config = copy.deepcopy(config)
+    for key, value in data.items():
+        if config.data[key] in (None, ()):
+            config.data[key] = value
+    return config
+
+
+def _from_manifest(found: TileFolder) -> dict[str, Any]:
+    """Keys of `data`."""
+    scenes = found.scenes
+    (scale,) = scenes.scale if len(scenes.scale) == 1 else (scenes.scale,)
+    return {
+        # Quotes protect commas in the folder's name.
+        "train": '"{root}/train"' if found.part("train") else None,
+        "source": 'val="{root}/val"' if found.part("val") else None,
+        "classes": str(found.root / CLASSES),
+        "bands": scenes.bands,
+        "scale": scale,
+        "gsd": scenes.gsd,
+    }
+
+
+def _check_against(found: TileFolder, stated: RawImages) -> None:
+    """Tiles hold chosen bands, 8-bit ones scaled values: no other can be stated."""
+    wanted = dataclasses.replace(stated, gsd=None)
+    kept = found.scenes
+    if not stated.bands:
+        wanted = dataclasses.replace(wanted, bands=kept.bands)
+    if not stated.scale or found.tiles.scale:
+        wanted = dataclasses.replace(wanted, scale=kept.scale)
+    if wanted != dataclasses.replace(kept, gsd=None):
+        raise ValueError(
+            f"got {stated.words()} for tiles that were made with "
+            f"{kept.words() or 'neither'} ({found.root / MANIFEST}), expected the "
+            "same: leave data.bands and data.scale out, or make the tiles again"
+        )

@@ -10,14 +10,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ml_collections import ConfigDict
 
+from crossearth_jax.data.order import check_order
 from crossearth_jax.data.pipeline import Augment
+from crossearth_jax.data.raw_images import RawImages, raw_images
 from crossearth_jax.earth_style.views import MaskedModelling, StyleInjection
 from crossearth_jax.losses.segmentation import SegmentationLoss
 from crossearth_jax.scoring.windows import Windows
+from crossearth_jax.system.escape import quoted
 from crossearth_jax.train_step import Objective
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+
+INVERSE_FREQUENCY = "inverse_frequency"  # `loss.class_weights` by the labels
 
 T = TypeVar("T", bound="DataclassInstance")
 
@@ -27,6 +32,7 @@ class DataSettings:
     """What a run reads; `config.default` has the meaning of each key of `data`.
 
     Attributes:
+      raw: `data.bands`, `data.scale` and `data.gsd`.
       fit: `eval.fit`, of scored images.
       seed: `train.seed`, of drawn training scenes.
     """
@@ -47,6 +53,9 @@ class DataSettings:
     timeout_s: float
     crop: int
     scale_from: str
+    raw: RawImages
+    balance: str
+    rare_class_sampling: float | None
     climate: str
     train_scenes: int
     eval_scenes: int
@@ -104,6 +113,7 @@ class RunSettings:
       augment: training augmentation.
       style: what restyles; None trains without Earth-style injection.
       objective: the losses.
+      class_weights: `loss.class_weights`, which may depend on the data.
       train: the loop.
     """
 
@@ -116,6 +126,7 @@ class RunSettings:
     augment: Augment
     style: StyleSettings | None
     objective: Objective
+    class_weights: tuple[float, ...] | str | None
     train: TrainSettings
 
 
@@ -135,10 +146,11 @@ def read_settings(config: ConfigDict) -> RunSettings:
         backbone=_backbone(keys["backbone"]),
         windows=_windows(data, keys["backbone"], keys["eval"]),
         examples=keys["eval"]["examples"],
-        data=from_keys(DataSettings, data, fit=fit, seed=seed),
+        data=_data(data, fit, seed),
         augment=from_keys(Augment, data, ratios=tuple(data["scales"])),
         style=from_keys(StyleSettings, style) if styled else None,
         objective=_objective(keys),
+        class_weights=_class_weights(keys["loss"]["class_weights"]),
         train=from_keys(
             TrainSettings,
             train,
@@ -188,12 +200,32 @@ def _objective(keys: Mapping[str, Any]) -> Objective:
     loss, style, mim = keys["loss"], keys["style"], keys["mim"]
     styled = style["probability"] > 0
     return Objective(
-        segmentation=from_keys(SegmentationLoss, loss),
+        # Of the data, see `build_data.weighted`.
+        segmentation=from_keys(SegmentationLoss, loss, class_weights=None),
         style=from_keys(StyleInjection, style) if styled else None,
         masked=from_keys(MaskedModelling, mim) if mim["enabled"] else None,
         weights=(loss["seg"], loss["mim"], loss["delta"]),
         gradient_norms=keys["log"]["gradient_norms"],
     )
+
+
+def _data(data: Mapping[str, Any], fit: int | None, seed: int) -> DataSettings:
+    check_order(data["balance"], data["rare_class_sampling"])
+    raw = raw_images(data["bands"], data["scale"], data["gsd"])
+    return from_keys(DataSettings, data, raw=raw, fit=fit, seed=seed)
+
+
+def _class_weights(given: Any) -> tuple[float, ...] | str | None:
+    """Numbers above 0, the one word that stands for them, or neither."""
+    if given is None or given == INVERSE_FREQUENCY:
+        return given
+    values = given if isinstance(given, tuple) else (given,)
+    if not all(isinstance(v, int | float) and 0 < v < float("inf") for v in values):
+        raise ValueError(
+            f"got loss.class_weights={quoted(given)}, expected a number above 0 for "
+            f'each class, such as 1,4.5, or "{INVERSE_FREQUENCY}"'
+        )
+    return tuple(map(float, values))
 
 
 def _patience(train: Mapping[str, Any]) -> int:

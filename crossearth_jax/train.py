@@ -19,7 +19,8 @@ from ml_collections import ConfigDict
 
 from crossearth_jax import build
 from crossearth_jax.build import initial_state
-from crossearth_jax.build_data import Data, build_data, build_restyle
+from crossearth_jax.build_data import Data, build_data, build_restyle, weighted
+from crossearth_jax.config_file import from_run, from_tiles
 from crossearth_jax.data.classes import save_classes
 from crossearth_jax.data.pipeline import Batch, Batches, batch_names, train_batches
 from crossearth_jax.earth_style.restyle import Restyling
@@ -78,6 +79,7 @@ def set_up(config: ConfigDict) -> TrainingSetup:
     mesh = sharding.make_mesh(train.fsdp)
     sharding.check_batch_size(train.batch_size, mesh, train.accumulate)
     data = build_data(settings.data)
+    settings = weighted(settings, data)
     restyle = build_restyle(settings.style)
     network = build.build_network(config, len(data.classes.names))
     schedule = build.build_schedule(config)
@@ -108,6 +110,7 @@ def train(
       Stopped: the run was asked to stop; the same command resumes from there.
       lock.Gone: the workdir was deleted or moved.
     """
+    config = from_tiles(config)
     with WorkdirLock(workdir) as held, out_of_memory_in_words():
         setup = set_up(config)
         made = contract.facts(config.to_dict(), setup.data, setup.network.digest)
@@ -168,7 +171,9 @@ def _loop(
     step_fn, frozen = make_step(setup)
     key = sharding.replicate(jax.random.key(train.seed), setup.mesh)
     start, patience = int(state.step), train.patience
-    guard = LossGuard(upkeep.workdir, partial(_names, setup), patience=patience)
+    weights = setup.settings.objective.segmentation.class_weights
+    names = partial(_names, setup)
+    guard = LossGuard(upkeep.workdir, names, patience=patience, class_weights=weights)
     shown = {"images": train.batch_size, "writes": hosts.is_first()}
     try:
         with RunLog(upkeep.workdir, start, train.steps, **shown) as log:
@@ -230,6 +235,7 @@ def batches(setup: TrainingSetup, start: int) -> Batches:
         host_count=jax.process_count(),
         num_threads=train.threads,
         num_workers=train.workers,
+        order=setup.data.order,
     )
 
 
@@ -242,6 +248,7 @@ def _names(setup: TrainingSetup, step: int) -> tuple[str, ...]:
         step=step,
         host_index=jax.process_index(),
         host_count=jax.process_count(),
+        order=setup.data.order,
     )
 
 
@@ -278,6 +285,7 @@ def evaluate_run(
         classes.
     """
     # Less than `set_up`: scoring needs no styles, and any number of devices will do.
+    config = from_run(from_tiles(config), workdir)
     settings = read_settings(config)
     data = build_data(settings.data)
     network = build.build_network(config, len(data.classes.names))

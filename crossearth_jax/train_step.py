@@ -4,7 +4,7 @@ X is a clean image, X_S styled, X_M masked; B images per batch.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import jax
@@ -65,6 +65,12 @@ class Objective:
     masked: MaskedModelling | None
     weights: tuple[float, float, float] = (1.0, 1.0, 1.0)
     gradient_norms: bool = False
+
+    def weighted(self, class_weights: Iterable[float]) -> "Objective":
+        """The same with these weights of the classes in L_Seg's class loss."""
+        weights = tuple(map(float, class_weights))
+        loss = dataclasses.replace(self.segmentation, class_weights=weights)
+        return dataclasses.replace(self, segmentation=loss)
 
 
 def compute_losses(

@@ -13,8 +13,10 @@ from PIL import Image
 from crossearth_jax.commands.errors import guarded
 from crossearth_jax.commands.options import add_model, find_scenes
 from crossearth_jax.commands.parser import make_parser
-from crossearth_jax.data.decode import read_image
-from crossearth_jax.data.folders import IMAGE_SUFFIXES
+from crossearth_jax.data.folders import IMAGE_SUFFIXES, Pair
+from crossearth_jax.data.raw_images import RawImages
+from crossearth_jax.data.scaled import read_scaled
+from crossearth_jax.data.tile_folder import with_raw
 from crossearth_jax.features.extractor import Extractor, has_injector, make_extractor
 from crossearth_jax.features.maps import (
     FeatureMaps,
@@ -43,8 +45,8 @@ def run(options: argparse.Namespace) -> None:
     set_up_compiler()
     paths = find_scenes(options.images, IMAGE_SUFFIXES)
     names = _names(paths)
-    images = [read_image(path) for path in paths]
     trained = load_run(options.checkpoint, options.precision)
+    images = _images(paths, trained.settings.data.raw)
     both = (False, True) if has_injector(trained) else (False,)
     variants = both if options.injector is None else (options.injector,)
     extract = make_extractor(
@@ -71,6 +73,12 @@ def run(options: argparse.Namespace) -> None:
         place.write_text(json.dumps(numbers, indent=2, allow_nan=False) + "\n")
     _report(numbers["maps"])
     print(f"{len(images)} images: {options.out / 'sheet.png'}")
+
+
+def _images(paths: Sequence[Path], raw: RawImages) -> list[Picture]:
+    """As the run sees them."""
+    pairs = with_raw([Pair(path, path, path.stem) for path in paths], raw)
+    return [read_scaled(pair.image, pair.raw)[0] for pair in pairs]
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

@@ -5,12 +5,14 @@ import functools
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import jax
 
 from crossearth_jax.commands.errors import guarded
 from crossearth_jax.commands.part import in_array, part_of, share_of
+from crossearth_jax.commands.predict_as_trained import as_trained
 from crossearth_jax.commands.predict_blocks import (
     blocks_of,
     check_joined,
@@ -55,6 +57,8 @@ def run(options: argparse.Namespace) -> int:
     mine = share_of(share_of(parts, part), process)
     _tell_share(options, part, len(mine), len(parts))
     with _crew(options) as crew:
+        trained = crew.predictor.reading.trained
+        wanted = replace(wanted, reading=as_trained(wanted.reading, trained, options))
         for job, blocks in scenes_and_parts:
             if blocks != [job]:
                 overwrite = options.overwrite

@@ -17,7 +17,7 @@ def wanted_of(options: argparse.Namespace) -> Wanted:
     reading = Reading(
         bands=options.bands,
         scale=options.scale,
-        percentiles=options.percentiles,
+        percentiles=options.percentiles or (2.0, 98.0),
         nodata=options.nodata,
         gsd=options.gsd,
         ignore_alpha=options.ignore_alpha,
@@ -151,7 +151,6 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
     add(
         "--percentiles",
         type=_low_high,
-        default=(2.0, 98.0),
         metavar="LOW,HIGH",
         help="the same from each band of the scene; default 2,98, not for 8 bits",
     )

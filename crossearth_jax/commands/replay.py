@@ -71,6 +71,8 @@ def replay(dump: Path, console: Console) -> Metrics:
             *(np.concatenate([a[name] for a in arrays]) for name in ("image", "label"))
         )
         params = undotted(load_file(dump / "params.safetensors"), network.trainable)
+        objective, weights = settings.objective, about[0].get("class_weights")
+        objective = objective.weighted(weights) if weights else objective
         key = step_key(jax.random.key(settings.train.seed), step)
     except Exception as error:  # the content decides what goes wrong
         raise ValueError(
@@ -81,7 +83,7 @@ def replay(dump: Path, console: Console) -> Metrics:
     compute = make_gradients(
         network.graph,
         graph,
-        settings.objective,
+        objective,
         accumulate=settings.train.accumulate,
     )
     frozen = {"model": network.frozen, "restyle": restyle_state}

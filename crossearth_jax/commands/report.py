@@ -212,6 +212,7 @@ def training_views(
         host_count=1,
         num_threads=1,
         num_workers=0,
+        order=data.order,
     )
     try:
         image = next(batches).image

@@ -6,31 +6,28 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-import tifffile
 from absl import logging
 
-from crossearth_jax.data.decode import FORMATS
 from crossearth_jax.data.folders import Pair
+from crossearth_jax.data.header import read_header
 from crossearth_jax.data.pixel_limit import (
     MAX_PIXEL_BYTES,
     MAX_PIXELS,
     TooLargeError,
-    check_size,
-    open_image,
 )
-from crossearth_jax.data.tags import (
-    Tags,
-    check_upright,
-    colour_bands,
-    tags_of,
-    tags_of_page,
-)
+from crossearth_jax.data.raw_images import RawImages
+from crossearth_jax.data.scaled import UnclearError, choose
+from crossearth_jax.data.tags import check_upright, colour_bands
 from crossearth_jax.data.timed import TIMEOUT_S, within
 from crossearth_jax.system.escape import cut
 
 SLACK = 2**20  # bytes of a file that are no pixels
 THREADS = 8  # hide the delay of network disks; a local disk needs none of them
 LISTED = 10  # files in a message
+
+
+class Question(str):
+    """A reason that is answered by a setting, for all files at once."""
 
 
 def check_headers(
@@ -54,11 +51,16 @@ def check_headers(
       Width and height of every sound image that is a file of its own.
 
     Raises:
-      ValueError: files that cannot be used; the first ones are named.
+      ValueError: files that cannot be used; the first ones are named. Where images
+        need `data.bands` or `data.scale`, the first one asks for all.
     """
     loose = [pair for pair in pairs if isinstance(pair.image, Path)]
     with ThreadPoolExecutor(THREADS) as pool:
         looked = list(pool.map(partial(_size_in_time, timeout_s, max_pixels), loose))
+    asked = [reason for reason in looked if isinstance(reason, Question)]
+    if asked and on_corrupt == "error":
+        more = f" (and so are {len(asked) - 1} more)" if len(asked) > 1 else ""
+        raise ValueError(f"{asked[0]}{more}")
     if found := [reason for reason in looked if isinstance(reason, str)]:
         report_unusable(found, len(pairs), on_corrupt)
     return {
@@ -109,7 +111,10 @@ def _size_or_reason(pair: Pair, max_pixels: int) -> tuple[int, int] | str:
     """The image's size, or why the pair cannot be used."""
     assert isinstance(pair.image, Path) and isinstance(pair.label, Path)
     try:
-        image, label = (_size(file, max_pixels) for file in (pair.image, pair.label))
+        image = _size(pair.image, max_pixels, pair.raw)
+        label = _size(pair.label, max_pixels)
+    except UnclearError as error:
+        return Question(error)
     except ValueError as error:
         return str(error)
     if image == label:
@@ -122,10 +127,16 @@ def _size_or_reason(pair: Pair, max_pixels: int) -> tuple[int, int] | str:
     )
 
 
-def _size(path: Path, max_pixels: int) -> tuple[int, int]:
+def _size(path: Path, max_pixels: int, raw: RawImages | None = None) -> tuple[int, int]:
     """Width and height as the header has them.
 
+    Args:
+      path: of the file.
+      max_pixels: of an image.
+      raw: how an image is read; None for a label.
+
     Raises:
+      UnclearError: an image needs to be told how.
       ValueError: it cannot be opened, or its tags say that it cannot be read as it is.
     """
     try:
@@ -138,7 +149,7 @@ def _size(path: Path, max_pixels: int) -> tuple[int, int]:
             raise TooLargeError(
                 f"got {found.st_size:,} bytes, more than data.max_pixels allows"
             )
-        size, tags = _header(path, max_pixels)
+        size, tags = read_header(path, path, max_pixels)
     except TooLargeError as error:
         raise ValueError(f"{path}: {error}") from error
     except Exception as error:  # decoders fail on foreign bytes in many ways
@@ -148,21 +159,8 @@ def _size(path: Path, max_pixels: int) -> tuple[int, int]:
             'or convert it again, or set data.on_corrupt="skip"'
         ) from error
     check_upright(path, tags)
-    if tags.bands > 1:
+    if raw is not None:
+        choose(path, tags, raw)
+    elif tags.bands > 1:
         colour_bands(path, tags)
     return size
-
-
-def _header(path: Path, max_pixels: int) -> tuple[tuple[int, int], Tags]:
-    try:
-        with open_image(path, formats=FORMATS, max_pixels=max_pixels) as image:
-            return image.size, tags_of(image)
-    except TooLargeError:
-        raise
-    except Exception:
-        if path.suffix.lower() not in (".tif", ".tiff"):
-            raise
-    with tifffile.TiffFile(path) as file:  # of pixel types that Pillow does not know
-        page = file.pages.first
-        check_size(page.imagewidth, page.imagelength, max_pixels)
-        return (page.imagewidth, page.imagelength), tags_of_page(page)

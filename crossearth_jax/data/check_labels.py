@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from absl import logging
+from jaxtyping import Int
 
 from crossearth_jax.data.check_files import report_unusable
 from crossearth_jax.data.classes import label_codes, meaning_of
@@ -32,7 +33,7 @@ from crossearth_jax.system.progress import progress
 from crossearth_jax.system.whole_file import whole_file
 
 MOST_VALUES = 300  # of one file that are kept; lossy labels have thousands
-FORMAT = 1  # of the cache
+FORMAT = 2  # of the cache
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,15 @@ class Found:
       codes: its values (colours as 0xRRGGBB), but for pixels marked as no data.
       marked: values of the pixels marked so.
       colours: [value, red, green, blue] of an indexed file.
+      pixels: of each code.
+      marked_pixels: of each marked value.
     """
 
     codes: tuple[int, ...]
     marked: tuple[int, ...] = ()
     colours: tuple[tuple[int, ...], ...] = ()
+    pixels: tuple[int, ...] = ()
+    marked_pixels: tuple[int, ...] = ()
 
 
 def check_labels(
@@ -57,7 +62,7 @@ def check_labels(
     host: int = 0,
     host_count: int = 1,
     cache: Path | None = None,
-) -> None:
+) -> dict[str, Found]:
     """Reads all labels; several hosts share them and hear of each other's.
 
     Args:
@@ -66,6 +71,9 @@ def check_labels(
       host: index of this one.
       host_count: of them.
       cache: folder of what is known of files; None takes the user's.
+
+    Returns:
+      What each label that can be read holds, by its place as text.
 
     Raises:
       ValueError: labels that cannot be used; the first ones are named.
@@ -84,6 +92,29 @@ def check_labels(
     if bad:
         ordered = [bad[str(pair.label)] for _, pair in work if str(pair.label) in bad]
         report_unusable(list(dict.fromkeys(ordered)), len(work), on_corrupt)
+    return {name: one for name, one in known.items() if name not in bad}
+
+
+def class_pixels(
+    source: FolderSource, known: Mapping[str, Found]
+) -> Int[np.ndarray, "N K"]:
+    """Pixels of each class in each label of a source; none of one that is not known.
+
+    Args:
+      source: of N records.
+      known: of `check_labels`.
+    """
+    meaning = meaning_of(source.classes, source.encoding)
+    counts = np.zeros((len(source), len(source.classes.names)), np.int64)
+    for row, pair in zip(counts, source.pairs, strict=True):
+        found = known.get(str(pair.label), Found(()))
+        pairs = list(zip(found.codes, found.pixels, strict=True))
+        if source.label_nodata == "class":
+            pairs += zip(found.marked, found.marked_pixels, strict=True)
+        for code, pixels in pairs:
+            if (meant := meaning.get(code, IGNORE)) != IGNORE:
+                row[meant] += pixels
+    return counts
 
 
 def _read_all(
@@ -127,17 +158,21 @@ def _read(source: FolderSource, pair: Pair) -> Found:
         pair.label, indexed=indexed, data=data, max_pixels=source.max_pixels
     )
     codes = label_codes(raw, source.encoding)
-    if nothing is None:
-        return Found(values := _distinct(codes), (), _table(data, values, indexed))
-    values = _distinct(codes[~nothing])
-    marked = _distinct(codes[nothing])
-    return Found(values, marked, _table(data, values, indexed))
+    seen = codes if nothing is None else codes[~nothing]
+    marks = codes[:0] if nothing is None else codes[nothing]
+    (values, pixels), (marked, marked_pixels) = _counted(seen), _counted(marks)
+    return Found(values, marked, _table(data, values, indexed), pixels, marked_pixels)
 
 
-def _distinct(codes: np.ndarray) -> tuple[int, ...]:
+def _counted(codes: np.ndarray) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Distinct values, and the pixels of each."""
     if codes.size and codes.min() >= 0 and codes.max() < 1 << 16:
-        return tuple(np.flatnonzero(np.bincount(codes.ravel())).tolist())
-    return tuple(np.unique(codes).tolist())
+        every = np.bincount(codes.ravel())
+        values = np.flatnonzero(every)
+        counts = every[values]
+    else:
+        values, counts = np.unique(codes, return_counts=True)
+    return tuple(values.tolist()), tuple(counts.tolist())
 
 
 def _table(
@@ -193,7 +228,12 @@ class _Kept:
             if entry is None or entry["stamp"] != stamp:
                 return None
             table = tuple(map(tuple, entry["colours"]))
-            return Found(tuple(entry["codes"]), tuple(entry["marked"]), table)
+            names = ("codes", "marked", "pixels", "marked_pixels")
+            lists = {name: tuple(entry[name]) for name in names}
+            found = Found(**lists, colours=table)
+            whole = len(found.codes) == len(found.pixels)
+            whole &= len(found.marked) == len(found.marked_pixels)
+            return found if whole else None
         except (LookupError, TypeError):
             return None
 

@@ -19,11 +19,12 @@ from crossearth_jax.data.classes import (
     LabelEncoding,
     resolve_encoding,
 )
-from crossearth_jax.data.decode import read_image_and_mask, read_label_and_mask
+from crossearth_jax.data.decode import read_label_and_mask
 from crossearth_jax.data.folders import Pair
 from crossearth_jax.data.marked import check_label_nodata, encode_marked
 from crossearth_jax.data.packed import Packed
 from crossearth_jax.data.pixel_limit import MAX_PIXELS
+from crossearth_jax.data.scaled import read_scaled
 from crossearth_jax.data.timed import TIMEOUT_S, read_in_time
 from crossearth_jax.pixels.imagenet import IMAGENET_GREY
 from crossearth_jax.pixels.labels import IGNORE
@@ -182,7 +183,7 @@ class FolderSource:
             raise ValueError(f"{pair.label}: {error}") from error
 
     def _read(self, pair: Pair) -> Record:
-        image, hidden = read_image_and_mask(pair.image, **self._limits)
+        image, hidden = read_scaled(pair.image, pair.raw, **self._limits)
         label = self.label(pair)
         if label.shape != image.shape[:2]:
             (h, w), (label_h, label_w) = image.shape[:2], label.shape
@@ -191,7 +192,7 @@ class FolderSource:
                 f"image of {w} x {h} ({pair.image}), expected the same size: export "
                 "both on one grid"
             )
-        if hidden is not None:  # transparent: nothing was seen there
+        if hidden is not None:  # no data: nothing was seen there
             label[hidden] = IGNORE
         return Record(image, label, pair.name)
 

@@ -7,6 +7,7 @@ the file; nothing is scaled, rotated or quietly cut to eight bits.
 from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,10 @@ from crossearth_jax.system.extras import install_command
 
 FORMATS = ("PNG", "JPEG", "TIFF")
 MAX_FRAMES = 64  # of a TIFF: overviews, each with a mask
+SCALE = (
+    "state data.scale where a run reads them, or scale them to 0-255 first, e.g. "
+    "`gdal_translate -ot Byte -scale IN OUT`"
+)
 SUBFILE_TYPE = 254  # TIFF tag; bit 1: an overview, bit 4: a mask of the main image
 
 Label = Integer[np.ndarray, "H W"] | UInt8[np.ndarray, "H W 3"]
@@ -80,12 +85,11 @@ def read_image_and_mask(
         orientation tag, or could not be read in time.
     """
     data = read_in_time(path, timeout_s) if data is None else data
-    found = _pixels(path, data, max_pixels, indexed=False)
+    found = pixels_of(path, data, max_pixels, indexed=False)
     pixels = found.values
     if pixels.dtype != np.uint8:
         raise ValueError(
-            f"{path}: got {pixels.dtype} pixels, expected 8 bits a channel: scale them "
-            "to 0-255 first, e.g. `gdal_translate -ot Byte -scale IN OUT`"
+            f"{path}: got {pixels.dtype} pixels, expected 8 bits a channel: {SCALE}"
         )
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
     if channels > 4:
@@ -141,7 +145,7 @@ def read_label_and_mask(
       ValueError: as for `read_image_and_mask`, or the label is not made of integers.
     """
     data = read_in_time(path, timeout_s) if data is None else data
-    found = _pixels(path, data, max_pixels, indexed=indexed)
+    found = pixels_of(path, data, max_pixels, indexed=indexed)
     nothing = found.nothing()
     if found.values.ndim == 2:
         return _whole_numbers(path, found.values, nothing), nothing
@@ -171,7 +175,7 @@ def _whole_numbers(
 
 
 @dataclass(frozen=True)
-class _Pixels:
+class Pixels:
     """[H, W] or [H, W, channels] in the file's own depth, and the file's tags."""
 
     values: np.ndarray
@@ -207,36 +211,43 @@ def _if_any(mask: Mask) -> Mask | None:
     return mask if mask.any() else None
 
 
-class _RefusedError(ValueError):
+class RefusedError(ValueError):
     """A readable file that must not be used as it is: no second decoder is tried."""
 
 
-def _pixels(
+def pixels_of(
     path: Path | Packed, data: bytes, max_pixels: int, *, indexed: bool
-) -> _Pixels:
+) -> Pixels:
+    """Decodes a file that has to be as labels and 8-bit images are.
+
+    Raises:
+      ValueError: it is not, or is broken or too large.
+    """
     try:
         if not data:
-            raise _RefusedError(
+            raise RefusedError(
                 f"{path}: got an empty file (0 bytes), expected an image: copy it again"
             )
         with open_image(BytesIO(data), formats=FORMATS, max_pixels=max_pixels) as image:
             _check_single_page(path, image)
-            _check_pixel_type(path, image)
+            check_pixel_type(path, image)
             # Pillow turns the pixels of a TIFF and leaves bands out that it knows no
             # mode for.
             _check_tags(path, tags_of(image))
-            values = _as_array(image, indexed=indexed)
+            values = as_array(image, indexed=indexed)
             tags = tags_of(image)  # a PNG's may stand behind its pixels
             _check_tags(path, tags)
-            return _Pixels(values, tags)
-    except (_RefusedError, MemoryError):
+            return Pixels(values, tags)
+    except (RefusedError, MemoryError):
         raise
     except TooLargeError as error:
         raise ValueError(f"{path}: {error}") from error
     except Exception as error:  # decoders fail on foreign bytes in many ways
         if path.suffix.lower() not in (".tif", ".tiff"):
-            raise _broken(path, error) from error
-        return _tiff_pixels(path, data, max_pixels, error)
+            raise broken(path, error) from error
+        found = tiff_pixels(path, data, max_pixels, error)
+        _check_tags(path, found.tags)
+        return found
 
 
 def _check_tags(path: Path | Packed, tags: Tags) -> None:
@@ -245,7 +256,7 @@ def _check_tags(path: Path | Packed, tags: Tags) -> None:
         if 1 < tags.bands <= 4:  # more are refused by their number
             colour_bands(path, tags)
     except ValueError as error:
-        raise _RefusedError(str(error)) from error
+        raise RefusedError(str(error)) from error
 
 
 def _check_single_page(path: Path | Packed, image: Image.Image) -> None:
@@ -260,28 +271,35 @@ def _check_single_page(path: Path | Packed, image: Image.Image) -> None:
             pages += image.tag_v2.get(SUBFILE_TYPE, 0) & 5 == 0
         pages = max(pages, 2)  # more frames than overviews and masks can be
     image.seek(0)
+    _refuse_pages(path, pages)
+
+
+def _is_page(frame: object) -> bool:
+    """Not an overview or a mask."""
+    return not (isinstance(frame, tifffile.TiffPage) and frame.subfiletype & 5)
+
+
+def _refuse_pages(path: Path | Packed, pages: int) -> None:
     if pages > 1:
-        raise _RefusedError(
+        raise RefusedError(
             f"{path}: got a TIFF with {pages} pages, expected one: write the bands as "
             "channels of one page"
         )
 
 
-def _check_pixel_type(path: Path | Packed, image: ImageFile.ImageFile) -> None:
+def check_pixel_type(path: Path | Packed, image: ImageFile.ImageFile) -> None:
     """Refuses what Pillow would silently cut to the high byte, and print colours."""
     deep = any(";16" in str(tile.args) for tile in image.tile)
     if deep and image.mode in ("RGB", "RGBA", "LA"):
-        raise _RefusedError(
-            f"{path}: got 16 bits a channel, expected 8: scale them to 0-255 first, "
-            "e.g. `gdal_translate -ot Byte -scale IN OUT`"
-        )
+        raise RefusedError(f"{path}: got 16 bits a channel, expected 8: {SCALE}")
     if image.mode in ("CMYK", "LAB"):
-        raise _RefusedError(
+        raise RefusedError(
             f"{path}: got {image.mode} colours, expected RGB or grey: convert it"
         )
 
 
-def _as_array(image: Image.Image, *, indexed: bool) -> np.ndarray:
+def as_array(image: Image.Image, *, indexed: bool) -> np.ndarray:
+    """Pixels as Pillow has them, colours of a palette and of JPEG as RGB."""
     if image.mode == "1":
         return np.asarray(image).astype(np.uint8) * (1 if indexed else 255)
     if image.mode == "YCbCr" or (image.mode == "P" and not indexed):
@@ -289,31 +307,36 @@ def _as_array(image: Image.Image, *, indexed: bool) -> np.ndarray:
     return np.asarray(image)
 
 
-def _tiff_pixels(
+def tiff_pixels(
     path: Path | Packed, data: bytes, max_pixels: int, first_error: Exception
-) -> _Pixels:
-    """Second decoder, for TIFFs that Pillow does not know (float, many bands)."""
+) -> Pixels:
+    """Second decoder, for TIFFs that Pillow does not know (float, many bands).
+
+    Raises:
+      ValueError: it is broken or too large, or has pages.
+    """
     try:
         with tifffile.TiffFile(BytesIO(data)) as file:
+            frames = islice(file.pages, MAX_FRAMES)
+            _refuse_pages(path, sum(_is_page(frame) for frame in frames))
             page = file.pages.first
             check_size(page.imagewidth, page.imagelength, max_pixels)
             if page.nbytes > max_pixels * MAX_PIXEL_BYTES:
                 raise TooLargeError(f"got {page.nbytes:,} bytes of pixels: too many")
             tags = tags_of_page(page)
             pixels, axes = _decoded(page, data), page.axes
-    except (MemoryError, _RefusedError):
+    except (MemoryError, RefusedError):
         raise
     except TooLargeError as error:
         raise ValueError(f"{path}: {error}") from error
     except Exception as error:
         hint = error if "rasterio" in str(error) else first_error
-        raise _broken(path, hint) from error
+        raise broken(path, hint) from error
     if pixels.ndim not in (2, 3):
-        raise _broken(path, ValueError(f"it has {pixels.ndim} axes"))
-    _check_tags(path, tags)
+        raise broken(path, ValueError(f"it has {pixels.ndim} axes"))
     if axes == "SYX":
         pixels = np.moveaxis(pixels, 0, 2)
-    return _Pixels(pixels, tags)
+    return Pixels(pixels, tags)
 
 
 def _decoded(page: tifffile.TiffPage, data: bytes) -> np.ndarray:
@@ -324,7 +347,7 @@ def _decoded(page: tifffile.TiffPage, data: bytes) -> np.ndarray:
     """
     try:
         return page.asarray()
-    except ValueError as error:
+    except (ValueError, ImportError) as error:
         try:
             from rasterio.io import MemoryFile
         except ImportError:
@@ -338,7 +361,8 @@ def _decoded(page: tifffile.TiffPage, data: bytes) -> np.ndarray:
     return bands if page.axes == "SYX" else np.moveaxis(bands, 0, 2)
 
 
-def _broken(path: Path | Packed, error: Exception) -> ValueError:
+def broken(path: Path | Packed, error: Exception) -> ValueError:
+    """What a decoder made of a file, in our words."""
     reason = cut(str(error), 300)
     return ValueError(
         f"{path}: cannot be decoded ({reason}): expected a whole PNG, JPEG or TIFF; "

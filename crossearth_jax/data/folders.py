@@ -2,10 +2,11 @@
 
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from crossearth_jax.data.packed import SUFFIX, Packed, packed_files
+from crossearth_jax.data.raw_images import ORDINARY, RawImages
 from crossearth_jax.data.split_lists import listed, listed_pairs
 from crossearth_jax.system.escape import quoted
 
@@ -33,11 +34,19 @@ SIDE_NAMES = ("thumbs.db", "desktop.ini")
 
 @dataclass(frozen=True)
 class Pair:
-    """An image file and its label file, loose or in an archive."""
+    """An image file and its label file, loose or in an archive.
+
+    Attributes:
+      image: the image.
+      label: its label.
+      name: unique in its domain.
+      raw: how the image is read.
+    """
 
     image: Path | Packed
     label: Path | Packed
     name: str
+    raw: RawImages = ORDINARY
 
 
 @dataclass(frozen=True)
@@ -62,13 +71,18 @@ class Domain:
         Raises:
           ValueError: see `find_pairs`, or the same folder is given twice.
         """
-        if len(self.folders) == 1:
-            return _pairs_in(self.folders[0], label_suffix)
-        pairs = tuple(
-            Pair(pair.image, pair.label, f"{_place(folders)}.{pair.name}")
-            for folders in self.folders
-            for pair in _pairs_in(folders, label_suffix)
+        return tuple(p for part in self.find_parts(label_suffix) for p in part)
+
+    def find_parts(self, label_suffix: str = "") -> tuple[tuple[Pair, ...], ...]:
+        """The pairs of each folder, see `find_pairs`."""
+        parts = tuple(_pairs_in(folders, label_suffix) for folders in self.folders)
+        if len(parts) == 1:
+            return parts
+        parts = tuple(
+            tuple(replace(pair, name=f"{_place(folders)}.{pair.name}") for pair in part)
+            for folders, part in zip(self.folders, parts, strict=True)
         )
+        pairs = [pair for part in parts for pair in part]
         repeats = [n for n, k in Counter(p.name for p in pairs).items() if k > 1]
         if repeats:
             raise ValueError(
@@ -76,7 +90,7 @@ class Domain:
                 f"{repeats[0]!r}, expected each once: join each folder once, and give "
                 "the folders that hold images/ different names"
             )
-        return pairs
+        return parts
 
 
 def find_pairs(

@@ -29,6 +29,7 @@ from crossearth_jax.data.datasets import (
     Record,
     Source,
 )
+from crossearth_jax.data.order import EveryRecord, Order
 from crossearth_jax.data.timed import TIMEOUT_S, within
 from crossearth_jax.pixels.imagenet import IMAGENET_GREY
 
@@ -154,6 +155,7 @@ def train_batches(
     num_threads: int = 2,
     num_workers: int = 0,
     prefetch: int = 2,
+    order: Order | None = None,
 ) -> "Batches":
     """Endless batches of this host; every record comes once per epoch, reshuffled.
 
@@ -170,6 +172,7 @@ def train_batches(
       num_threads: that decode and augment, per process.
       num_workers: processes beside this one; 0 is best unless augmentation dominates.
       prefetch: batches held ready, at least one a thread.
+      order: of the records, if it is another one.
 
     Returns:
       NumPy batches; `close()` them to stop threads and workers.
@@ -179,7 +182,8 @@ def train_batches(
     """
     if start_step < 0:
         raise ValueError(f"got start_step={start_step}, expected 0 or more")
-    records = _order(source, seed).random_map(_Load(source, augment))
+    order = order or EveryRecord(len(source))
+    records = order.stream(seed).random_map(_Load(source, augment))
     batches = _batched(records, batch_size, host_index, host_count)[start_step:]
     stream = _read_ahead(batches, num_threads, num_workers, max(prefetch, num_threads))
     names = partial(
@@ -189,6 +193,7 @@ def train_batches(
         seed=seed,
         host_index=host_index,
         host_count=host_count,
+        order=order,
     )
     # Every read has its own time-out; this one is for workers that are stuck.
     files = 2 * batch_size // host_count
@@ -290,10 +295,11 @@ def batch_names(
     step: int,
     host_index: int = 0,
     host_count: int = 1,
+    order: Order | None = None,
 ) -> tuple[str, ...]:
     """The names of the records in this host's batch of a step; reads no image."""
-    order = _order(source, seed)
-    batch = _batched(order, batch_size, host_index, host_count)[step]
+    records = (order or EveryRecord(len(source))).stream(seed)
+    batch = _batched(records, batch_size, host_index, host_count)[step]
     indices = cast(Sequence[int], batch)  # Grain's None is for filtered streams
     return tuple(source.names[i] for i in indices)
 
@@ -311,13 +317,6 @@ def eval_records(
             ahead.extend(islice(reads, 1))
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _order(source: Source, seed: int) -> grain.MapDataset[int]:
-    """Endless record indices, reshuffled in every epoch."""
-    if len(source) == 0:
-        raise ValueError("got a source without records, expected at least one")
-    return grain.MapDataset.range(len(source)).seed(seed).shuffle().repeat(None)
 
 
 def _batched(

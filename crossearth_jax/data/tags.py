@@ -18,8 +18,17 @@ from crossearth_jax.data.packed import Packed
 # TIFF tags; EXIF has the first one too.
 ORIENTATION, PHOTOMETRIC, BANDS = 274, 262, 277
 EXTRA_SAMPLES, GDAL_NODATA = 338, 42113
+BITS, SAMPLE_FORMAT = 258, 339
+NUMBERS = {1: "uint", 2: "int", 3: "float", 4: "uint"}  # values of SAMPLE_FORMAT
 ALPHA = (1, 2)  # values of EXTRA_SAMPLES
 COLOUR = (2, 6)  # values of PHOTOMETRIC: RGB, YCbCr
+PALETTE = 3  # likewise
+# What to do with bands that nothing tells apart.
+WRITE_THREE = (
+    "write the three that the model should see, e.g. "
+    "`gdal_translate -b 3 -b 2 -b 1 IN OUT`"
+)
+DEEP_MODES = {"I": "int32", "F": "float32"}  # of Pillow
 EXIF_IN_PNG = {"exif", "Raw profile type exif"}
 
 
@@ -34,6 +43,8 @@ class Tags:
         wavelengths: what the file calls so).
       extra: meanings of the last bands, as EXTRA_SAMPLES has them.
       nodata: the value (or colour) of pixels without data.
+      kind: type of a value, such as "uint16"; "uint8" also for fewer bits.
+      palette: whether values are indices of colours.
     """
 
     orientation: int = 1
@@ -41,6 +52,8 @@ class Tags:
     colour: bool = False
     extra: tuple[int, ...] = ()
     nodata: float | tuple[int, ...] | None = None
+    kind: str = "uint8"
+    palette: bool = False
 
     def alpha(self) -> int | None:
         """Number of the alpha band, counted from 0."""
@@ -60,7 +73,17 @@ def tags_of(image: Image.Image) -> Tags:
         colour=bands - alpha == 3,
         extra=(2,) if alpha else (),
         nodata=_transparent_colour(image),
+        kind=_kind_of_mode(image),
+        palette=image.mode in ("P", "PA"),
     )
+
+
+def _kind_of_mode(image: Image.Image) -> str:
+    """Pillow opens 16-bit colours as if they had 8; its tiles tell."""
+    tiles = getattr(image, "tile", ())
+    if image.mode.startswith("I;16") or any(";16" in str(t.args) for t in tiles):
+        return "uint16"
+    return DEEP_MODES.get(image.mode, "uint8")
 
 
 def tags_of_page(page: tifffile.TiffPage) -> Tags:
@@ -77,7 +100,18 @@ def _of_tiff(tags: Mapping[int, Any]) -> Tags:
         colour=int(tags.get(PHOTOMETRIC, 1)) in COLOUR,
         extra=tuple(map(int, extra)),
         nodata=_number(tags.get(GDAL_NODATA)),
+        kind=_kind_of_samples(tags.get(BITS, 1), tags.get(SAMPLE_FORMAT, 1)),
+        palette=int(tags.get(PHOTOMETRIC, 1)) == PALETTE,
     )
+
+
+def _kind_of_samples(bits: Any, form: Any) -> str:
+    """The type that holds all bands of a TIFF."""
+    most = max(map(int, bits if isinstance(bits, tuple) else (bits,)), default=1)
+    forms = set(map(int, form if isinstance(form, tuple) else (form,)))
+    number = NUMBERS.get(forms.pop(), "complex") if len(forms) == 1 else "mixed"
+    size = next((size for size in (8, 16, 32, 64) if most <= size), 128)
+    return f"{number}{size}"
 
 
 def _number(text: Any) -> float | None:
@@ -119,8 +153,15 @@ def check_upright(path: Path | Packed, tags: Tags) -> None:
     )
 
 
-def colour_bands(path: Path | Packed, tags: Tags) -> tuple[int, ...]:
+def colour_bands(
+    path: Path | Packed, tags: Tags, how: str = WRITE_THREE
+) -> tuple[int, ...]:
     """Numbers of the one or three bands to read, counted from 0; as `predict` chooses.
+
+    Args:
+      path: of the file, for the message.
+      tags: what it says.
+      how: what to do where that is not enough.
 
     Raises:
       ValueError: it is not clear which three to take.
@@ -132,6 +173,5 @@ def colour_bands(path: Path | Packed, tags: Tags) -> tuple[int, ...]:
         return bands
     raise ValueError(
         f"{path}: got {len(bands)} bands of which none is marked red, green, blue or "
-        "alpha, expected 1 or 3: write the three that the model should see, e.g. "
-        "`gdal_translate -b 3 -b 2 -b 1 IN OUT`"
+        f"alpha, expected 1 or 3: {how}"
     )

@@ -1,11 +1,13 @@
 """Which domains are looked at: those of the run, and others."""
 
 from collections.abc import Collection
+from pathlib import Path
 
 from crossearth_jax.build_data import build_data
 from crossearth_jax.data.datasets import FolderSource, ScoredDomain
 from crossearth_jax.data.folders import parse_domain
 from crossearth_jax.data.root import fill_root
+from crossearth_jax.data.tile_folder import with_raw
 from crossearth_jax.features.plot import MARKERS
 from crossearth_jax.run.trained import TrainedRun
 
@@ -44,7 +46,8 @@ def choose_domains(
             chosen.append(own[group])
             continue
         domain = parse_domain(fill_root(group, settings.root))
-        pairs = domain.find_pairs(settings.label_suffix)
+        root = Path(settings.root) if settings.root else None
+        pairs = with_raw(domain.find_pairs(settings.label_suffix), settings.raw, root)
         source = FolderSource(pairs, data.classes, encoding)
         chosen.append(ScoredDomain(domain.name, "unseen", source, settings.fit))
     return _drawable(chosen)

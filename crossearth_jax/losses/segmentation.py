@@ -25,6 +25,8 @@ class SegmentationLoss:
       class_weight: weight of the class cost and loss.
       mask_weight: weight of the mask cost and loss.
       dice_weight: weight of the Dice cost and loss.
+      class_weights: of matched queries in the class loss, by class; None is 1 for all.
+        Matching, mask and Dice losses do not depend on them.
       no_object: class weight of unmatched queries.
       num_points: n.
       oversample: candidates for uncertain points, as a multiple of n.
@@ -36,6 +38,7 @@ class SegmentationLoss:
     class_weight: float = 2.0
     mask_weight: float = 5.0
     dice_weight: float = 5.0
+    class_weights: tuple[float, ...] | None = None
     no_object: float = 0.1
     num_points: int = 12544
     oversample: float = 3.0
@@ -117,7 +120,7 @@ def _image_terms(
         mask_logits[query], targets.transpose(2, 0, 1), points.candidates, points.extra
     )
     return {
-        "class": _class_term(class_logits, query, present, loss.no_object),
+        "class": _class_term(class_logits, query, present, loss),
         "mask": jnp.where(present, bce, 0).sum(),
         "dice": jnp.where(present, dice, 0).sum(),
         "query": jnp.where(present, query, -1),
@@ -180,7 +183,7 @@ def _class_term(
     class_logits: Float[Array, "Q K1"],
     query: Integer[Array, "K"],
     present: Bool[Array, "K"],
-    no_object: float,
+    loss: SegmentationLoss,
 ) -> Float[Array, ""]:
     """Weighted cross-entropy of all queries.
 
@@ -190,7 +193,9 @@ def _class_term(
     slot = jnp.where(present, query, queries)
     wanted = jnp.full(queries, classes)
     wanted = wanted.at[slot].set(jnp.arange(classes), mode="drop")
-    weight = jnp.where(wanted == classes, no_object, 1.0)
+    weight = jnp.where(wanted == classes, loss.no_object, 1.0)
+    if loss.class_weights is not None:
+        weight = jnp.array([*loss.class_weights, loss.no_object])[wanted]
     entropy = -jnp.take_along_axis(
         jax.nn.log_softmax(class_logits), wanted[:, None], axis=-1
     )[:, 0]
@@ -201,7 +206,7 @@ def mean_over(
     labels: Integer[Array, "N H W"],
     num_classes: int,
     num_queries: int,
-    no_object: float,
+    loss: SegmentationLoss,
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """What sums over N images are divided by: class weights, and masks.
 
@@ -210,7 +215,10 @@ def mean_over(
     """
     present = jax.vmap(lambda y: class_masks(y, num_classes).any((0, 1)))(labels)
     matched = present.sum(1)  # [N]
-    weight = matched + (num_queries - matched) * no_object
+    weight = matched
+    if loss.class_weights is not None:
+        weight = present @ jnp.array(loss.class_weights)
+    weight = weight + (num_queries - matched) * loss.no_object
     return weight.sum(), jnp.maximum(matched, 1).sum().astype(jnp.float32)
 
 
@@ -243,7 +251,7 @@ def segmentation_terms(
     label = label.astype(jnp.int32)
     whole = label if labels is None else labels.astype(jnp.int32)
     queries, classes = class_logits.shape[2], class_logits.shape[3] - 1
-    weight, masks = mean_over(whole, classes, queries, loss.no_object)
+    weight, masks = mean_over(whole, classes, queries, loss)
     share = label.shape[0] / whole.shape[0]
 
     def prediction(

@@ -11,6 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from absl import logging
 
 from crossearth_jax import __version__
@@ -82,7 +83,7 @@ def predict_file(
       predictor: a loaded run.
       source: a raster that GDAL reads, or its address.
       target: the class map, a .tif.
-      wanted: options; None takes the defaults.
+      wanted: options; None takes the defaults, and reads as in training.
       progress: called with the rows that are done and all rows.
       overwrite: replace files that were made differently, or by others.
 
@@ -92,7 +93,8 @@ def predict_file(
       OSError: a file is damaged, or cannot be written.
     """
     begin = time.perf_counter()
-    source, target, wanted = source_of(source), Path(target), wanted or Wanted()
+    source, target, wanted = source_of(source), Path(target), wanted
+    wanted = wanted or Wanted(predictor.reading)
     if target.suffix.lower() not in (".tif", ".tiff"):
         raise ValueError(f"got a class map named {target}, expected a .tif")
     settings = {"GDAL_CACHEMAX": GDAL_CACHE, "GDAL_PAM_ENABLED": "YES"}
@@ -233,7 +235,7 @@ def _score(
         layout, inside = part.layout, part.inside
         read_rows = functools.partial(part.read_rows, scene)
         grid = grid_part(grid, part.tile)
-    batches = predictor.read(read_rows, layout, scene.dtype)
+    batches = predictor.read(read_rows, layout, np.uint8)
     with (
         row_writer(plain, grid) as write,
         closing(read_ahead(batches, waiting)) as ahead,

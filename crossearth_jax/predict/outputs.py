@@ -185,8 +185,11 @@ def _is_ours_alone(path: Path) -> bool:
 def options_of(predictor: Predictor, wanted: Wanted) -> dict[str, Any]:
     """What changes the pixels of the map."""
     part = {} if wanted.tile is None else {"tile": asdict(wanted.tile)}
+    reading = asdict(wanted.reading)
+    if reading["trained"] is None:  # as maps of older versions have it
+        del reading["trained"]
     return {
-        **asdict(wanted.reading),
+        **reading,
         "blend": wanted.blend,
         "crop": predictor.windows.crop,
         "stride": predictor.windows.stride,

@@ -35,12 +35,14 @@ class Predictor:
       classes: names and palette of the K classes.
       windows: their sizes, and how many go into a call.
       about: where the weights come from, kept in every map.
+      reading: how scenes are read unless another is given: as in training.
     """
 
     score_fn: ScoreFn
     classes: ClassSet
     windows: Windows
     about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    reading: Reading = dataclasses.field(default_factory=Reading)
 
     def __call__(
         self, image: Num[np.ndarray, "H W 3"], blend: Blend = "flat"
@@ -72,12 +74,12 @@ class Predictor:
 
         Args:
           dataset: of any size; memory depends on its width times the crop.
-          reading: bands, scaling, nodata and resampling.
+          reading: bands, scaling, nodata and resampling; None is as in training.
           blend: "flat" or "cosine".
         """
-        scene = scene_of(dataset, reading or Reading())
+        scene = scene_of(dataset, reading or self.reading)
         layout = self.windows.lay(scene.grid.height, scene.grid.width, blend)
-        batches = self.read(scene.read_rows, layout, scene.dtype)
+        batches = self.read(scene.read_rows, layout, np.uint8)
         yield from self.blocks(batches, layout)
 
     def read(
@@ -139,4 +141,5 @@ def load(
         classes=run.classes,
         windows=windows,
         about={**run.about(), "tta": list(tta)},
+        reading=Reading(trained=run.raw_images),
     )

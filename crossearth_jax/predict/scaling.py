@@ -3,6 +3,7 @@
 import numpy as np
 from jaxtyping import Num
 
+from crossearth_jax.pixels.scaling import Pair, pairs_of
 from crossearth_jax.predict.values import TILE, Values
 
 SAMPLE = 1024  # side of the overview, or of all sampled tiles together, for percentiles
@@ -10,14 +11,14 @@ SAMPLE = 1024  # side of the overview, or of all sampled tiles together, for per
 
 def choose_scaling(
     values: Values,
-    scale: tuple[float, float] | None,
+    scale: Pair | tuple[Pair, ...] | None,
     percentiles: tuple[float, float],
 ) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
     """What becomes 0 and 255 in each band; None leaves 8 bits as they are.
 
     Args:
       values: of the scene.
-      scale: the same for all bands; None takes percentiles.
+      scale: the same for all bands, or one for each; None takes percentiles.
       percentiles: of each band, over the whole scene.
 
     Raises:
@@ -30,7 +31,8 @@ def choose_scaling(
             "the amplitude first, such as abs(band)"
         )
     if scale is not None:
-        return (scale[0],) * 3, (scale[1],) * 3
+        low, high = zip(*pairs_of(scale, 3), strict=True)
+        return low, high
     if types == {"uint8"}:
         return None
     sample = sample_of(values)

@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
+from crossearth_jax.data.raw_images import RawImages
+from crossearth_jax.pixels.scaling import (
+    Pair,
+    pairs_of,
+    scaled,
+    scaled_bands,
+    to_8_bits,
+)
 from crossearth_jax.predict import geo
+from crossearth_jax.predict.as_trained import of_scene
 from crossearth_jax.predict.ground import pixel_metres
 from crossearth_jax.predict.resample import Span, nearest, resampled, taken
 from crossearth_jax.predict.scaling import choose_scaling
@@ -32,23 +41,27 @@ class Reading:
 
     Attributes:
       bands: 1-based numbers of red, green and blue; None takes the file's own colours.
-      scale: values that become 0 and 255; None takes `percentiles`, but leaves 8 bits
-        as they are.
+      scale: values that become 0 and 255, or such a pair for each band; None takes
+        `percentiles`, but leaves 8 bits as they are.
       percentiles: of each band, over the whole scene.
       nodata: value without data, besides the file's own.
       gsd: ground sampling distance in metres that the model sees; None resamples not.
       ignore_alpha: take pixels as data whatever an alpha band holds.
+      trained: what the run's images were; stands in for bands, scale and gsd that are
+        None.
     """
 
     bands: tuple[int, int, int] | None = None
-    scale: tuple[float, float] | None = None
+    scale: Pair | tuple[Pair, ...] | None = None
     percentiles: tuple[float, float] = (2.0, 98.0)
     nodata: float | None = None
     gsd: float | None = None
     ignore_alpha: bool = False
+    trained: RawImages | None = None
 
     def __post_init__(self) -> None:
-        if self.scale is not None and not self.scale[0] < self.scale[1]:
+        pairs = () if self.scale is None else pairs_of(self.scale, 3)
+        if not all(low < high for low, high in pairs):
             raise ValueError(
                 f"got --scale {self.scale}, expected LOW,HIGH with LOW < HIGH"
             )
@@ -59,6 +72,21 @@ class Reading:
             )
         if self.gsd is not None and not self.gsd > 0:
             raise ValueError(f"got --gsd {self.gsd}, expected metres above 0")
+
+    def of(self, source: Any) -> "Reading":
+        """What holds for an open rasterio dataset, see `as_trained.of_scene`."""
+        if self.trained is None:
+            return self
+        raw = of_scene(source, self.trained, stated=self.bands, gsd=self.gsd)
+        red, *others = raw.bands or (None,)
+        bands = None if red is None else (red, *(others or (red, red)))
+        return replace(
+            self,
+            bands=self.bands or bands,
+            scale=self.scale or raw.scale or None,
+            gsd=self.gsd or raw.gsd,
+            trained=None,
+        )
 
 
 @dataclass(frozen=True)
@@ -121,33 +149,26 @@ class Scene:
         size = {"height": bottom - top, "width": right - left}
         return replace(tile, top=top, left=left, **size)
 
-    @property
-    def dtype(self) -> type[np.number]:
-        """Type of the rows: 8 bits that are not scaled stay as they are."""
-        exact = self.scaling is None and not self.is_resampled
-        return np.uint8 if exact else np.float32
-
     def read_rows(
         self, start: int, stop: int
-    ) -> tuple[
-        UInt8[np.ndarray, "r W 3"] | Float32[np.ndarray, "r W 3"],
-        Bool[np.ndarray, "r W"],
-    ]:
+    ) -> tuple[UInt8[np.ndarray, "r W 3"], Bool[np.ndarray, "r W"]]:
         """Rows [start, stop) of the grid, see `read`."""
         return self.read((start, stop), (0, self.grid.width))
 
     def read(
         self, rows: Span, columns: Span
-    ) -> tuple[
-        UInt8[np.ndarray, "r c 3"] | Float32[np.ndarray, "r c 3"],
-        Bool[np.ndarray, "r c"],
-    ]:
-        """A part of the grid on the 0-255 scale, and what has data."""
+    ) -> tuple[UInt8[np.ndarray, "r c 3"], Bool[np.ndarray, "r c"]]:
+        """A part of the grid on the 0-255 scale, and what has data.
+
+        Rounded, resampled or not: that is what training sees.
+        """
         if not self.is_resampled:
-            return self._source_part(rows, columns)
+            pixels, valid = self.values.read_part(rows, columns)
+            return self.eight_bits(pixels), valid
         size = self.source.height, self.source.width
         wanted = self.grid.height, self.grid.width
-        return resampled(self._source_part, size, wanted, rows, columns)
+        pixels, valid = resampled(self._source_part, size, wanted, rows, columns)
+        return to_8_bits(pixels), valid
 
     def _source_part(
         self, rows: Span, columns: Span
@@ -165,14 +186,15 @@ class Scene:
             return pixels
         colours = np.empty(pixels.shape, np.float32)
         for band in range(3):
-            limits = (limit[band] for limit in self.scaling)
-            colours[..., band] = self._scaled(pixels[..., band], *limits)
+            low, high = (limit[band] for limit in self.scaling)
+            colours[..., band] = scaled(pixels[..., band], low, high)
         return colours
 
-    def _scaled(self, values: np.ndarray, low: float, high: float) -> np.ndarray:
-        with np.errstate(invalid="ignore"):
-            scaled = (values.astype(np.float64) - low) / max(high - low, 1e-12) * 255
-        return np.nan_to_num(scaled.clip(0, 255))
+    def eight_bits(self, pixels: np.ndarray) -> UInt8[np.ndarray, "r W 3"]:
+        """`colours`, rounded as those of training are."""
+        if self.table is None and self.scaling is not None:
+            return scaled_bands(pixels, list(zip(*self.scaling, strict=True)))
+        return to_8_bits(self.colours(pixels))
 
     def thumbnail(
         self, height: int, width: int
@@ -192,7 +214,7 @@ class Scene:
                 pixels, valid = self.values.read((0, start, columns, stop - start))
                 parts.append([x[mine][:, along] for x in (pixels, valid)])
             pixels, valid = (np.concatenate(x) for x in zip(*parts, strict=True))
-        return np.rint(self.colours(pixels)).astype(np.uint8), valid
+        return self.eight_bits(pixels), valid
 
 
 @contextmanager
@@ -220,6 +242,7 @@ def open_scene(path: str | Path | Remote, reading: Reading) -> Iterator[Scene]:
 
 def scene_of(source: Any, reading: Reading) -> Scene:
     """Prepares an open rasterio dataset, see `open_scene`."""
+    reading = reading.of(source)
     bands = choose_bands(source, reading.bands)
     alphas = alpha_bands(source, bands, reading.ignore_alpha)
     values = Values(source, bands, alphas, reading.nodata)

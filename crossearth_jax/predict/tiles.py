@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Num
+from jaxtyping import Bool, UInt8
 
 from crossearth_jax.predict.strip import Block
 from crossearth_jax.scoring.windows import Layout
@@ -72,7 +72,7 @@ class Cut:
 
     def read_rows(
         self, scene: Any, start: int, stop: int
-    ) -> tuple[Num[np.ndarray, "r W 3"], Bool[np.ndarray, "r W"]]:
+    ) -> tuple[UInt8[np.ndarray, "r W 3"], Bool[np.ndarray, "r W"]]:
         """Rows [start, stop) of the area on the 0-255 scale, and what has data."""
         columns = self.left, self.left + self.layout.width
         return scene.read((self.top + start, self.top + stop), columns)

@@ -36,10 +36,12 @@ def announce(
         "global batch": f"{train.batch_size} x {settings.augment.crop}² pixels",
         "training data": f"{len(data.train)} images, classes: "
         f"{', '.join(data.classes.names)}",
+        **_raw_images(settings),
         "scored domains": ", ".join(
             f"{d.name} ({d.role}, {len(d.source)})" for d in data.domains
         )
         or "none",
+        **_class_weights(settings, data),
         "Earth style": restyle.description if restyle else "off",
         "backbone": settings.backbone,
         "steps": f"{start} of {train.steps} done" if start else f"{train.steps}",
@@ -47,6 +49,21 @@ def announce(
     }
     for name, fact in facts.items():
         console.print(fact_line(name, fact), soft_wrap=True)
+
+
+def _raw_images(settings: RunSettings) -> dict[str, str]:
+    raw = settings.data.raw
+    gsd = "" if raw.gsd is None else f"{raw.gsd:g} m a pixel"
+    words = ", ".join(filter(None, (raw.words(), gsd)))
+    return {"raw images": words} if words else {}
+
+
+def _class_weights(settings: RunSettings, data: Data) -> dict[str, str]:
+    weights = settings.objective.segmentation.class_weights
+    if weights is None:
+        return {}
+    pairs = zip(data.classes.names, weights, strict=True)
+    return {"class weights": ", ".join(f"{name} {w:.3g}" for name, w in pairs)}
 
 
 def fact_line(name: str, fact: str) -> str:

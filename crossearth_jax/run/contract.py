@@ -43,7 +43,10 @@ DIGESTS = {
 FIXED = ("classes", "encoding")  # another one is another run
 TOLD = ("weights_from",)  # kept to be read, never compared: digests are
 # What scores depend on beside the classes.
-SCORED = ("backbone", "rein", "gse", "injector", "decoder", "mim", "data.crop")
+SCORED = (
+    *("backbone", "rein", "gse", "injector", "decoder", "mim"),
+    *("data.crop", "data.bands", "data.scale"),
+)
 
 Facts = dict[str, Any]
 Changes = dict[str, tuple[Any, Any]]
@@ -211,7 +214,7 @@ def _of_scores(found: Changes) -> Changes:
     return {
         key: pair
         for key, pair in found.items()
-        if key in ("classes", "weights") or key.startswith(SCORED)
+        if key in ("classes", "weights", *SCORED) or key.partition(".")[0] in SCORED
     }
 
 
@@ -243,7 +246,8 @@ def _shown(key: str, old: Any, new: Any) -> str:
 
 def _short(value: Any) -> str:
     """A value for a message; of digests the first twelve digits."""
-    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    several = isinstance(value, list) and value
+    text = ", ".join(map(str, value)) if several else str(value)
     if len(text) == 64 and set(text) <= set("0123456789abcdef"):
         return text[:12]
     return text if len(text) <= 100 else f"{text[:97]}…"

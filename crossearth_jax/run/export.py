@@ -142,6 +142,7 @@ def _describe(
         "crop": run.windows.crop,
         "stride": run.windows.stride,
         "batch": batch,
+        "images": _images(run),
         "normalisation": {
             "mean": IMAGENET_MEAN.tolist(),
             "std": IMAGENET_STD.tolist(),
@@ -151,6 +152,18 @@ def _describe(
         "jax": jax.__version__,
         "calling_convention": exported.calling_convention_version,
         "about": run.about(),
+    }
+
+
+def _images(run: TrainedRun) -> dict[str, Any] | None:
+    """How raw images became the 0-255 of windows; None where they were so already."""
+    raw = run.raw_images
+    if raw is None:
+        return None
+    return {
+        "bands": list(raw.bands) or None,
+        "scale": [list(pair) for pair in raw.scale] or None,
+        "gsd": raw.gsd,
     }
 
 

@@ -32,6 +32,7 @@ class LossGuard:
         names: Callable[[int], tuple[str, ...]],
         *,
         patience: int,
+        class_weights: tuple[float, ...] | None = None,
     ) -> None:
         """Watches a run.
 
@@ -39,7 +40,10 @@ class LossGuard:
           workdir: of the run, with its config.json; dumps go to `nonfinite/` in it.
           names: the files of a step's batch on this host.
           patience: steps in a row that end the run.
+          class_weights: of its class loss, which the labels may have given; a dump
+            keeps them.
         """
+        self._class_weights = class_weights
         self._workdir, self._names, self._patience = workdir, names, patience
         self._waiting: deque[tuple[int, Metrics, Batch]] = deque()
         self.skipped = 0
@@ -104,6 +108,8 @@ class LossGuard:
             image, label = np.asarray(batch.image), np.asarray(batch.label)
             save_file({"image": image, "label": label}, place)
         about = {"step": step, "names": self._names(step), "metrics": _text(values)}
+        if self._class_weights is not None:
+            about["class_weights"] = self._class_weights
         with whole_file(folder / f"about.{host}.json") as place:
             place.write_text(json.dumps(about, indent=1) + "\n")
         if hosts.is_first():

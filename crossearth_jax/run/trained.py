@@ -12,6 +12,7 @@ from crossearth_jax import build
 from crossearth_jax.build import initial_state
 from crossearth_jax.config import load as read_config
 from crossearth_jax.data.classes import ClassSet, load_classes
+from crossearth_jax.data.raw_images import ORDINARY, RawImages
 from crossearth_jax.hub.weights import moved
 from crossearth_jax.models.parameters import digest_of_arrays, dotted
 from crossearth_jax.models.precision import Arithmetic
@@ -47,6 +48,12 @@ class TrainedRun:
     def windows(self) -> Windows:
         """Of predictions."""
         return self.settings.windows
+
+    @property
+    def raw_images(self) -> RawImages | None:
+        """What the images were that it was trained on; None for ordinary ones."""
+        raw = self.settings.data.raw
+        return None if raw == ORDINARY else raw
 
     def about(self) -> dict[str, Any]:
         """Where the weights come from."""

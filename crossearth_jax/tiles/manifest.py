@@ -11,6 +11,7 @@ import yaml
 
 from crossearth_jax import __version__
 from crossearth_jax.data.classes import ClassSet
+from crossearth_jax.data.tile_folder import CLASSES, FORMAT, MANIFEST, VERSION
 from crossearth_jax.pixels.labels import IGNORE
 from crossearth_jax.system.whole_file import whole_file
 from crossearth_jax.tiles.cut import EMPTY, MADE, CutTile
@@ -18,9 +19,6 @@ from crossearth_jax.tiles.pixels import tile_type
 from crossearth_jax.tiles.plan import TRAIN, VAL
 from crossearth_jax.tiles.scenes import TiledScene, digest
 from crossearth_jax.tiles.settings import TileSettings
-
-FORMAT, VERSION = "crossearth tiles", 1
-MANIFEST, CLASSES = "manifest.json", "classes.yaml"
 
 
 def build_manifest(

@@ -1,6 +1,7 @@
 import os
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from PIL import Image
 from crossearth_jax.data import check_files
 from crossearth_jax.data.check_files import check_headers
 from crossearth_jax.data.folders import Pair
+from crossearth_jax.data.raw_images import RawImages
 from crossearth_jax.data.tags import Tags
 
 
@@ -85,6 +87,8 @@ def test_tiffs_that_pillow_does_not_know(pairs):
     path = pairs[2].image
     grey = {"photometric": "minisblack", "planarconfig": "contig"}
     tifffile.imwrite(path, np.zeros((10, 22, 3), np.float64), **grey)
+    assert "got float64 values in 3 band(s), expected 8 bits" in refused(pairs)
+    pairs = [replace(pair, raw=RawImages(scale=((0.0, 1.0),))) for pair in pairs]
     check_headers(pairs)
     tifffile.imwrite(path, np.zeros((10, 21, 3), np.float64), **grey)
     assert "an image of 21 x 10" in refused(pairs)
@@ -112,12 +116,12 @@ def test_skip_warns_and_goes_on(pairs, monkeypatch):
 def test_a_disk_that_hangs_is_named(pairs, monkeypatch):
     end = threading.Event()
 
-    def hang(path, _):
+    def hang(path, *_):
         if path == pairs[1].image:
             end.wait()
         return (20, 10), Tags()
 
-    monkeypatch.setattr(check_files, "_header", hang)
+    monkeypatch.setattr(check_files, "read_header", hang)
     with pytest.raises(ValueError, match=r"1.jpg and .*: got nothing within 0.3 s"):
         check_headers(pairs, timeout_s=0.3)
     end.set()

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from crossearth_jax.data import check_labels as module
-from crossearth_jax.data.check_labels import check_labels
+from crossearth_jax.data.check_labels import check_labels, class_pixels
 from crossearth_jax.data.classes import ClassSet, LabelEncoding
 from crossearth_jax.data.datasets import FolderSource
 from crossearth_jax.data.folders import Pair
@@ -99,8 +99,32 @@ def test_files_are_read_once_for_each_version(source, check, tmp_path):
     assert check(made(tmp_path, LabelEncoding("colours", ignore=(255,) * 3))) == ALL
 
 
+def counted(source, folder, **more):
+    return class_pixels(source, check_labels([source], cache=folder / "cache", **more))
+
+
+def test_pixels_of_classes_are_counted_and_kept(source, check, tmp_path):
+    write(tmp_path / "2.png", [[1, 1, 255]])
+    expected = np.full((6, 3), 3)
+    expected[2] = 0, 2, 0
+    for _ in range(2):  # the second time from what is kept
+        np.testing.assert_array_equal(counted(source, tmp_path), expected)
+    assert check(source) == []
+    write(tmp_path / "4.png", [[9]])
+    found = counted(source, tmp_path, on_corrupt="skip")
+    assert not found[4].any() and found[5].sum() == 9
+
+
+def test_pixels_that_a_label_marks_count_where_they_are_of_the_class(tmp_path):
+    image = Image.fromarray(np.array([[0, 0, 1]], np.uint8))
+    image.save(tmp_path / "0.png", transparency=0)
+    for choice, expected in (("ignore", [0, 1, 0]), ("class", [2, 1, 0])):
+        source = made(tmp_path, count=1, label_nodata=choice)
+        np.testing.assert_array_equal(counted(source, tmp_path), [expected])
+
+
 @pytest.mark.parametrize(
-    "content", ["", "[]", '{"format": 1, "files": {"ids 0.png": 3}}']
+    "content", ["", "[]", '{"format": 2, "files": {"ids 0.png": 3}}']
 )
 def test_a_broken_cache_is_a_slower_start(source, check, tmp_path, content):
     check(source)

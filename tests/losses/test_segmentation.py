@@ -1,5 +1,7 @@
 """L_Seg: ignored pixels, empty labels, normalisation; numbers are in tests/parity."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -113,6 +115,27 @@ def test_ignored_pixels_are_negatives_unless_excluded(terms, predicted):
         # Excluded points see no difference but at the border, where pixels mix.
         change = wide[EXCLUDE][name][0] - tight[EXCLUDE][name][0]
         assert abs(change) < 0.5 * (wide[LOSS][name][0] - tight[LOSS][name][0])
+
+
+def test_matched_classes_weigh_as_stated(terms):
+    """Σ w_c CE / Σ w_c by hand; matching, mask and Dice losses stay as they are."""
+    loss = dataclasses.replace(LOSS, class_weights=(0.5, 7.0, 4.0))
+    classes, masks = logits()
+    plain, got = terms(classes, masks, labels()), terms(classes, masks, labels(), loss)
+    for name in ("query", "mask", "dice"):
+        np.testing.assert_array_equal(got[name], plain[name])
+    entropy = -np.asarray(jax.nn.log_softmax(classes))
+    for p in range(P):
+        total = weight = 0.0
+        for image in range(B):
+            wanted = np.full(Q, K)
+            for c in (0, 2):
+                wanted[got["query"][p, image, c]] = c
+            own = np.array([0.5, 7.0, 4.0, loss.no_object])[wanted]
+            total += (own * entropy[p, image][np.arange(Q), wanted]).sum()
+            weight += own.sum()
+        assert got["class"][p] == pytest.approx(2 * total / weight, rel=1e-5)
+    assert not np.allclose(got["class"], plain["class"])
 
 
 def test_unmatched_queries_weigh_a_tenth(terms):

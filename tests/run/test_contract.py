@@ -99,6 +99,21 @@ def test_a_key_that_cannot_be_allowed_is_refused(key):
         check(facts(), facts(), key)
 
 
+def test_what_images_were_is_sealed_and_scores_depend_on_it():
+    before, after = ({"data.scale": (0, high)} for high in (4000, 3000))
+    with pytest.raises(ValueError, match=r"data\.scale: 0, 4000 → 0, 3000"):
+        check(facts(**before), facts(**after))
+    with pytest.raises(ValueError, match=r"data\.scale: 0, 4000 → \[\]"):
+        contract.check_scoring(facts(**before), facts())
+    with pytest.raises(ValueError, match=r"data\.bands: 3, 2, 1 → 4, 2, 1"):
+        bands = [facts(**{"data.bands": b}) for b in ((3, 2, 1), (4, 2, 1))]
+        contract.check_scoring(*bands)
+    others = facts(**{"data.scales": (1.0,), "data.gsd": 0.3, "data.balance": "pixels"})
+    assert contract.check_scoring(facts(), others) == []
+    with pytest.raises(ValueError, match=r"data\.balance.*data\.gsd|gsd.*balance"):
+        check(facts(), others)
+
+
 def test_what_does_not_shape_a_run_is_free():
     free = {
         "workdir": "elsewhere",

@@ -85,7 +85,12 @@ def test_after_too_many_nothing_changes_any_more(stepper):
 def guard_over(stepper, pattern, workdir, patience=PATIENCE):
     """Pushes steps as the loop does."""
     (workdir / "config.json").write_text('{"name": "tiny"}')
-    guard = LossGuard(workdir, lambda step: (f"image{step}.png",), patience=patience)
+    guard = LossGuard(
+        workdir,
+        lambda step: (f"image{step}.png",),
+        patience=patience,
+        class_weights=(1.0, 2.5),
+    )
     states, metrics = stepper.steps(pattern)
     for step, values in enumerate(metrics):
         guard.push(step, values, stepper.batch, states[step + 1])
@@ -123,6 +128,7 @@ def test_too_many_in_a_row_end_the_run_with_a_dump(stepper, tmp_path):
     about = json.loads((folder / "about.0.json").read_text())
     assert about["names"] == ["image2.png"]
     assert about["metrics"]["loss"] == "nan"
+    assert about["class_weights"] == [1.0, 2.5]  # the labels may have given them
 
 
 def test_the_last_steps_are_checked_too(stepper, tmp_path):
