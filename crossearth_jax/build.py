@@ -93,17 +93,17 @@ def build_network(config: ConfigDict, num_classes: int) -> Network:
     model = nnx.eval_shape(create)  # shapes only
     like = nnx.to_pure_dict(nnx.state(model))
 
+    parts = {path.partition(".")[0] for path in (*weights, *init)}
+
     def draw() -> PyTree:
         params = nnx.to_pure_dict(nnx.state(create()))
-        if weights:
-            del params["backbone"]
-        return params
+        return {part: tree for part, tree in params.items() if part not in parts}
 
     # One compiled call: eager initialisation would compile hundreds of small ones. What
     # is given is not drawn: that alone takes half a minute for ViT-L.
-    params = jax.jit(draw, compiler_options=light_optimisation())()
+    params = {**like, **jax.jit(draw, compiler_options=light_optimisation())()}
     if weights:
-        params = fill({**like, **params}, weights, "backbone")
+        params = fill(params, weights, "backbone")
     if init:
         params, initial = start_from(params, init)
         if initial:

@@ -140,7 +140,7 @@ def test_no_connection_and_a_full_disk(hub, monkeypatch):
 
     nowhere = "http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}"
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", nowhere)
-    with pytest.raises(NotFetched, match="no connection.*HTTPS_PROXY"):
+    with pytest.raises(NotFetched, match=r"no connection.*HTTPS_PROXY"):
         fetch(small())
 
     def full(*_):
