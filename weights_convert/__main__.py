@@ -81,6 +81,11 @@ def parser() -> argparse.ArgumentParser:
                 "default: what a released file's name or the checkpoint itself says",
             )
             one.add_argument(
+                "--crop",
+                type=int,
+                help="pixels of a window, for `predict`; default: as positions show",
+            )
+            one.add_argument(
                 "--set",
                 dest="sizes",
                 metavar="KEY=VALUE",

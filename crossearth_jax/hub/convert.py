@@ -111,7 +111,7 @@ def converter(kind: str) -> Callable[..., Any]:
 
 def options_of_whole(model: Model, source: Path) -> dict[str, Any]:
     """Options for a whole network's conversion, its frozen backbone among them."""
-    found: dict[str, Any] = {"classes": model.classes}
+    found: dict[str, Any] = {"classes": model.classes, "crop": model.crop}
     if model.background:
         found["background"] = model.background
     if model.backbone and lacks_backbone(source):

@@ -55,7 +55,7 @@ def load_model(
       precision: as the configuration has it; None takes the run's, or float32.
       backbone: name or converted file, for a checkpoint that leaves its own out.
       classes: class file or known set that names the classes of a file.
-      crop: pixels of a window, for a checkpoint that leaves its backbone out.
+      crop: pixels of a window, for a checkpoint of which nothing tells it.
 
     Raises:
       ValueError: nothing that predicts is there, or options do not fit it.
@@ -101,8 +101,9 @@ def _converted(path: Path, backbone: str | None, crop: int | None) -> Path:
     known = of_file(path.name)
     if backbone is None and known is not None:
         options = options_of_whole(known, path)
+        options["crop"] = crop or known.crop
     else:
-        options = {}
+        options = {} if crop is None else {"crop": crop}
         if backbone is not None and lacks_backbone(path):
             side = crop or (known and known.crop) or CROP
             options["backbone"] = find_weights(backbone, crop=side)

@@ -40,9 +40,9 @@ def mtp_file(place):
     return place.read_bytes()
 
 
-def crossearth_file(place, classes=7, backbone=VIT, **more):
+def crossearth_file(place, classes=7, **more):
     """mmseg's names, without the frozen backbone, as the authors release it."""
-    fitted = dataclasses.replace(backbone, patch_size=16)
+    fitted = dataclasses.replace(VIT, patch_size=16)
     model = dataclasses.replace(MODEL, backbone=fitted, num_classes=classes)
     model = dataclasses.replace(model, width=32, num_queries=8, points=32, groups=1)
     save(place, mmseg_state(model, backbone=False), **more)

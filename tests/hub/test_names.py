@@ -135,6 +135,19 @@ def test_a_whole_network_brings_its_backbone_and_its_classes(hub, tmp_path):
     assert len(hub.asked) == asked
 
 
+def test_a_whole_network_on_another_backbone(hub, tmp_path):
+    put(
+        hub,
+        crossearth_deepglobe_mtp=crossearth_file(tmp_path / "a.pth", 2),
+    )
+    place = cache.place_of(named("mtp-large"), named("mtp-large").files[0])
+    place.parent.mkdir(parents=True)
+    mtp_file(place)
+    told = read_provenance(convert_named(named("crossearth-deepglobe-mtp")))
+    assert told["network"]["backbone.variant"] == "rvsa_tiny"
+    assert told["network"]["data.crop"] == 1024  # its positions are of another size
+
+
 @pytest.mark.parametrize("named_inside", [True, False])
 def test_the_background_of_buildings_becomes_class_0(hub, tmp_path, named_inside):
     meta = {"dataset_meta": {"classes": ["Building", "Background"]}}
