@@ -50,10 +50,10 @@ def get_config(size: str = "large") -> ConfigDict:
     config.loss.num_points = 1024
     config.mim.width = 32
     config.train.batch_size = 4
-    config.train.steps = 2000
+    config.train.steps = 1000 if size == "cpu" else 2000
     config.optim.lr = 1e-3
     config.optim.clip_norm = 1.0
     config.optim.warmup_steps = 50
     config.optim.warmup_factor = 1e-3
-    config.optim.decay_steps = 2020
+    config.optim.decay_steps = config.train.steps + 20
     return config

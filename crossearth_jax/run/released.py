@@ -152,12 +152,24 @@ def _settings(path: Path, told: Mapping[str, Any]) -> dict[str, Any]:
         for key in settings
         if key in _NEVER or not (key.startswith(_PARTS) or key in _KEYS)
     ]
+    wrong += [key for key, value in settings.items() if not _is_usual(key, value)]
     if wrong:
         raise ValueError(
-            f"got {path} with the setting {quoted(wrong[0])}, expected sizes of a "
-            "network alone: convert it again"
+            f"got {path} with the setting {quoted(wrong[0])}="
+            f"{quoted(settings[wrong[0]])}, expected usual sizes of a network alone: "
+            "convert it again"
         )
     return settings
+
+
+def _is_usual(key: str, value: Any) -> bool:
+    """Whether a size is one that a network has; building it takes time and memory."""
+    most = 200 if key.endswith(("depth", "layers")) else 20_000
+    numbers = value if isinstance(value, tuple) else (value,)
+    return len(numbers) <= 4 and all(
+        isinstance(x, str | bool) or (isinstance(x, int) and 0 <= x <= most)
+        for x in numbers
+    )
 
 
 def _classes(path: Path, told: Mapping[str, Any], given: str | None) -> ClassSet:

@@ -3,8 +3,9 @@
 import json
 import os
 
+import numpy as np
 import pytest
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 from stand_ins import crossearth_file, dinov2_file, dinov3_file, mtp_file
 
 from crossearth_jax.cli import main
@@ -243,3 +244,21 @@ def test_weights_are_found_beside_the_run_and_by_digest(hub, tmp_path):
     (tmp_path / "project/w.safetensors").touch()
     found = moved(given, sealed, workdir)
     assert found == {"backbone.weights": str(tmp_path / "project/w.safetensors")}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("decoder.decoder_layers", 10**6),
+        ("backbone.weights", "/etc/passwd"),
+        ("workdir", "/"),
+        ("decoder.width", [[]]),
+    ],
+)
+def test_a_file_from_a_stranger_sets_sizes_and_nothing_else(tmp_path, key, value):
+    place = tmp_path / "a.safetensors"
+    told = {"kind": "crossearth", "network": {"data.crop": 64, key: value}}
+    kept = {name: json.dumps(value) for name, value in told.items()}
+    save_file({"x": np.zeros(1, np.float32)}, place, kept)
+    with pytest.raises(ValueError, match=f"with the setting '{key}'="):
+        load_model(place)
