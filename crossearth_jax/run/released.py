@@ -99,9 +99,9 @@ def _is_converted(path: Path) -> bool:
 def _converted(path: Path, backbone: str | None, crop: int | None) -> Path:
     """A checkpoint, converted into the cache with what its name and options tell."""
     known = of_file(path.name)
+    options: dict[str, Any]
     if backbone is None and known is not None:
-        options = options_of_whole(known, path)
-        options["crop"] = crop or known.crop
+        options = {**options_of_whole(known, path), "crop": crop or known.crop}
     else:
         options = {} if crop is None else {"crop": crop}
         if backbone is not None and lacks_backbone(path):
@@ -174,7 +174,7 @@ def _is_usual(key: str, value: Any) -> bool:
 
 def _classes(path: Path, told: Mapping[str, Any], given: str | None) -> ClassSet:
     """The classes of a converted file, or those that are given for it."""
-    kept = told.get("class_set")
+    kept: Any = told.get("class_set")
     try:
         names = [str(name) for name in kept["names"]]
         palette = [colour(one) for one in kept["palette"]]

@@ -1,6 +1,8 @@
 """A clean cache: download a stand-in of every kind, train two steps, predict."""
 
+import hashlib
 import json
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from crossearth_jax.hub import cache, catalogue
 from crossearth_jax.hub.weights import find_weights
 from crossearth_jax.models.families import VARIANTS
 from crossearth_jax.predict import load
+from crossearth_jax.run.checkpoint import Checkpoints
 from crossearth_jax.run_settings import StyleSettings
 from weights_convert.architecture import backbone_shapes
 
@@ -71,10 +74,11 @@ def test_download_train_and_predict(published, tmp_path, monkeypatch):
     (tmp_path / "tiny.py").write_text("from tiny import get_config\n")
     changes = [f"--config.{key}={value}" for key, value in SETTINGS.items()]
     assert main(["train", "--config", "tiny.py", "--workdir", "run", *changes]) == 0
-    assert (
-        json.loads((tmp_path / "run/config.json").read_text())["backbone"]["weights"]
-        == "dinov2-small"
-    )
+    kept = json.loads((tmp_path / "run/config.json").read_text())
+    assert kept["backbone"]["weights"] == "dinov2-small"
+    with closing(Checkpoints(tmp_path / "run", read_only=True)) as saved:
+        [source] = saved.made(2)["weights_from"]["sources"]
+    assert source["sha256"] == hashlib.sha256(dinov2_file()).hexdigest()
     image = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
     assert load(tmp_path / "run")(image).max() < 5
     # The whole network by name.
