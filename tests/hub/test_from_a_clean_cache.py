@@ -20,7 +20,7 @@ from crossearth_jax.run.checkpoint import Checkpoints
 from crossearth_jax.run_settings import StyleSettings
 from weights_convert.architecture import backbone_shapes
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_compile")]
 
 
 # The tiny run on a frozen backbone by name; what it has besides compiles for long.

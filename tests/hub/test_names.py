@@ -215,6 +215,21 @@ def test_what_does_not_predict_says_why(hub, tmp_path):
         read_weights(tmp_path / "gone.safetensors")
 
 
+def test_a_checkpoint_of_ones_own_predicts(hub, tmp_path, caplog):
+    put(hub, crossearth_dinov2_1024=dinov2_file(), dinov2_small=dinov2_file())
+    crossearth_file(tmp_path / "R2U.pth")  # known by its name
+    run = load_model(tmp_path / "R2U.pth")
+    assert run.classes.names == KNOWN_CLASSES["loveda"].names
+    assert (run.windows.crop, run.windows.stride) == (1024, 683)
+    crossearth_file(tmp_path / "own.pth", 3)
+    with pytest.raises(ValueError, match=r"or a name such as dinov2-large, with --ba"):
+        load_model(tmp_path / "own.pth")
+    run = load_model(tmp_path / "own.pth", backbone="dinov2-small", crop=64)
+    assert run.classes.names == ("class_0", "class_1", "class_2")
+    assert "name them with --classes FILE" in caplog.text
+    assert run.windows.crop == 64 and run.about()["name"].startswith("own-")
+
+
 # ---- where a run finds its weights again --------------------------------------------
 
 

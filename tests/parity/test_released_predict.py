@@ -10,7 +10,7 @@ from crossearth_jax.run.released import load_model
 from weights_convert.__main__ import main as convert
 
 FILES = ("tiny_segmentor.pth", "tiny_segmentor.npz", "slide.npz")
-pytestmark = needs_fixtures(*FILES)
+pytestmark = [needs_fixtures(*FILES), pytest.mark.usefixtures("quick_compile")]
 HIDDEN = ("backbone.heads=4", "backbone.taps=1,3,5,7", "decoder.groups=8")
 
 
