@@ -59,7 +59,13 @@ def locked(name: str) -> Iterator[None]:
         yield
         return
     place = folder() / "locks" / f"{name}.lock"
-    place.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(
+            f"got the cache {folder()}, which cannot be written ({error}), expected a "
+            f"folder of yours: set {PLACE}"
+        ) from error
     with filelock.FileLock(place):
         yield
 

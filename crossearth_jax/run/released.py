@@ -34,7 +34,7 @@ from crossearth_jax.train_step import TrainState
 # Keys that a file may set; the others would name files, or change what is done.
 _PARTS = ("backbone.", "rein.", "gse.", "mim.", "injector.", "decoder.")
 _KEYS = ("data.crop", "eval.stride")
-_INSTEAD = "the workdir of a trained run (with config.json and checkpoints/), a file"
+_INSTEAD = "the workdir of a trained run (config.json, checkpoints/), a file or "
 _NEVER = ("backbone.weights", "backbone.trainable")
 
 
