@@ -24,6 +24,7 @@ from rich.progress import (
 from crossearth_jax.hub import cache
 from crossearth_jax.hub.catalogue import Model, RemoteFile
 from crossearth_jax.hub.failure import NotFetched, not_fetched
+from crossearth_jax.system.escape import LINE, terminal
 from crossearth_jax.system.extras import needed
 
 PURPOSE = "weights by name"
@@ -102,6 +103,9 @@ def _fetched(model: Model, file: RemoteFile) -> tuple[Path, str]:
 
 def _download(model: Model, file: RemoteFile, place: Path) -> tuple[Path, str | None]:
     """The file, and the SHA-256 that its server told."""
+    if not is_here(model, file):
+        where = terminal(url_of(model, file), LINE)
+        print(f"fetching {model.name} from {where}", file=sys.stderr, flush=True)
     try:
         if model.hub:
             path = _from_hub(model.hub, file.name)
