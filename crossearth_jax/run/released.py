@@ -35,6 +35,7 @@ from crossearth_jax.train_step import TrainState
 _PARTS = ("backbone.", "rein.", "gse.", "mim.", "injector.", "decoder.")
 _KEYS = ("data.crop", "eval.stride")
 _INSTEAD = "the workdir of a trained run (config.json, checkpoints/), a file or "
+_FILES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".npz")
 _NEVER = ("backbone.weights", "backbone.trainable")
 
 
@@ -64,6 +65,10 @@ def load_model(
     if is_name(str(model)):
         _no_options(str(model), backbone=backbone, crop=crop)
         path = convert_named(_whole(model_of(str(model), _INSTEAD)))
+    elif path.suffix in _FILES and not path.exists():
+        raise ValueError(
+            f"got {path}, which is missing, expected a checkpoint: check the path"
+        )
     elif not path.is_file():
         _no_options(f"{path}", backbone=backbone, classes=classes, crop=crop)
         return load_run(path, precision)

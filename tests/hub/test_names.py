@@ -209,6 +209,8 @@ def test_what_does_not_predict_says_why(hub, tmp_path):
     put(hub, dinov2_small=dinov2_file())
     with pytest.raises(ValueError, match="it holds 'dinov2' weights"):
         load_model(find_weights("dinov2-small"))
+    with pytest.raises(ValueError, match=r"none\.pth, which is missing"):
+        load_model(tmp_path / "none.pth")
     with pytest.raises(ValueError, match=r"--classes loveda with .* has its own"):
         load_model(tmp_path, classes="loveda")
     with pytest.raises(ValueError, match="which are missing: check the path"):
