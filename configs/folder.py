@@ -3,7 +3,7 @@ r"""Your own images: folders of images and label images, any number of domains.
     python -m crossearth_jax.main --config configs/folder.py \
         --config.data.train=A/images:A/labels,B/images:B/labels \
         --config.data.unseen=nepal=C/images:C/labels,kenya=D/images:D/labels \
-        --config.backbone.weights=dinov2_vitl16.safetensors
+        --config.backbone.weights=dinov2-large
 
 or everything from a folder that `crossearth tiles` wrote:
 
@@ -15,8 +15,10 @@ Labels of the same stem: class ids (data.encoding=ids), 0/255 masks (mask255) or
 of a class file (colours). Names and colours of the classes are in a YAML file,
 data.classes=classes.yaml.
 
-    configs/folder.py:small     a 1.5 M parameter ViT from scratch, for a first look
-                                without DINOv2 weights or a GPU
+    configs/folder.py:cpu       frozen DINOv2 ViT-S by name and a small decoder, the
+                                whole method around them: a first look without a GPU
+    configs/folder.py:small     a 1.5 M parameter ViT from scratch, which needs nothing
+                                downloaded and does not carry over to new places
 """
 
 from ml_collections import ConfigDict
@@ -25,8 +27,8 @@ from crossearth_jax.config import default
 
 
 def get_config(size: str = "large") -> ConfigDict:
-    if size not in ("large", "small"):
-        raise ValueError(f'got folder.py:{size}, expected "large" or "small"')
+    if size not in ("large", "cpu", "small"):
+        raise ValueError(f'got folder.py:{size}, expected "large", "cpu" or "small"')
     config = default()
     config.name = "folder"
     config.style.transfer = "statistics"
@@ -36,8 +38,12 @@ def get_config(size: str = "large") -> ConfigDict:
 
     config.data.crop = 256
     config.data.scales = (0.75, 1.0, 1.25, 1.5)
-    config.backbone.variant = "vit_tiny"
-    config.backbone.trainable = True
+    if size == "cpu":
+        config.backbone.variant = "vit_small"
+        config.backbone.weights = "dinov2-small"
+    else:
+        config.backbone.variant = "vit_tiny"
+        config.backbone.trainable = True
     config.rein.num_tokens = 32
     config.decoder.width = 64
     config.decoder.encoder_layers = 2
@@ -49,10 +55,10 @@ def get_config(size: str = "large") -> ConfigDict:
     config.loss.num_points = 1024
     config.mim.width = 32
     config.train.batch_size = 4
-    config.train.steps = 2000
+    config.train.steps = 1000 if size == "cpu" else 2000
     config.optim.lr = 1e-3
     config.optim.clip_norm = 1.0
     config.optim.warmup_steps = 50
     config.optim.warmup_factor = 1e-3
-    config.optim.decay_steps = 2020
+    config.optim.decay_steps = config.train.steps + 20
     return config

@@ -20,6 +20,7 @@ from jax.sharding import Mesh
 from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
+from crossearth_jax.hub.catalogue import models
 from crossearth_jax.hub.weights import find_weights
 from crossearth_jax.models.backbone import BackboneConfig
 from crossearth_jax.models.crossearth import CrossEarth, ModelConfig
@@ -75,10 +76,10 @@ def build_network(config: ConfigDict, num_classes: int) -> Network:
         weights = _backbone_weights(config)
     elif not weights and not backbone.trainable:
         raise ValueError(
-            "got a frozen backbone without weights: set --config.backbone.weights to "
-            "a name that `crossearth models` lists or to a file that "
-            f"`{_convert_command(config)}` makes, or train it from scratch with "
-            "--config.backbone.trainable=True"
+            "got a frozen backbone without weights: set --config.backbone.weights="
+            f"{_a_name(config)}, or convert others with `{_convert_command(config)}` "
+            "and set --config.backbone.weights=backbone.safetensors, or train it from "
+            "scratch with --config.backbone.trainable=True"
         )
     sizes = model_config(config, num_classes, weights)
 
@@ -93,17 +94,17 @@ def build_network(config: ConfigDict, num_classes: int) -> Network:
     model = nnx.eval_shape(create)  # shapes only
     like = nnx.to_pure_dict(nnx.state(model))
 
+    parts = {path.partition(".")[0] for path in (*weights, *init)}
+
     def draw() -> PyTree:
         params = nnx.to_pure_dict(nnx.state(create()))
-        if weights:
-            del params["backbone"]
-        return params
+        return {part: tree for part, tree in params.items() if part not in parts}
 
     # One compiled call: eager initialisation would compile hundreds of small ones. What
     # is given is not drawn: that alone takes half a minute for ViT-L.
-    params = jax.jit(draw, compiler_options=light_optimisation())()
+    params = {**like, **jax.jit(draw, compiler_options=light_optimisation())()}
     if weights:
-        params = fill({**like, **params}, weights, "backbone")
+        params = fill(params, weights, "backbone")
     if init:
         params, initial = start_from(params, init)
         if initial:
@@ -119,6 +120,13 @@ def build_network(config: ConfigDict, num_classes: int) -> Network:
     trainable = jax.tree.map(lambda x: jnp.asarray(x, x.dtype), trainable)
     digest = digest_of_arrays(weights) if frozen else ""
     return Network(nnx.graphdef(model), trainable, frozen, model, digest)
+
+
+def _a_name(config: ConfigDict) -> str:
+    """A name of `crossearth models` that fits the backbone."""
+    setting = f"backbone.variant={config.backbone.variant}"
+    fitting = [x.name for x in models().values() if setting in x.settings]
+    return fitting[0] if fitting else "NAME (`crossearth models` lists them)"
 
 
 def _convert_command(config: ConfigDict) -> str:

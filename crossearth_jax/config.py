@@ -170,7 +170,8 @@ def _backbone() -> ConfigDict:
         {
             "variant": "vit_large",  # or another of docs/backbones.md
             "patch_size": 16,  # pixels
-            "weights": placeholder(str),  # made by `crossearth convert`
+            # Made by `crossearth convert`, or a name of `crossearth models`.
+            "weights": placeholder(str),
             "trainable": False,  # True only where no pretrained weights exist
             "width": placeholder(int),  # channels of a token
             "depth": placeholder(int),  # blocks
@@ -257,7 +258,8 @@ def _style() -> ConfigDict:
             "per_image": False,  # draw for each image instead of the whole batch
             # "ghiasi" is p_t; "fourier" and "statistics" stand in without weights.
             "transfer": "ghiasi",
-            "weights": placeholder(str),  # made by `crossearth convert style`
+            # Made by `crossearth convert style`, or a name of `crossearth models`.
+            "weights": placeholder(str),
             "statistics": placeholder(str),  # by `crossearth style-statistics`
             # Folder of field imagery for the stand-ins; None draws synthetic scenes.
             "pool": placeholder(str),
@@ -321,8 +323,8 @@ def _train() -> ConfigDict:
             # "skip" the step.
             "on_nan": "stop",
             "nan_patience": 10,  # skipped steps in a row after which the run ends
-            # Converted CrossEarth or Rein weights to start from, or for `crossearth
-            # eval` to score where the workdir has no checkpoint.
+            # Converted CrossEarth or Rein weights, or a name, to start from, or for
+            # `crossearth eval` to score where the workdir has no checkpoint.
             "init": placeholder(str),
             "log_every": 50,  # steps between lines of metrics.jsonl
             "checkpoint_every": 1_000,  # steps

@@ -189,7 +189,7 @@ def test_frozen_backbone_without_weights(tiny_config, failed):
 def test_missing_weights_file(tiny_config, tmp_path, failed):
     path = tmp_path / "none.safetensors"
     message = failed(tiny_config(**{"backbone.weights": str(path)}))
-    assert message.startswith(f"error: got weights {path}, expected an existing")
+    assert message.startswith(f"error: got weights {path}, which are missing")
     assert "crossearth convert dinov2" in message
 
 

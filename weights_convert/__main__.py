@@ -94,6 +94,11 @@ def _add_options(add: Callable[..., object], kind: str) -> None:
             "default: what a released file's name or the checkpoint itself says",
         )
         add(
+            "--crop",
+            type=int,
+            help="pixels of a window, for `predict`; default: as positions show",
+        )
+        add(
             "--set",
             dest="sizes",
             metavar="KEY=VALUE",

@@ -130,6 +130,7 @@ def convert_mmseg(
     swap_classes: bool = False,
     background: int = 0,
     classes: str | None = None,
+    crop: int | None = None,
     sizes: Mapping[str, str] | None = None,
 ) -> Converted:
     """Converts an open checkpoint; see `crossearth`."""
@@ -158,7 +159,7 @@ def convert_mmseg(
         converted = binary_head.exchanged(converted)
     if converted[binary_head.HEAD[1]].shape[0] == 3:  # two, and "no object"
         facts["classes"] = binary_head.describe(names, swap_classes)
-    facts |= runnable.settings_of(config, sizes or {})
+    facts |= runnable.settings_of(config, sizes or {}, crop)
     facts |= runnable.classes_of(config.num_classes, classes, file, swap_classes)
     return Converted(frozen | converted, facts)
 
@@ -212,6 +213,7 @@ def crossearth(
     swap_classes: bool = False,
     background: int = 0,
     classes: str | None = None,
+    crop: int | None = None,
     sizes: Mapping[str, str] | None = None,
 ) -> Converted:
     """Converts a released CrossEarth checkpoint, for `train.init` and `predict`.
@@ -225,6 +227,7 @@ def crossearth(
       background: its id in a two-class head that does not name its classes; 1 also
         exchanges them.
       classes: a known set's name or a class file, to be kept; see `runnable`.
+      crop: side of a window of predictions; None takes what the positions show.
       sizes: those that no tensor shows, by key; see `runnable`.
 
     Raises:
@@ -232,7 +235,7 @@ def crossearth(
         does not fit.
     """
     options = {"swap_classes": swap_classes, "background": background}
-    options |= {"classes": classes, "sizes": sizes}
+    options |= {"classes": classes, "crop": crop, "sizes": sizes}
     return _mmseg("crossearth", source, target, backbone, allow_unused, options)
 
 
@@ -245,11 +248,12 @@ def rein(
     swap_classes: bool = False,
     background: int = 0,
     classes: str | None = None,
+    crop: int | None = None,
     sizes: Mapping[str, str] | None = None,
 ) -> Converted:
     """Converts a released Rein checkpoint on DINOv2; see `crossearth`."""
     options = {"swap_classes": swap_classes, "background": background}
-    options |= {"classes": classes, "sizes": sizes}
+    options |= {"classes": classes, "crop": crop, "sizes": sizes}
     return _mmseg("rein", source, target, backbone, allow_unused, options)
 
 

@@ -17,6 +17,7 @@ from crossearth_jax.models.crossearth import ModelConfig
 from crossearth_jax.models.families import VARIANTS
 from crossearth_jax.models.rvsa import RvsaConfig
 from crossearth_jax.pixels.labels import IGNORE
+from crossearth_jax.run_settings import check_crop
 from weights_convert.binary_head import names_of
 from weights_convert.files.open import WeightFile
 
@@ -26,7 +27,9 @@ HEADS, GROUPS = 8, 32
 _UNNAMED = "nothing; name them with --classes FILE"
 
 
-def settings_of(config: ModelConfig, given: Mapping[str, str]) -> dict[str, Any]:
+def settings_of(
+    config: ModelConfig, given: Mapping[str, str], crop: int | None = None
+) -> dict[str, Any]:
     """{"network": keys of the configuration that build this network}.
 
     Where nothing is given for a network of no published size, it is {"network": None,
@@ -35,19 +38,23 @@ def settings_of(config: ModelConfig, given: Mapping[str, str]) -> dict[str, Any]
     Args:
       config: as the shapes show it, with one head and one group.
       given: text by key, of `HIDDEN`.
+      crop: side of a window; None takes what the positions show.
 
     Raises:
       ValueError: what is given does not fit, or is not all.
     """
     try:
-        return {"network": _settings(config, given)}
+        return {"network": _settings(config, given, crop or config.crop)}
     except ValueError as error:
         if given:
             raise
         return {"network": None, "why": str(error)}
 
 
-def _settings(config: ModelConfig, given: Mapping[str, str]) -> dict[str, Any]:
+def _settings(
+    config: ModelConfig, given: Mapping[str, str], crop: int
+) -> dict[str, Any]:
+    check_crop(crop, config.backbone.patch_size)
     if unknown := [key for key in given if key not in HIDDEN]:
         raise ValueError(
             f"got --set {unknown[0]}, expected one of {', '.join(HIDDEN)}: the tensors "
@@ -67,8 +74,8 @@ def _settings(config: ModelConfig, given: Mapping[str, str]) -> dict[str, Any]:
             )
     return {
         **_backbone(config.backbone, given),
-        "data.crop": config.crop,
-        "eval.stride": round(config.crop * 2 / 3),
+        "data.crop": crop,
+        "eval.stride": round(crop * 2 / 3),
         "rein.num_tokens": config.num_queries,
         "rein.rank": config.rein_rank,
         "gse.enabled": config.gse,

@@ -40,7 +40,7 @@ def main(argv: Sequence[str]) -> int:
 
 def run(options: argparse.Namespace) -> None:
     """Fetches one model after another."""
-    for model in [model_of(name, "nothing else") for name in options.names]:
+    for model in [model_of(name, "") for name in options.names]:
         if options.no_convert:
             for path in _published(model, options.dir):
                 print(f"{model.name}: {terminal(path)}", flush=True)

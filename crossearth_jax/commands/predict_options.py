@@ -134,7 +134,7 @@ def _add_released(parser: argparse.ArgumentParser) -> None:
         "--crop",
         type=_count,
         metavar="PIXELS",
-        help="of a window, with --backbone; default the benchmark's, else 512",
+        help="of a window; default the benchmark's or what positions show, else 512",
     )
 
 

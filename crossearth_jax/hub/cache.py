@@ -47,12 +47,25 @@ def place_of(model: Model, file: RemoteFile) -> Path:
 def locked(name: str) -> Iterator[None]:
     """One process at a time, of all that share this cache.
 
+    Without the library that the clients bring there are no downloads to share, and
+    conversions of two processes are each whole.
+
     Args:
       name: of what is made meanwhile.
     """
-    filelock = needed("filelock", "downloads", EXTRA)
+    try:
+        filelock = needed("filelock", "downloads", EXTRA)
+    except ImportError:
+        yield
+        return
     place = folder() / "locks" / f"{name}.lock"
-    place.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(
+            f"got the cache {folder()}, which cannot be written ({error}), expected a "
+            f"folder of yours: set {PLACE}"
+        ) from error
     with filelock.FileLock(place):
         yield
 

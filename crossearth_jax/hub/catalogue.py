@@ -106,12 +106,12 @@ def is_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None and not Path(text).exists()
 
 
-def model_of(name: str, instead: str = "a file") -> Model:
+def model_of(name: str, instead: str = "a file or ") -> Model:
     """A model by name.
 
     Args:
       name: of the model.
-      instead: what else could have been given, to tell the user.
+      instead: what else could have been given, to tell the user, with "or ".
 
     Raises:
       ValueError: there is none of this name.
@@ -120,7 +120,7 @@ def model_of(name: str, instead: str = "a file") -> Model:
     if name not in known:
         near = get_close_matches(name, known, 1)
         raise ValueError(
-            f"got {quoted(name)}, expected {instead} or one of the names that "
+            f"got {quoted(name)}, expected {instead}one of the names that "
             f"`crossearth models` lists{f', such as {near[0]}' if near else ''}"
         )
     return known[name]

@@ -4,6 +4,7 @@ The converter, `weights_convert`, is found by name when it is needed: it stands 
 this package and imports it.
 """
 
+import errno
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -56,7 +57,7 @@ def convert_named(
             paths = [path for path, _ in files]
             # A model of several files is the folder of them.
             source = paths[0] if len(paths) == 1 else paths[0].parent
-            converter(model.kind)(source, _made(there), **options)
+            _convert(model.kind, source, there, options)
         elif not _is_of(there, digests):
             raise ValueError(
                 f"got {there}, which is there already and is not of {model.name}, "
@@ -99,7 +100,7 @@ def convert_file(kind: str, source: Path, options: Mapping[str, Any]) -> Path:
         digest = hashlib.file_digest(content, "sha256").hexdigest()
     there = _place(source.stem, options, [digest])
     if not there.is_file():
-        converter(kind)(source, _made(there), **options)
+        _convert(kind, source, there, options)
     return there
 
 
@@ -111,7 +112,7 @@ def converter(kind: str) -> Callable[..., Any]:
 
 def options_of_whole(model: Model, source: Path) -> dict[str, Any]:
     """Options for a whole network's conversion, its frozen backbone among them."""
-    found: dict[str, Any] = {"classes": model.classes}
+    found: dict[str, Any] = {"classes": model.classes, "crop": model.crop}
     if model.background:
         found["background"] = model.background
     if model.backbone and lacks_backbone(source):
@@ -167,6 +168,16 @@ def _place(name: str, options: Mapping[str, Any], digests: Sequence[str]) -> Pat
     return cache.folder() / "converted" / file
 
 
-def _made(place: Path) -> Path:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    return place
+def _convert(kind: str, source: Path, there: Path, options: Mapping[str, Any]) -> None:
+    """Writes a converted file, whole or not at all."""
+    try:
+        there.parent.mkdir(parents=True, exist_ok=True)
+        converter(kind)(source, there, **options)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        size = source.stat().st_size
+        raise OSError(
+            f"got no space for {there}, expected about {size:,} bytes: free some, or "
+            f"set {cache.PLACE} to a folder on another disk"
+        ) from error

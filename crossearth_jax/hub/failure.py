@@ -1,6 +1,7 @@
 """Why a file could not be fetched, in one line that says how to get it all the same."""
 
 import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from crossearth_jax.system.escape import cut
 _NETWORK = ("ConnectError", "ConnectionError", "ConnectTimeout", "TimeoutException")
 _NETWORK += ("Timeout", "ReadTimeout", "ConnectTimeoutError", "NetworkError")
 _BROKEN = ("RemoteProtocolError", "ReadError", "ChunkedEncodingError", "IncompleteRead")
-_PROXY = "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
+_PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
 _AGAIN = "run the same command again"
 
 
@@ -46,7 +47,7 @@ def _reason(error: BaseException, page: str) -> tuple[str, str]:
     if "GatedRepoError" in names:
         return "it is gated", f"accept the terms at {page} and set HF_TOKEN to a token"
     if "ProxyError" in names:
-        return "the proxy refused", _PROXY
+        return "the proxy refused", f"check {', '.join(_PROXIES)}"
     if status in (401, 403):
         return f"{status}, no access", f"ask for it at {page} and set HF_TOKEN"
     if status == 404 or names & {"EntryNotFoundError", "RepositoryNotFoundError"}:
@@ -57,7 +58,9 @@ def _reason(error: BaseException, page: str) -> tuple[str, str]:
     if status is not None:
         return f"the server answered {status}", f"{_AGAIN} later"
     if names & set(_NETWORK):
-        return "no connection", f"check the network, {_PROXY}"
+        given = [each for each in _PROXIES if os.environ.get(each)]
+        through = f", with {' and '.join(given)} set" if given else ""
+        return f"no connection{through}", f"check the network and {_PROXIES[0]}"
     if "FileMetadataError" in names:
         return "no hub answered", "check HF_ENDPOINT and the proxy"
     return cut(" ".join(str(chain[-1]).split()), 200), _AGAIN

@@ -24,6 +24,7 @@ from rich.progress import (
 from crossearth_jax.hub import cache
 from crossearth_jax.hub.catalogue import Model, RemoteFile
 from crossearth_jax.hub.failure import NotFetched, not_fetched
+from crossearth_jax.system.escape import LINE, terminal
 from crossearth_jax.system.extras import needed
 
 PURPOSE = "weights by name"
@@ -42,7 +43,8 @@ def fetch(model: Model) -> list[tuple[Path, str]]:
     if not model.files:
         see = page(model)
         raise NotFetched(f"got no file of {model.name} ({model.note}): see {see}")
-    return [_fetched(model, file) for file in model.files]
+    with cache.locked(f"{model.name}.files"):
+        return [_fetched(model, file) for file in model.files]
 
 
 def page(model: Model) -> str:
@@ -61,7 +63,7 @@ def origin(model: Model) -> str:
 def url_of(model: Model, file: RemoteFile) -> str:
     """The address of a file."""
     if model.hub:
-        endpoint = os.environ.get("HF_ENDPOINT") or HUB
+        endpoint = (os.environ.get("HF_ENDPOINT") or HUB).rstrip("/")
         return f"{endpoint}/{model.hub}/resolve/main/{quote(file.name)}"
     return f"{model.url}/{quote(file.name)}" if model.url else str(model.page)
 
@@ -101,16 +103,28 @@ def _fetched(model: Model, file: RemoteFile) -> tuple[Path, str]:
 
 def _download(model: Model, file: RemoteFile, place: Path) -> tuple[Path, str | None]:
     """The file, and the SHA-256 that its server told."""
+    if not is_here(model, file):
+        where = terminal(url_of(model, file), LINE)
+        print(f"fetching {model.name} from {where}", file=sys.stderr, flush=True)
     try:
         if model.hub:
             path = _from_hub(model.hub, file.name)
-            name = path.resolve().name  # in the hub's cache, of the server's digest
-            return path, name if re.fullmatch("[0-9a-f]{64}", name) else None
+            return path, _told(path)
         return _from_server(url_of(model, file), place), None
     except (ImportError, NotFetched):
         raise
     except Exception as error:  # of several libraries, which have no base in common
         raise not_fetched(error, url_of(model, file), place, page(model)) from error
+
+
+def _told(path: Path) -> str | None:
+    """The digest by which a server named a file, as the hub's cache keeps it.
+
+    There a file is a link to another, which has that name; of the large ones it is
+    their SHA-256. What that links to in turn has names of another kind.
+    """
+    name = Path(os.readlink(path)).name if path.is_symlink() else ""
+    return name if re.fullmatch("[0-9a-f]{64}", name) else None
 
 
 def _from_hub(repository: str, name: str) -> Path:

@@ -34,7 +34,8 @@ from crossearth_jax.train_step import TrainState
 # Keys that a file may set; the others would name files, or change what is done.
 _PARTS = ("backbone.", "rein.", "gse.", "mim.", "injector.", "decoder.")
 _KEYS = ("data.crop", "eval.stride")
-_INSTEAD = "the workdir of a trained run (with config.json and checkpoints/), a file"
+_INSTEAD = "the workdir of a trained run (config.json, checkpoints/), a file or "
+_FILES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".npz")
 _NEVER = ("backbone.weights", "backbone.trainable")
 
 
@@ -55,7 +56,7 @@ def load_model(
       precision: as the configuration has it; None takes the run's, or float32.
       backbone: name or converted file, for a checkpoint that leaves its own out.
       classes: class file or known set that names the classes of a file.
-      crop: pixels of a window, for a checkpoint that leaves its backbone out.
+      crop: pixels of a window, for a checkpoint of which nothing tells it.
 
     Raises:
       ValueError: nothing that predicts is there, or options do not fit it.
@@ -64,6 +65,10 @@ def load_model(
     if is_name(str(model)):
         _no_options(str(model), backbone=backbone, crop=crop)
         path = convert_named(_whole(model_of(str(model), _INSTEAD)))
+    elif path.suffix in _FILES and not path.exists():
+        raise ValueError(
+            f"got {path}, which is missing, expected a checkpoint: check the path"
+        )
     elif not path.is_file():
         _no_options(f"{path}", backbone=backbone, classes=classes, crop=crop)
         return load_run(path, precision)
@@ -99,10 +104,11 @@ def _is_converted(path: Path) -> bool:
 def _converted(path: Path, backbone: str | None, crop: int | None) -> Path:
     """A checkpoint, converted into the cache with what its name and options tell."""
     known = of_file(path.name)
+    options: dict[str, Any]
     if backbone is None and known is not None:
-        options = options_of_whole(known, path)
+        options = {**options_of_whole(known, path), "crop": crop or known.crop}
     else:
-        options = {}
+        options = {} if crop is None else {"crop": crop}
         if backbone is not None and lacks_backbone(path):
             side = crop or (known and known.crop) or CROP
             options["backbone"] = find_weights(backbone, crop=side)
@@ -151,17 +157,29 @@ def _settings(path: Path, told: Mapping[str, Any]) -> dict[str, Any]:
         for key in settings
         if key in _NEVER or not (key.startswith(_PARTS) or key in _KEYS)
     ]
+    wrong += [key for key, value in settings.items() if not _is_usual(key, value)]
     if wrong:
         raise ValueError(
-            f"got {path} with the setting {quoted(wrong[0])}, expected sizes of a "
-            "network alone: convert it again"
+            f"got {path} with the setting {quoted(wrong[0])}="
+            f"{quoted(settings[wrong[0]])}, expected usual sizes of a network alone: "
+            "convert it again"
         )
     return settings
 
 
+def _is_usual(key: str, value: Any) -> bool:
+    """Whether a size is one that a network has; building it takes time and memory."""
+    most = 200 if key.endswith(("depth", "layers")) else 20_000
+    numbers = value if isinstance(value, tuple) else (value,)
+    return len(numbers) <= 4 and all(
+        isinstance(x, str | bool) or (isinstance(x, int) and 0 <= x <= most)
+        for x in numbers
+    )
+
+
 def _classes(path: Path, told: Mapping[str, Any], given: str | None) -> ClassSet:
     """The classes of a converted file, or those that are given for it."""
-    kept = told.get("class_set")
+    kept: Any = told.get("class_set")
     try:
         names = [str(name) for name in kept["names"]]
         palette = [colour(one) for one in kept["palette"]]

@@ -23,14 +23,16 @@ def small():
     return catalogue.model_of("dinov2-small")
 
 
-def test_a_file_comes_with_its_digest_which_is_kept(hub):
+def test_a_file_comes_with_its_digest_which_is_kept(hub, capsys):
     hub.files[SMALL] = CONTENT
     [(path, digest)] = fetch(small())
     assert path.read_bytes() == CONTENT and digest == sha256(CONTENT)
     assert str(path).startswith(os.environ["HF_HOME"]), "the hub's own cache"
     assert cache.kept_digest(small(), small().files[0]) == digest
+    told = f"fetching dinov2-small from {hub.address}/facebook/dinov2-small/res"
+    assert capsys.readouterr().err.startswith(told)
     fetch(small())
-    assert hub.transfers("model.safetensors") == 1
+    assert hub.transfers("model.safetensors") == 1 and not capsys.readouterr().err
 
 
 def test_a_broken_transfer_goes_on_where_it_broke(hub):

@@ -28,6 +28,7 @@ from crossearth_jax.models.parameters import dotted
 from crossearth_jax.predict import predictor
 from crossearth_jax.run.checkpoint import Checkpoints
 from crossearth_jax.run.export import export
+from crossearth_jax.run.released import load_model
 from crossearth_jax.system import sharding
 from crossearth_jax.train import write_config
 from crossearth_jax.train_step import TrainState
@@ -93,7 +94,7 @@ def run(saved):
     with pytest.MonkeyPatch.context() as patch:
         # The same would be built again, in seconds.
         patch.setattr(build, "build_network", lambda *_: saved.network)
-        return predictor.load_run(saved.workdir)
+        return load_model(saved.workdir)
 
 
 @pytest.mark.parametrize("name", TINY)
@@ -139,7 +140,7 @@ def test_frozen_is_the_file_and_checkpoints_hold_the_rest(saved, run):
 
 @pytest.mark.slow
 def test_export_gives_what_predict_gives(run, monkeypatch, tmp_path):
-    monkeypatch.setattr(predictor, "load_run", lambda *_: run)
+    monkeypatch.setattr(predictor, "load_model", lambda *_, **__: run)
     predict = predictor.load(run.workdir, batch=1)
     windows = pictures(2, 32, 32, 3)
     expected = [predict.scores(window) for window in windows]

@@ -348,3 +348,12 @@ def test_contents_of_some_files_are_part_of_a_run(tmp_path):
     before = provenance.sampled_contents(data)
     files[0].write_bytes(b"ba")
     assert provenance.sampled_contents(data) != before
+
+
+def test_where_weights_came_from_is_told_and_never_compared():
+    now = {"weights": "a", "weights_from": {"given": "dinov2-large", "sources": []}}
+    before = {"weights": "a", "weights_from": {"given": "/old/w.safetensors"}}
+    assert contract.differences(before, now) == {}
+    assert contract.differences({**before, "weights": "b"}, now) == {
+        "weights": ("b", "a")
+    }
