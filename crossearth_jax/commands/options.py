@@ -5,6 +5,8 @@ import glob
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from crossearth_jax.system.read_lines import read_lines
+
 
 def add_model(parser: argparse.ArgumentParser) -> None:
     """Adds the options that choose features and their run."""
@@ -63,8 +65,13 @@ def listed(inputs: Sequence[str]) -> Iterator[str]:
             raise ValueError(
                 f"got {text}, expected a file {place} of inputs, one a line"
             )
-        lines = place.read_text(encoding="utf-8").splitlines()
-        yield from (x.strip() for x in lines if x.strip() and not x.startswith("#"))
+        try:
+            lines = [line for _, line in read_lines(place)]
+        except ValueError as error:
+            raise ValueError(
+                f"{place}: cannot be read ({error}), expected inputs, one a line"
+            ) from error
+        yield from lines
 
 
 def _fitting(pattern: Path) -> list[Path]:

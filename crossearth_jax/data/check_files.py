@@ -4,6 +4,7 @@ import stat
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 import tifffile
@@ -11,6 +12,7 @@ from absl import logging
 
 from crossearth_jax.data.decode import FORMATS
 from crossearth_jax.data.folders import Pair
+from crossearth_jax.data.image_budget import check_structure
 from crossearth_jax.data.pixel_limit import (
     MAX_PIXEL_BYTES,
     MAX_PIXELS,
@@ -154,6 +156,12 @@ def _size(path: Path, max_pixels: int) -> tuple[int, int]:
 
 
 def _header(path: Path, max_pixels: int) -> tuple[tuple[int, int], Tags]:
+    if path.stat().st_size > SLACK:  # a smaller one cannot say too much
+        with (
+            path.open("rb") as file,
+            mmap(file.fileno(), 0, access=ACCESS_READ) as data,
+        ):
+            check_structure(data, header=True)
     try:
         with open_image(path, formats=FORMATS, max_pixels=max_pixels) as image:
             return image.size, tags_of(image)

@@ -14,6 +14,12 @@ import tifffile
 from jaxtyping import Bool, Integer, UInt8
 from PIL import Image, ImageFile, TiffImagePlugin
 
+from crossearth_jax.data.image_budget import (
+    MAX_FRAMES,
+    check_bytes,
+    check_segments,
+    check_structure,
+)
 from crossearth_jax.data.packed import Packed
 from crossearth_jax.data.pixel_limit import (
     MAX_PIXEL_BYTES,
@@ -33,7 +39,6 @@ from crossearth_jax.data.timed import TIMEOUT_S, read_in_time
 from crossearth_jax.system.escape import cut
 
 FORMATS = ("PNG", "JPEG", "TIFF")
-MAX_FRAMES = 64  # of a TIFF: overviews, each with a mask
 SUBFILE_TYPE = 254  # TIFF tag; bit 1: an overview, bit 4: a mask of the main image
 
 Label = Integer[np.ndarray, "H W"] | UInt8[np.ndarray, "H W 3"]
@@ -78,7 +83,8 @@ def read_image_and_mask(
         8 bits a channel, bands of which it is not clear which three to take, an
         orientation tag, or could not be read in time.
     """
-    data = read_in_time(path, timeout_s) if data is None else data
+    if data is None:
+        data = read_in_time(path, timeout_s, max_pixels)
     found = _pixels(path, data, max_pixels, indexed=False)
     pixels = found.values
     if pixels.dtype != np.uint8:
@@ -139,7 +145,8 @@ def read_label_and_mask(
     Raises:
       ValueError: as for `read_image_and_mask`, or the label is not made of integers.
     """
-    data = read_in_time(path, timeout_s) if data is None else data
+    if data is None:
+        data = read_in_time(path, timeout_s, max_pixels)
     found = _pixels(path, data, max_pixels, indexed=indexed)
     nothing = found.nothing()
     if found.values.ndim == 2:
@@ -218,7 +225,9 @@ def _pixels(
             raise _RefusedError(
                 f"{path}: got an empty file (0 bytes), expected an image: copy it again"
             )
+        check_structure(data)
         with open_image(BytesIO(data), formats=FORMATS, max_pixels=max_pixels) as image:
+            check_bytes(len(data), *image.size)
             _check_single_page(path, image)
             _check_pixel_type(path, image)
             # Pillow turns the pixels of a TIFF and leaves bands out that it knows no
@@ -298,6 +307,7 @@ def _tiff_pixels(
             check_size(page.imagewidth, page.imagelength, max_pixels)
             if page.nbytes > max_pixels * MAX_PIXEL_BYTES:
                 raise TooLargeError(f"got {page.nbytes:,} bytes of pixels: too many")
+            check_segments(page, data)
             tags = tags_of_page(page)
             pixels, axes = _decoded(page, data), page.axes
     except (MemoryError, _RefusedError):

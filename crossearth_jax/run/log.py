@@ -16,7 +16,7 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 
 from crossearth_jax.system.device_memory import gigabytes, most_in_use
-from crossearth_jax.system.read_json import parse_json
+from crossearth_jax.system.read_json import bounded_lines, parse_json
 from crossearth_jax.system.whole_file import whole_file
 
 
@@ -199,6 +199,7 @@ def _keep_lines(path: Path, start: int) -> None:
     if not path.exists():
         return
     lines = []
+<<<<<<< HEAD
     for line in path.read_text(errors="replace").splitlines():
         try:
             kept = parse_json(line)["step"] <= start
@@ -206,5 +207,17 @@ def _keep_lines(path: Path, start: int) -> None:
             continue
         if kept:
             lines.append(line + "\n")
+=======
+    try:
+        for _, line in bounded_lines(path):
+            # Not of a line that a kill cut.
+            with suppress(ValueError, TypeError, KeyError):
+                if parse_json(line)["step"] <= start:
+                    lines.append(line.rstrip(b"\n") + b"\n")
+    except ValueError as error:
+        raise ValueError(
+            f"got a damaged {path} ({error}): move it away and start again"
+        ) from error
+>>>>>>> f924d73 (Budgets for what more files say: JSON values, lines, tables of contents, TIFF tags, JPEG passes, strips)
     with whole_file(path) as place:
-        place.write_text("".join(lines))
+        place.write_bytes(b"".join(lines))
