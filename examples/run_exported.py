@@ -39,6 +39,14 @@ def load(sidecar: str | Path) -> tuple[Callable, dict]:
     return lambda windows: scores(weights, windows), about
 
 
+def load_or_exit(sidecar: str | Path) -> tuple[Callable, dict]:
+    """`load`, for a program that ends in one line."""
+    try:
+        return load(sidecar)
+    except Exception as error:  # the files decide what goes wrong
+        raise SystemExit(f"got no sidecar of an export: {error!r:.200}") from None
+
+
 def check(about: dict, exported: jax.export.Exported) -> None:
     """Refuses a sidecar that does not describe its program."""
     batch, crop = exported.in_avals[-1].shape[:2]  # the windows come last
@@ -82,10 +90,7 @@ def starts(size: int, crop: int, stride: int) -> list[int]:
 
 
 if __name__ == "__main__":
-    try:
-        scores, about = load(sys.argv[1])
-    except Exception as error:  # the files decide what goes wrong
-        raise SystemExit(f"got no sidecar of an export: {error!r:.200}") from None
+    scores, about = load_or_exit(sys.argv[1])
     picture = Image.open(sys.argv[2]).convert("RGB")
     labels = Image.fromarray(classify(scores, about, np.asarray(picture)), "P")
     labels.putpalette([value for colour in about["palette"] for value in colour])

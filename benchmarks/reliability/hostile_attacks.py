@@ -21,11 +21,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.reliability.hostile_files import (
-    read_archive,
-    read_both,
-    read_weights,
-)
+from benchmarks.reliability.hostile_files import read_weights
+from benchmarks.reliability.hostile_inputs import read_archive, read_both
 from crossearth_jax.data.classes import ClassSet
 from crossearth_jax.system.escape import error_line
 from crossearth_jax.system.read_json import read_json
