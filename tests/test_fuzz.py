@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.reliability import hostile, hostile_attacks, hostile_mutations
+from benchmarks.reliability import hostile, hostile_attacks
 from benchmarks.reliability.hostile import FORMATS
 from benchmarks.reliability.hostile_files import report
+from benchmarks.reliability.hostile_mutations import mutated
 from crossearth_jax.data.class_file import read_class_file
 from crossearth_jax.report.check_report import check_report
 from crossearth_jax.report.score_table import score_table
@@ -47,10 +48,7 @@ def test_two_thousand_mutations(tmp_path):
 
 def test_mutations_repeat_by_their_seed():
     kind = FORMATS["class JSON"]
-    first, again = (
-        hostile_mutations.mutated(kind, b'{"a": [1, 2]}', random.Random(7))
-        for _ in range(2)
-    )
+    first, again = (mutated(kind, b'{"a": [1, 2]}', random.Random(7)) for _ in range(2))
     assert first == again != b'{"a": [1, 2]}'
 
 

@@ -1,7 +1,8 @@
 """Damaged and hostile files: every one ends well or in one short error.
 
-Sound files of every format are mutated at random, see `hostile_mutations`. What a reader may do is return or raise `ValueError` or `OSError` with a bounded
-message; anything else is a failure, and so are two seconds of work.
+Sound files of every format are mutated at random, see `hostile_mutations`. What a
+reader may do is return or raise `ValueError` or `OSError` with a bounded message;
+anything else is a failure, and so are two seconds of work.
 """
 
 import random

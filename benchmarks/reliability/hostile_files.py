@@ -1,4 +1,4 @@
-"""Small sound files of weights and runs, as strangers send them, and how each is read."""
+"""Small sound files of weights and runs from strangers, and how each is read."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Small sound files of data and scenes, as strangers send them, and how each is read."""
+"""Small sound files of data and scenes from strangers, and how each is read."""
 
 import io
 import json

@@ -105,6 +105,6 @@ def _lines(file: Path) -> Iterator[tuple[str, str]]:
 def _refuse_repeats(file: Path, names: list[str]) -> None:
     if repeats := [name for name, count in Counter(names).items() if count > 1]:
         raise ValueError(
-            f"{file}: got {quoted(repeats[0])} twice, expected each image once: remove the "
-            "copies"
+            f"{file}: got {quoted(repeats[0])} twice, expected each image once: remove "
+            "the copies"
         )

@@ -1,6 +1,7 @@
 """NumPy's `.npz` archives of results, of bounded size and never with pickle."""
 
 import lzma
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -13,15 +14,9 @@ MAX_BYTES = 2**26  # counts of 100,000 images take 30 MB
 MAX_ARRAYS = 64
 _MAX_DIRECTORY = 2**14  # bytes of the table of contents
 _DAMAGE = (
-    *(
-        lzma.LZMAError,
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-        MemoryError,
-        RecursionError,
-    ),
-    *(ValueError, TypeError, KeyError, SyntaxError, RuntimeError),
+    *(lzma.LZMAError, zipfile.BadZipFile, zlib.error, tokenize.TokenError),
+    *(EOFError, MemoryError, RecursionError, OverflowError, ValueError),
+    *(TypeError, KeyError, SyntaxError, RuntimeError),
 )
 
 
