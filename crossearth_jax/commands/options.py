@@ -5,6 +5,7 @@ import glob
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from crossearth_jax.data.folders import refuse_control
 from crossearth_jax.system.read_lines import read_lines
 
 
@@ -43,6 +44,7 @@ def find_scenes(inputs: Sequence[str], suffixes: Sequence[str] = SCENES) -> list
         if path.is_dir():
             inside = sorted(path.iterdir())
             found = [p for p in inside if p.suffix.lower() in suffixes and p.is_file()]
+            refuse_control(path, [p.name for p in found])
         else:
             found = [path] if path.is_file() else _fitting(path)
         if not found:

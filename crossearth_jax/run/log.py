@@ -199,15 +199,6 @@ def _keep_lines(path: Path, start: int) -> None:
     if not path.exists():
         return
     lines = []
-<<<<<<< HEAD
-    for line in path.read_text(errors="replace").splitlines():
-        try:
-            kept = parse_json(line)["step"] <= start
-        except (ValueError, TypeError, KeyError):  # the line that the kill cut
-            continue
-        if kept:
-            lines.append(line + "\n")
-=======
     try:
         for _, line in bounded_lines(path):
             # Not of a line that a kill cut.
@@ -218,6 +209,5 @@ def _keep_lines(path: Path, start: int) -> None:
         raise ValueError(
             f"got a damaged {path} ({error}): move it away and start again"
         ) from error
->>>>>>> f924d73 (Budgets for what more files say: JSON values, lines, tables of contents, TIFF tags, JPEG passes, strips)
     with whole_file(path) as place:
         place.write_bytes(b"".join(lines))

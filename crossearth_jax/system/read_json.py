@@ -49,6 +49,10 @@ def parse_json(
     """As `read_json`, for text at hand."""
     if count_values(text) > max_values:
         raise ValueError(f"got more than {max_values:,} values")
+    return _parsed(text, pairs)
+
+
+def _parsed(text: str | bytes, pairs: Callable[[Pairs], Any] | None = None) -> Any:
     try:
         content = json.loads(text, object_pairs_hook=pairs)
     except RecursionError:
@@ -76,7 +80,7 @@ def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
         if not line.strip():
             continue
         try:
-            entry = parse_json(line)
+            entry = _parsed(line)  # its values are counted
         except ValueError as error:
             raise ValueError(f"line {number}: {error}") from None
         if not isinstance(entry, dict):

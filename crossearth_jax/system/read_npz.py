@@ -41,6 +41,9 @@ def read_npz(path: str | Path, *, max_bytes: int = MAX_BYTES) -> dict[str, np.nd
         if size > max_bytes or len(entries) > MAX_ARRAYS:
             raise ValueError(f"it declares {size:,} bytes in {len(entries)} arrays")
         with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+            arrays = {name: file[name] for name in file.files}
+        if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+            raise ValueError("it holds other things than arrays")
+        return arrays
     except _DAMAGE as error:
         raise ValueError(str(error)[:200]) from error

@@ -19,7 +19,12 @@ import numpy as np
 from jaxtyping import Integer, UInt8
 
 from crossearth_jax.data.decode import read_image, read_label
-from crossearth_jax.data.folders import IMAGE_SUFFIXES, SIDE_NAMES, SIDE_SUFFIXES
+from crossearth_jax.data.folders import (
+    IMAGE_SUFFIXES,
+    SIDE_NAMES,
+    SIDE_SUFFIXES,
+    refuse_control,
+)
 from crossearth_jax.data.timed import read_in_time
 from crossearth_jax.system.escape import terminal
 from crossearth_jax.system.zip_directory import check_directory
@@ -130,7 +135,9 @@ class RawFiles:
                 f"{folder}: got no such folder, expected the downloaded archives or "
                 "extracted folders in it: check --raw"
             )
-        found = [m for path in _loose(self.folder) for m in self._members(path)]
+        loose = _loose(self.folder)
+        refuse_control(self.folder, [str(f.relative_to(self.folder)) for f in loose])
+        found = [member for path in loose for member in self._members(path)]
         self.members = tuple(sorted(found, key=lambda member: member.name))
         if not self.members:
             raise ValueError(
