@@ -90,6 +90,7 @@ def read_provenance(path: str | Path) -> dict[str, Any]:
       ValueError: it is no such file.
     """
     try:
+        check_file(Path(path))
         with safe_open(path, framework="np") as file:
             return {k: _json(v) for k, v in (file.metadata() or {}).items()}
     except Exception as error:

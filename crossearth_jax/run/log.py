@@ -147,6 +147,7 @@ def _clock(seconds: float) -> str:
 
 
 _SHOWN = ("loss", "seg", "mim", "delta")
+LONGEST = 2**30, 2**28  # bytes and values of a log; a line of it is held at a time
 
 
 class _Events:
@@ -198,16 +199,13 @@ def _keep_lines(path: Path, start: int) -> None:
     """Cuts what a killed run wrote after its last checkpoint."""
     if not path.exists():
         return
-    lines = []
-    try:
-        for _, line in bounded_lines(path):
-            # Not of a line that a kill cut.
-            with suppress(ValueError, TypeError, KeyError):
-                if parse_json(line)["step"] <= start:
-                    lines.append(line.rstrip(b"\n") + b"\n")
-    except ValueError as error:
-        raise ValueError(
-            f"got a damaged {path} ({error}): move it away and start again"
-        ) from error
-    with whole_file(path) as place:
-        place.write_bytes(b"".join(lines))
+    with whole_file(path) as place, place.open("wb") as file:
+        try:
+            for _, line in bounded_lines(path, *LONGEST):
+                with suppress(ValueError, TypeError, KeyError):  # what a kill cut
+                    if parse_json(line)["step"] <= start:
+                        file.write(line.rstrip(b"\n") + b"\n")
+        except ValueError as error:
+            raise ValueError(
+                f"got a damaged {path} ({error}): move it away and start again"
+            ) from error

@@ -11,7 +11,8 @@ MAX_DEPTH = 32
 MAX_VALUES = 1_000_000  # an empty list takes three bytes of a file and 56 of memory
 MAX_LINE = 2**20  # bytes of a line of .jsonl
 MAX_LINES = 64 * 2**20  # of all lines; 30,000 logged steps take 8 MB
-MAX_LINE_VALUES = 1_500_000  # of all lines; a logged step has 12
+MAX_LINE_VALUES = 2_400_000  # of all lines; a logged step has 12
+LINE_COSTS = 6  # values; an empty line takes its time, too
 
 Pairs = list[tuple[str, Any]]
 
@@ -90,24 +91,32 @@ def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
     return found
 
 
-def bounded_lines(path: str | Path) -> Iterator[tuple[int, bytes]]:
+def bounded_lines(
+    path: str | Path, max_bytes: int = MAX_LINES, max_values: int | None = None
+) -> Iterator[tuple[int, bytes]]:
     """The lines of a .jsonl file with their numbers, as they are.
+
+    Args:
+      path: the file.
+      max_bytes: of the file.
+      max_values: of all lines; None takes `MAX_LINE_VALUES`.
 
     Raises:
       ValueError: the file, a line or the number of values is beyond the limits above.
       OSError: it cannot be read.
     """
-    if os.path.getsize(path) > MAX_LINES:
-        raise ValueError(f"got more than {MAX_LINES:,} bytes")
-    left, number = MAX_LINE_VALUES, 0
+    if os.path.getsize(path) > max_bytes:
+        raise ValueError(f"got more than {max_bytes:,} bytes")
+    max_values, number = max_values or MAX_LINE_VALUES, 0
+    left = max_values
     with open(path, "rb") as file:
         while line := file.readline(MAX_LINE + 1):
             number += 1
-            left -= 3 + count_values(line)  # an empty line takes its time, too
+            left -= LINE_COSTS + count_values(line)
             if left < 0 or len(line) > MAX_LINE:
                 raise ValueError(
                     f"line {number}: got more than {MAX_LINE:,} bytes in a line, or "
-                    f"{MAX_LINE_VALUES:,} values in all"
+                    f"{max_values:,} values in all"
                 )
             yield number, line
 
