@@ -35,6 +35,7 @@ from crossearth_jax.data.check_files import check_headers
 from crossearth_jax.data.folders import Pair, find_pairs
 from crossearth_jax.data.image_budget import check_large_file
 from crossearth_jax.data.packed import FORMAT
+from crossearth_jax.data.pipeline import Augment
 from crossearth_jax.data.prepare.manifest import Journal
 from crossearth_jax.data.prepare.raw import RawFiles
 from crossearth_jax.earth_style.statistics import EarthStatistics
@@ -46,6 +47,7 @@ from crossearth_jax.run.log import _keep_lines
 from crossearth_jax.system import read_json
 from crossearth_jax.system.escape import error_line
 from crossearth_jax.system.read_json import parse_json
+from crossearth_jax.system.read_npz import read_npz
 from weights_convert.files.restricted_unpickler import MAX_VALUE
 
 DEEP = made.text("[" * 100_000)
@@ -317,3 +319,23 @@ def test_networks_that_would_take_hours(tmp_path, key, value):
     ):
         with pytest.raises(ValueError, match=f"{key}={value}, expected 0 to"):
             read()
+
+
+@pytest.mark.parametrize(
+    ("member", "content", "message"),
+    [
+        ("cells", b"x", "other things than arrays"),
+        ("cells.npy", b"\x93NUMPY\1\0\2\0{(", "multi-line|EOF|header"),
+    ],
+)
+def test_members_that_are_no_arrays(tmp_path, member, content, message):
+    """Found by mutations inside of archives."""
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr(member, content)
+    with pytest.raises(ValueError, match=message):
+        read_npz(tmp_path / "a.npz")
+
+
+def test_scales_that_are_no_numbers():
+    with pytest.raises(ValueError, match=r"got data.scales=\(\(1.0,\),\)"):
+        Augment(ratios=((1.0,),))
