@@ -44,6 +44,7 @@ from crossearth_jax.predict.stac import items_of
 from crossearth_jax.report.check_report import check_report
 from crossearth_jax.run.lock import this_process
 from crossearth_jax.run.log import _keep_lines
+from crossearth_jax.run_settings import check_crop
 from crossearth_jax.system import read_json
 from crossearth_jax.system.escape import error_line
 from crossearth_jax.system.read_json import parse_json
@@ -339,3 +340,9 @@ def test_members_that_are_no_arrays(tmp_path, member, content, message):
 def test_scales_that_are_no_numbers():
     with pytest.raises(ValueError, match=r"got data.scales=\(\(1.0,\),\)"):
         Augment(ratios=((1.0,),))
+
+
+@pytest.mark.parametrize(("crop", "patch"), [(512, 0), (0, 16), (100, 16)])
+def test_crops_that_patches_do_not_fill(crop, patch):
+    with pytest.raises(ValueError, match="expected a multiple of twice the patch"):
+        check_crop(crop, patch)
