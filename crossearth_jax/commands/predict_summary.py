@@ -14,7 +14,7 @@ from crossearth_jax.system.escape import LINE, csv_cell
 from crossearth_jax.system.read_json import read_json
 
 MADE_BY = "crossearth predict"
-MOST = {"max_bytes": 2**26, "max_values": 2_000_000}  # 100,000 scenes of 10 classes
+MOST_BYTES, MOST_VALUES = 2**26, 2_000_000  # 100,000 scenes of 10 classes
 COLUMNS = ("scene", "map", "state", "reason", "seconds")
 MADE, THERE, LEFT_OUT = "made", "there", "left out"
 
@@ -58,7 +58,7 @@ def read_summary(paths: tuple[Path, Path], *, overwrite: bool) -> dict[str, Row]
     rows: dict[str, Row] = {}
     if found.exists():
         try:
-            content = read_json(found, **MOST)
+            content = read_json(found, max_bytes=MOST_BYTES, max_values=MOST_VALUES)
             ours = ours and content["made_by"] == MADE_BY
             rows = {row["map"]: _row(row) for row in content["scenes"]} if ours else {}
         except (ValueError, KeyError, TypeError):

@@ -34,7 +34,7 @@ from crossearth_jax.system.whole_file import whole_file
 
 MOST_VALUES = 300  # of one file that are kept; lossy labels have thousands
 FORMAT = 1  # of the cache
-MOST_KEPT = {"max_bytes": 2**28, "max_values": 2**24}  # of a folder's files
+KEPT_BYTES, KEPT_VALUES = 2**28, 2**24  # of the cache of a folder
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,9 @@ class _Kept:
 
     def _stored(self, place: Path) -> dict[str, Any]:
         try:
-            content = read_json(self._file(place), **MOST_KEPT)
+            content = read_json(
+                self._file(place), max_bytes=KEPT_BYTES, max_values=KEPT_VALUES
+            )
         except (OSError, ValueError):
             return {}
         good = isinstance(content, dict) and content.get("format") == FORMAT

@@ -19,7 +19,7 @@ import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar, cast
 
 from crossearth_jax.system.escape import cut, quoted
 
@@ -157,7 +157,7 @@ def unpickle_next(
 def _run(machine: _Machine, file: BinaryIO) -> None:
     """Feeds every operation up to the end of the pickle to the machine."""
     charge = machine.budget.charge
-    for code, arg, _ in pickletools.genops(_Bounded(file)):
+    for code, arg, _ in pickletools.genops(cast(Any, _Bounded(file))):
         charge(1)
         if code.name in _VALUES:
             if not isinstance(arg, bytes):
