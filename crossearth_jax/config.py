@@ -98,8 +98,11 @@ def with_changes(changes: Mapping[str, object]) -> ConfigDict:
 
 
 def _check_sizes(config: ConfigDict) -> None:
-    """Refuses a network of a file that would take hours to build."""
+    """Refuses networks that would take hours to build, and absent numbers."""
+    usual = dict(flattened(default().to_dict()))
     for key, value in flattened(config.to_dict()):
+        if value is None and isinstance(usual.get(key), int | float):
+            raise ValueError(f"{key}=null, expected a number")
         most = MOST_LAYERS if key.endswith("_layers") else MOST_SIZE
         if key.startswith(NETWORK) and type(value) is int and not 0 <= value <= most:
             raise ValueError(f"{key}={quoted(value)}, expected 0 to {most:,}")

@@ -342,6 +342,14 @@ def test_scales_that_are_no_numbers():
         Augment(ratios=((1.0,),))
 
 
+def test_numbers_that_are_absent(tmp_path):
+    content = config.default().to_dict()
+    content["eval"]["batch"] = None
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"eval.batch=null, expected a number"):
+        config.load(tmp_path / "config.json")
+
+
 @pytest.mark.parametrize(("crop", "patch"), [(512, 0), (0, 16), (100, 16)])
 def test_crops_that_patches_do_not_fill(crop, patch):
     with pytest.raises(ValueError, match="expected a multiple of twice the patch"):
