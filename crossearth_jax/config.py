@@ -15,8 +15,11 @@ from typing import Any
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
-from crossearth_jax.system.escape import cut
+from crossearth_jax.system.escape import cut, quoted
 from crossearth_jax.system.read_json import read_json
+
+NETWORK = ("backbone.", "rein.", "gse.", "mim.", "injector.", "decoder.")
+MOST_LAYERS, MOST_SIZE = 100, 16_384  # of a network that a file describes
 
 
 def default() -> ConfigDict:
@@ -72,6 +75,10 @@ def load(path: Path, changes: Mapping[str, object] | None = None) -> ConfigDict:
             f"got {path} of another version of crossearth_jax ({reason}): use that one"
         ) from error
     config.update_from_flattened_dict(dict(changes or {}))
+    try:
+        _check_sizes(config)
+    except ValueError as error:
+        raise ValueError(f"got {path} with {error}: it is damaged") from error
     return config
 
 
@@ -84,9 +91,21 @@ def with_changes(changes: Mapping[str, object]) -> ConfigDict:
     config = default()
     try:
         config.update_from_flattened_dict(dict(changes))
+        _check_sizes(config)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"got {cut(str(error), 300)}") from error
     return config
+
+
+def _check_sizes(config: ConfigDict) -> None:
+    """Refuses networks that would take hours to build, and absent numbers."""
+    usual = dict(flattened(default().to_dict()))
+    for key, value in flattened(config.to_dict()):
+        if value is None and isinstance(usual.get(key), int | float):
+            raise ValueError(f"{key}=null, expected a number")
+        most = MOST_LAYERS if key.endswith("_layers") else MOST_SIZE
+        if key.startswith(NETWORK) and type(value) is int and not 0 <= value <= most:
+            raise ValueError(f"{key}={quoted(value)}, expected 0 to {most:,}")
 
 
 def flattened(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

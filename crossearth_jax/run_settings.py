@@ -174,7 +174,7 @@ def check_crop(crop: int, patch: int) -> None:
     Raises:
       ValueError: the crop is not a multiple of it.
     """
-    if crop % (2 * patch):
+    if min(crop, patch) < 1 or crop % (2 * patch):
         raise ValueError(
             f"got data.crop={crop} with backbone.patch_size={patch}, "
             "expected a multiple of twice the patch size"

@@ -13,16 +13,20 @@ import jax
 import numpy as np
 from PIL import Image
 
+LARGEST = 2**20  # bytes of a sidecar
+
 
 def load(sidecar: str | Path) -> tuple[Callable, dict]:
     """The function from windows to scores, and its description in the sidecar."""
-    about, folder = json.loads(Path(sidecar).read_text()), Path(sidecar).parent
+    with Path(sidecar).open("rb") as file:
+        about, folder = json.loads(file.read(LARGEST)), Path(sidecar).parent
     for part in filter(None, (about, about["weights"])):
         if Path(part["file"]).name != part["file"]:
             raise SystemExit(f"got a file {part['file']!r:.99}, expected a plain name")
-        content = (folder / part["file"]).read_bytes()
-        if hashlib.sha256(content).hexdigest() != part["sha256"]:
-            raise SystemExit(f"{part['file']} is damaged: its SHA-256 differs")
+        with (folder / part["file"]).open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != part["sha256"]:
+            raise SystemExit(f"{part['file']!r:.99} is damaged: its SHA-256 differs")
     blob = bytearray((folder / about["file"]).read_bytes())
     exported = jax.export.deserialize(blob)
     check(about, exported)
@@ -33,6 +37,14 @@ def load(sidecar: str | Path) -> tuple[Callable, dict]:
 
     weights = load_file(folder / about["weights"]["file"])
     return lambda windows: scores(weights, windows), about
+
+
+def load_or_exit(sidecar: str | Path) -> tuple[Callable, dict]:
+    """`load`, for a program that ends in one line."""
+    try:
+        return load(sidecar)
+    except Exception as error:  # the files decide what goes wrong
+        raise SystemExit(f"got no sidecar of an export: {error!r:.200}") from None
 
 
 def check(about: dict, exported: jax.export.Exported) -> None:
@@ -78,10 +90,7 @@ def starts(size: int, crop: int, stride: int) -> list[int]:
 
 
 if __name__ == "__main__":
-    try:
-        scores, about = load(sys.argv[1])
-    except (KeyError, TypeError, AttributeError, ValueError, OSError) as error:
-        raise SystemExit(f"got no sidecar of an export: {error!r:.200}") from None
+    scores, about = load_or_exit(sys.argv[1])
     picture = Image.open(sys.argv[2]).convert("RGB")
     labels = Image.fromarray(classify(scores, about, np.asarray(picture)), "P")
     labels.putpalette([value for colour in about["palette"] for value in colour])

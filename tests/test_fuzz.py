@@ -1,16 +1,28 @@
 """Random damage to real files, and random content: no traceback, no long work."""
 
+import json
 import random
+import struct
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.reliability import hostile, hostile_attacks
-from benchmarks.reliability.hostile_files import FORMATS, report
+from benchmarks.reliability.hostile import FORMATS
+from benchmarks.reliability.hostile_files import (
+    _take_lock,
+    read_converted,
+    read_weights,
+    report,
+)
+from benchmarks.reliability.hostile_mutations import mutated
+from crossearth_jax.commands.predict_summary import read_summary
 from crossearth_jax.data.class_file import read_class_file
+from crossearth_jax.predict.stac import items_of
 from crossearth_jax.report.check_report import check_report
 from crossearth_jax.report.score_table import score_table
+from crossearth_jax.system.escape import error_line
 from weights_convert.files.restricted_unpickler import unpickle
 from weights_convert.files.torch_objects import known_names
 
@@ -32,7 +44,9 @@ def test_sound_files_are_read_and_cut_ones_refused(tmp_path, kind):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_few_mutations(tmp_path, seed):
-    outcomes = [outcome for *_, outcome in hostile.run(tmp_path, 57, seed)]
+    outcomes = [
+        outcome for *_, outcome in hostile.run(tmp_path, 2 * len(FORMATS), seed)
+    ]
     assert not [str(one) for one in outcomes if isinstance(one, hostile.Failure)]
     assert outcomes.count(True) > 20
 
@@ -46,9 +60,7 @@ def test_two_thousand_mutations(tmp_path):
 
 def test_mutations_repeat_by_their_seed():
     kind = FORMATS["class JSON"]
-    first, again = (
-        hostile.mutated(kind, b'{"a": [1, 2]}', random.Random(7)) for _ in range(2)
-    )
+    first, again = (mutated(kind, b'{"a": [1, 2]}', random.Random(7)) for _ in range(2))
     assert first == again != b'{"a": [1, 2]}'
 
 
@@ -123,6 +135,53 @@ def test_any_value_in_a_report(data):
         assert len(str(error)) < 1_000
     else:
         assert score_table(found).as_text()
+
+
+READERS = {
+    "STAC": (
+        "a.json",
+        lambda value: json.dumps(
+            {"type": "FeatureCollection", "features": [{"id": "a", "assets": value}]}
+        ).encode(),
+        lambda path: items_of(str(path)),
+    ),
+    "safetensors": (
+        "a.safetensors",
+        lambda value: _with_length(json.dumps({"a": value}).encode()),
+        read_weights,
+    ),
+    "converted": (
+        "a.safetensors",
+        lambda value: _with_length(json.dumps({"__metadata__": value}).encode()),
+        read_converted,
+    ),
+    "summary": (
+        "summary.json",
+        lambda value: json.dumps(
+            {"made_by": "crossearth predict", "scenes": [value]}
+        ).encode(),
+        lambda path: read_summary((path, path.with_suffix(".csv")), overwrite=True),
+    ),
+    "lock": ("lock.json", lambda value: json.dumps(value).encode(), _take_lock),
+}
+
+
+def _with_length(header):
+    return struct.pack("<Q", len(header)) + header
+
+
+@pytest.mark.parametrize("reader", READERS)
+@settings(max_examples=100, deadline=None)
+@given(value=JSON)
+def test_any_value_in_other_json(tmp_path_factory, reader, value):
+    name, write, read = READERS[reader]
+    path = tmp_path_factory.getbasetemp() / f"any_{reader}" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(write(value))
+    try:
+        read(path)
+    except ValueError as error:
+        assert len(error_line(error)) < 1_000
 
 
 @settings(max_examples=200, deadline=None)

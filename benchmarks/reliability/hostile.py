@@ -1,11 +1,10 @@
 """Damaged and hostile files: every one ends well or in one short error.
 
-Sound files of every format are mutated at random: bytes, numbers, pieces and, in JSON,
-values. What a reader may do is return or raise `ValueError` or `OSError` with a bounded
-message; anything else is a failure, and so are two seconds of work.
+Sound files of every format are mutated at random, see `hostile_mutations`. What a
+reader may do is return or raise `ValueError` or `OSError` with a bounded message;
+anything else is a failure, and so are two seconds of work.
 """
 
-import json
 import random
 import time
 import warnings
@@ -13,22 +12,17 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from benchmarks.reliability import hostile_attacks
-from benchmarks.reliability.hostile_files import FORMATS, Format
+from benchmarks.reliability.hostile_files import FILES, Format
+from benchmarks.reliability.hostile_inputs import INPUTS
+from benchmarks.reliability.hostile_mutations import mutated
 from crossearth_jax.report.table import Section, Table
 from crossearth_jax.system.escape import quoted
 
+FORMATS = FILES | INPUTS
 LIMIT_S = 2.0  # of processor time
 LONGEST = 5_000  # characters of a message; what is printed of it is shorter still
-_NUMBERS = (b"\0" * 4, b"\xff" * 4, b"\xff\xff\xff\x7f", b"\0\0\0\x80", b"\1\0\0\0")
-_WORDS = (b"[" * 500, b"{" * 50, b"\x1b[31m", b"../../", b"NaN", b"1e999", b'"', b"\0")
-_VALUES: tuple[Any, ...] = (
-    *(None, True, False, 0, -1, 3, 255, 10**30, 0.5, -1e308, float("nan")),
-    *("", "x", "..", "a/b", "\x1b[31m", "x" * 3_000, "=cmd", "<script>", "\ud800"),
-    *([], [[]], [None], [1, 2, 3], {}, {"a": 1}, {"": {}}, [[[[[[[[[]]]]]]]]]),
-)
 
 
 @dataclass(frozen=True)
@@ -138,61 +132,12 @@ def attempt(kind: Format, path: Path) -> bool | str:
         refused = True
         if len(str(error)) > LONGEST:
             return f"a message of {len(str(error))} characters"
+    except SystemExit as error:  # how the example says it
+        refused = True
+        if not isinstance(error.code, str):
+            return f"the exit status {error.code}"
     except Exception as error:  # what a user would see as a traceback
         return f"{type(error).__name__}: {quoted(str(error))}"
     if (seconds := time.process_time() - begin) > LIMIT_S:
         return f"{seconds:.1f} s"
     return refused
-
-
-def mutated(kind: Format, sound: bytes, draw: random.Random) -> bytes:
-    """One mutation or several of a sound file."""
-    if kind.is_json and draw.random() < 0.7:
-        content = json.loads(sound)
-        for _ in range(draw.choice([1, 1, 2])):
-            content = _exchanged(content, draw)
-        return json.dumps(content).encode("utf-8", "surrogatepass")
-    data = bytearray(sound)
-    for _ in range(draw.choice([1, 1, 1, 2, 5])):
-        _mutate(data, draw)
-    return bytes(data)
-
-
-def _mutate(data: bytearray, draw: random.Random) -> None:
-    at = draw.randrange(len(data) + 1)
-    end = min(len(data), at + draw.choice([1, 4, 30, 200]))
-    match draw.randrange(7):
-        case 0 if at < len(data):
-            data[at] = draw.randrange(256)
-        case 1 if at < len(data):
-            data[at] ^= 1 << draw.randrange(8)
-        case 2:
-            del data[at:end]
-        case 3:
-            data[at:at] = data[at:end] * draw.choice([1, 1, 50])
-        case 4:
-            piece = draw.choice(_NUMBERS)
-            data[at : at + len(piece)] = piece
-        case 5:
-            data[at:at] = draw.choice(_WORDS)
-        case _:
-            del data[at:]
-
-
-def _exchanged(content: Any, draw: random.Random) -> Any:
-    """A copy in which one value, at any depth, is another, absent or twice there."""
-    if not isinstance(content, dict | list) or not content or draw.random() < 0.15:
-        return draw.choice(_VALUES)
-    keys = list(content) if isinstance(content, dict) else list(range(len(content)))
-    key = draw.choice(keys)
-    copy = content.copy()
-    match draw.randrange(6):
-        case 0:
-            del copy[key]
-        case 1 if isinstance(copy, dict):
-            copy[draw.choice(["x", "..", "", "\x1b[31m", "y" * 300])] = copy[key]
-        case 1 if isinstance(copy, list):
-            copy.append(copy[key])
-        case _:
-            copy[key] = _exchanged(copy[key], draw)
-    return copy

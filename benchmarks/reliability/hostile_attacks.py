@@ -21,11 +21,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.reliability.hostile_files import (
-    read_archive,
-    read_both,
-    read_weights,
-)
+from benchmarks.reliability.hostile_files import read_weights
+from benchmarks.reliability.hostile_inputs import read_archive, read_both
+from benchmarks.reliability.hostile_structures import STRUCTURES
 from crossearth_jax.data.classes import ClassSet
 from crossearth_jax.system.escape import error_line
 from crossearth_jax.system.read_json import read_json
@@ -57,7 +55,8 @@ class Taken:
     def held(self) -> bool:
         """Whether it was refused within the limits and in a short message."""
         small = self.seconds < LIMIT_S and self.megabytes < LIMIT_MB
-        return bool(self.said) and small and len(self.said) < 1_000
+        is_line = 0 < len(self.said) < 1_000 and self.said.isprintable()
+        return small and is_line
 
 
 def _again(builder: bytes, argument: bytes, times: int = 60_000) -> bytes:
@@ -103,6 +102,12 @@ def _lists(path: Path) -> None:
 def _strings() -> bytes:
     text = b"X" + struct.pack("<L", 2**20) + b"x" * 2**20
     return b"\x80\2](" + text * 60 + b"e."
+
+
+def _wide() -> bytes:
+    """One character that makes four bytes of each of the others."""
+    text = "\U0001f600".encode() + b"x" * 60 * 2**20
+    return b"\x80\2X" + struct.pack("<L", len(text)) + text + b"."
 
 
 def _sparse(path: Path) -> None:
@@ -181,6 +186,8 @@ ATTACKS: dict[
     "JSON, 10 MB of a name": ("b.json", _text('{"' + "x" * 10**7 + '": 1}'), read_json),
     "zip, a member of 4 GB": ("Train.zip", _large_member, read_archive),
     "PNG, 30,000 x 30,000": ("a.png", _pixels, read_both),
+    "pickle, 60 MB of wide text": ("f.pth", _torch(_wide()), read_weights),
+    **STRUCTURES,
 }
 
 
@@ -208,7 +215,7 @@ def _each(folder: Path) -> Iterator[Taken]:
         begin, before, said = time.process_time(), _peak_mb(), ""
         try:
             read(path)
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, SystemExit) as error:
             said = error_line(error)
         seconds = time.process_time() - begin
         yield Taken(name, path.stat().st_size, seconds, _peak_mb() - before, said)

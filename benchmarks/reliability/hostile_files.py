@@ -1,27 +1,29 @@
-"""Small sound files of every format that strangers send, and how each is read."""
+"""Small sound files of weights and runs from strangers, and how each is read."""
 
-import io
+import hashlib
 import json
 import pickle
 import struct
+import sys
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import jax
 import numpy as np
-from PIL import Image
 
 from crossearth_jax import config
 from crossearth_jax.commands.compare import make_sheets
 from crossearth_jax.data.classes import ClassSet, load_classes, save_classes
-from crossearth_jax.data.decode import read_image, read_label
 from crossearth_jax.data.prepare.manifest import Journal, read_manifest
-from crossearth_jax.data.prepare.raw import RawFiles
+from crossearth_jax.earth_style.statistics import EarthStatistics
+from crossearth_jax.models.parameters import read_weights as read_trained
 from crossearth_jax.report import sheet
 from crossearth_jax.report.experiments import read_experiment
 from crossearth_jax.report.score_table import score_table
-from crossearth_jax.run import provenance, seal
+from crossearth_jax.run import lock, provenance, seal
+from crossearth_jax.run.log import _keep_lines as _keep
 from crossearth_jax.run_settings import read_settings
 from crossearth_jax.scoring.counts import (
     Confidence,
@@ -54,12 +56,14 @@ class Format:
       make: writes a sound one.
       read: reads all of it, as the commands do.
       is_json: whether values inside it can be exchanged.
+      inside: "zip", "npz", "png" or "safetensors" if parts of it can be.
     """
 
     name: str
     make: Callable[[Path], object]
     read: Callable[[Path], object]
     is_json: bool = False
+    inside: str = ""
 
 
 def _torch_zip(path: Path) -> None:
@@ -190,42 +194,54 @@ def read_all_counts(path: Path) -> None:
         counts.total(), counts.costs(), counts.own_miou()
 
 
-def _png(side: int = 24) -> bytes:
-    stream = io.BytesIO()
-    pixels = np.random.default_rng(0).integers(0, 2, (side, side)).astype(np.uint8)
-    Image.fromarray(pixels).save(stream, "PNG")
-    return stream.getvalue()
+def read_converted(path: Path) -> None:
+    """Reads weights as training does."""
+    read_trained(path)
 
 
-def _archive(path: Path) -> None:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("Train/images/a.png", _png())
-        archive.writestr("Train/masks/a.png", _png())
+def _statistics(path: Path) -> None:
+    EarthStatistics(np.zeros(100, np.float32), np.eye(100, dtype=np.float32)).save(path)
 
 
-def read_archive(path: Path) -> None:
-    """Lists an archive and decodes all its members."""
-    for member in RawFiles(path.parent).members:
-        member.image()
-        member.label(indexed=True)
+def _lock(path: Path) -> None:
+    path.write_text(json.dumps(lock.this_process() | {"pid": 2**22 + 1}))
 
 
-def _image(path: Path) -> None:
-    with Image.open(io.BytesIO(_png())) as image:
-        image.save(path)
+def _take_lock(path: Path) -> None:
+    with lock.WorkdirLock(path.parent, beat_s=0.01, silence_s=0.01):
+        pass
 
 
-def read_both(path: Path) -> None:
-    """Reads a file as image and as label."""
-    read_image(path)
-    read_label(path, indexed=True)
+def _export(path: Path) -> None:
+    """A function of windows that has no weights, and its sidecar."""
+    windows = jax.ShapeDtypeStruct((1, 8, 8, 3), np.uint8)
+    program = jax.export.export(jax.jit(lambda x: x[..., :2] / 255))(windows)
+    blob = bytes(program.serialize())
+    (path.parent / "model.stablehlo").write_bytes(blob)
+    about = {"file": "model.stablehlo", "sha256": hashlib.sha256(blob).hexdigest()}
+    about |= {"weights": None, "crop": 8, "stride": 4, "batch": 1}
+    about |= {"classes": list(CLASSES.names), "palette": [[0, 0, 0], [200, 40, 40]]}
+    path.write_text(json.dumps(about))
 
 
-FORMATS = {
-    "torch zip": Format("a.pth", _torch_zip, read_weights),
+def read_sidecar(path: Path) -> None:
+    """Loads an export as the example does, which is a program of its own."""
+    place = Path(__file__).parents[2] / "examples"
+    sys.path.insert(0, str(place))
+    try:
+        import run_exported
+    finally:
+        sys.path.remove(str(place))
+    run_exported.load_or_exit(path)
+
+
+FILES = {
+    "torch zip": Format("a.pth", _torch_zip, read_weights, inside="zip"),
     "torch legacy": Format("b.pth", _torch_legacy, read_weights),
-    "safetensors": Format("a.safetensors", _safetensors, read_weights),
-    "npz": Format("a.npz", _npz, read_weights),
+    "safetensors": Format(
+        "a.safetensors", _safetensors, read_weights, inside="safetensors"
+    ),
+    "npz": Format("a.npz", _npz, read_weights, inside="npz"),
     "class YAML": Format("classes.yaml", _class_yaml, ClassSet.from_file),
     "class JSON": Format(
         "c.json",
@@ -258,9 +274,14 @@ FORMATS = {
     ),
     "seal.json": Format(seal.NAME, _seal, _resealed),
     "metrics.jsonl": Format("metrics.jsonl", _metrics, read_json_lines),
-    "counts": Format("far.npz", _counts, read_all_counts),
-    "zip archive": Format("Train.zip", _archive, read_archive),
-    "PNG": Format("a.png", _image, read_both),
-    "TIFF": Format("a.tif", _image, read_both),
-    "JPEG": Format("a.jpg", _image, read_both),
+    "counts": Format("far.npz", _counts, read_all_counts, inside="npz"),
+    "converted weights": Format(
+        "w.safetensors", _safetensors, read_converted, inside="safetensors"
+    ),
+    "Earth statistics": Format(
+        "earth.npz", _statistics, EarthStatistics.load, inside="npz"
+    ),
+    "lock.json": Format("lock.json", _lock, _take_lock, True),
+    "checkpoint's log": Format("metrics.jsonl", _metrics, lambda path: _keep(path, 5)),
+    "sidecar": Format("model.json", _export, read_sidecar, True),
 }

@@ -59,9 +59,11 @@ def guarded(
     except KeyboardInterrupt:
         print(interrupted, file=sys.stderr)
         return INTERRUPTED
-    except (ValueError, OSError, ImportError) as error:
+    except (ValueError, OSError, ImportError, MemoryError) as error:
         unread = isinstance(error, BrokenPipeError) and reader_is_gone()
         if options.traceback or unread:
             raise
-        print(f"error: {error_line(error)}\n(--traceback shows where)", file=sys.stderr)
+        # Python's own MemoryError says nothing.
+        shown = error_line(error) or "got less memory than the input needs"
+        print(f"error: {shown}\n(--traceback shows where)", file=sys.stderr)
         return WRONG_INPUT

@@ -5,6 +5,9 @@ import glob
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from crossearth_jax.data.folders import refuse_control
+from crossearth_jax.system.read_lines import read_lines
+
 
 def add_model(parser: argparse.ArgumentParser) -> None:
     """Adds the options that choose features and their run."""
@@ -41,6 +44,7 @@ def find_scenes(inputs: Sequence[str], suffixes: Sequence[str] = SCENES) -> list
         if path.is_dir():
             inside = sorted(path.iterdir())
             found = [p for p in inside if p.suffix.lower() in suffixes and p.is_file()]
+            refuse_control(path, [p.name for p in found])
         else:
             found = [path] if path.is_file() else _fitting(path)
         if not found:
@@ -63,8 +67,13 @@ def listed(inputs: Sequence[str]) -> Iterator[str]:
             raise ValueError(
                 f"got {text}, expected a file {place} of inputs, one a line"
             )
-        lines = place.read_text(encoding="utf-8").splitlines()
-        yield from (x.strip() for x in lines if x.strip() and not x.startswith("#"))
+        try:
+            lines = [line for _, line in read_lines(place)]
+        except ValueError as error:
+            raise ValueError(
+                f"{place}: cannot be read ({error}), expected inputs, one a line"
+            ) from error
+        yield from lines
 
 
 def _fitting(pattern: Path) -> list[Path]:

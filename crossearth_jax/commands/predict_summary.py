@@ -4,14 +4,17 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from crossearth_jax.predict.outputs import Existing
 from crossearth_jax.predict.scratch import move, scratch_folder
 from crossearth_jax.system.escape import LINE, csv_cell
+from crossearth_jax.system.read_json import read_json
 
 MADE_BY = "crossearth predict"
+MOST_BYTES, MOST_VALUES = 2**26, 2_000_000  # 100,000 scenes of 10 classes
 COLUMNS = ("scene", "map", "state", "reason", "seconds")
 MADE, THERE, LEFT_OUT = "made", "there", "left out"
 
@@ -55,9 +58,9 @@ def read_summary(paths: tuple[Path, Path], *, overwrite: bool) -> dict[str, Row]
     rows: dict[str, Row] = {}
     if found.exists():
         try:
-            content = json.loads(found.read_text(encoding="utf-8"))
+            content = read_json(found, max_bytes=MOST_BYTES, max_values=MOST_VALUES)
             ours = ours and content["made_by"] == MADE_BY
-            rows = {row["map"]: Row(**row) for row in content["scenes"]} if ours else {}
+            rows = {row["map"]: _row(row) for row in content["scenes"]} if ours else {}
         except (ValueError, KeyError, TypeError):
             ours = False
     if not ours and not overwrite:
@@ -68,9 +71,18 @@ def read_summary(paths: tuple[Path, Path], *, overwrite: bool) -> dict[str, Row]
     return rows
 
 
+def _row(content: Mapping[str, Any]) -> Row:
+    row = Row(**content)
+    texts = row.scene, row.map, row.state, row.reason
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("no row of ours")
+    return replace(row, pixels=dict(row.pixels), seconds=float(row.seconds))
+
+
 def _starts_as_ours(table: Path) -> bool:
+    head = ",".join(COLUMNS)
     with table.open(encoding="utf-8", errors="replace") as file:
-        return file.readline().startswith(",".join(COLUMNS))
+        return file.read(len(head)) == head
 
 
 def write_summary(paths: tuple[Path, Path], rows: Iterable[Row]) -> None:

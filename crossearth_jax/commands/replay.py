@@ -10,7 +10,6 @@ import numpy as np
 from flax import nnx
 from jaxtyping import PyTree
 from rich.console import Console
-from safetensors.numpy import load_file
 
 from crossearth_jax import build, config
 from crossearth_jax.build_data import build_restyle
@@ -24,6 +23,7 @@ from crossearth_jax.run_settings import read_settings
 from crossearth_jax.system.compiling import set_up_compiler
 from crossearth_jax.system.escape import quoted, terminal
 from crossearth_jax.system.read_json import read_json
+from crossearth_jax.system.safetensors_file import load_arrays
 from crossearth_jax.train_step import Metrics, make_gradients, step_key
 
 
@@ -66,11 +66,16 @@ def replay(dump: Path, console: Console) -> Metrics:
     try:
         about = [read_json(path) for path in sorted(dump.glob("about.*.json"))]
         step, names = about[0]["step"], [n for part in about for n in part["names"]]
-        arrays = [load_file(part) for part in parts]
+        arrays = [load_arrays(part) for part in parts]
         batch = Batch(
             *(np.concatenate([a[name] for a in arrays]) for name in ("image", "label"))
         )
-        params = undotted(load_file(dump / "params.safetensors"), network.trainable)
+        _check_batch(batch)
+        held = load_arrays(dump / "params.safetensors")
+        wanted = dotted(network.trainable)
+        if wrong := [k for k, x in wanted.items() if held[k].shape != x.shape]:
+            raise ValueError(f"{wrong[0]} of shape {held[wrong[0]].shape}")
+        params = undotted(held, network.trainable)
         objective, weights = settings.objective, about[0].get("class_weights")
         objective = objective.weighted(weights) if weights else objective
         key = step_key(jax.random.key(settings.train.seed), step)
@@ -94,6 +99,15 @@ def replay(dump: Path, console: Console) -> Metrics:
     _losses(metrics).show(console)
     _finiteness(params, gradients).show(console)
     return metrics
+
+
+def _check_batch(batch: Batch) -> None:
+    image, label = batch.image, batch.label
+    fits = image.shape == (*label.shape, 3) and label.ndim == 3
+    if not fits or image.dtype != np.uint8 or label.dtype != np.uint8:
+        raise ValueError(
+            f"images {image.dtype}{image.shape} and labels {label.dtype}{label.shape}"
+        )
 
 
 def _losses(metrics: Metrics) -> Table:

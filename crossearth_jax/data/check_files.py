@@ -4,12 +4,14 @@ import stat
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 from absl import logging
 
 from crossearth_jax.data.folders import Pair
 from crossearth_jax.data.header import read_header
+from crossearth_jax.data.image_budget import check_structure
 from crossearth_jax.data.pixel_limit import (
     MAX_PIXEL_BYTES,
     MAX_PIXELS,
@@ -149,6 +151,8 @@ def _size(path: Path, max_pixels: int, raw: RawImages | None = None) -> tuple[in
             raise TooLargeError(
                 f"got {found.st_size:,} bytes, more than data.max_pixels allows"
             )
+        if found.st_size > SLACK:  # a smaller one cannot say too much
+            _check_structure(path)
         size, tags = read_header(path, path, max_pixels)
     except TooLargeError as error:
         raise ValueError(f"{path}: {error}") from error
@@ -164,3 +168,8 @@ def _size(path: Path, max_pixels: int, raw: RawImages | None = None) -> tuple[in
     elif tags.bands > 1:
         colour_bands(path, tags)
     return size
+
+
+def _check_structure(path: Path) -> None:
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+        check_structure(data, header=True)

@@ -30,10 +30,12 @@ from crossearth_jax.data.timed import read_in_time
 from crossearth_jax.pixels.labels import IGNORE
 from crossearth_jax.system import hosts
 from crossearth_jax.system.progress import progress
+from crossearth_jax.system.read_json import read_json
 from crossearth_jax.system.whole_file import whole_file
 
 MOST_VALUES = 300  # of one file that are kept; lossy labels have thousands
 FORMAT = 2  # of the cache
+KEPT_BYTES, KEPT_VALUES = 2**28, 2**24  # of the cache of a folder
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,7 @@ def _read_all(
 
 def _read(source: FolderSource, pair: Pair) -> Found:
     """Decodes one label."""
-    data = read_in_time(pair.label, source.timeout_s)
+    data = read_in_time(pair.label, source.timeout_s, source.max_pixels)
     indexed = source.encoding.kind == "ids"
     raw, nothing = read_label_and_mask(
         pair.label, indexed=indexed, data=data, max_pixels=source.max_pixels
@@ -252,11 +254,14 @@ class _Kept:
 
     def _stored(self, place: Path) -> dict[str, Any]:
         try:
-            content = json.loads(self._file(place).read_text())
+            content = read_json(
+                self._file(place), max_bytes=KEPT_BYTES, max_values=KEPT_VALUES
+            )
         except (OSError, ValueError):
             return {}
         good = isinstance(content, dict) and content.get("format") == FORMAT
-        return content["files"] if good else {}
+        files = content.get("files") if good else None
+        return files if isinstance(files, dict) else {}
 
     def _file(self, place: Path) -> Path:
         digest = hashlib.sha256(str(place).encode()).hexdigest()

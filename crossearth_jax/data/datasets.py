@@ -146,7 +146,7 @@ class FolderSource:
         digest = hashlib.sha256()
         for pair in self.pairs[:: -(-len(self.pairs) // count)]:
             for file in (pair.image, pair.label):
-                digest.update(read_in_time(file, self.timeout_s))
+                digest.update(read_in_time(file, self.timeout_s, self.max_pixels))
         return digest.hexdigest()
 
     def __getitem__(self, index: int) -> Record:

@@ -15,6 +15,12 @@ import tifffile
 from jaxtyping import Bool, Integer, UInt8
 from PIL import Image, ImageFile, TiffImagePlugin
 
+from crossearth_jax.data.image_budget import (
+    MAX_FRAMES,
+    check_bytes,
+    check_segments,
+    check_structure,
+)
 from crossearth_jax.data.packed import Packed
 from crossearth_jax.data.pixel_limit import (
     MAX_PIXEL_BYTES,
@@ -35,7 +41,6 @@ from crossearth_jax.system.escape import cut
 from crossearth_jax.system.extras import install_command
 
 FORMATS = ("PNG", "JPEG", "TIFF")
-MAX_FRAMES = 64  # of a TIFF: overviews, each with a mask
 SCALE = (
     "state data.scale where a run reads them, or scale them to 0-255 first, e.g. "
     "`gdal_translate -ot Byte -scale IN OUT`"
@@ -84,7 +89,8 @@ def read_image_and_mask(
         8 bits a channel, bands of which it is not clear which three to take, an
         orientation tag, or could not be read in time.
     """
-    data = read_in_time(path, timeout_s) if data is None else data
+    if data is None:
+        data = read_in_time(path, timeout_s, max_pixels)
     found = pixels_of(path, data, max_pixels, indexed=False)
     pixels = found.values
     if pixels.dtype != np.uint8:
@@ -144,7 +150,8 @@ def read_label_and_mask(
     Raises:
       ValueError: as for `read_image_and_mask`, or the label is not made of integers.
     """
-    data = read_in_time(path, timeout_s) if data is None else data
+    if data is None:
+        data = read_in_time(path, timeout_s, max_pixels)
     found = pixels_of(path, data, max_pixels, indexed=indexed)
     nothing = found.nothing()
     if found.values.ndim == 2:
@@ -228,7 +235,9 @@ def pixels_of(
             raise RefusedError(
                 f"{path}: got an empty file (0 bytes), expected an image: copy it again"
             )
+        check_structure(data)
         with open_image(BytesIO(data), formats=FORMATS, max_pixels=max_pixels) as image:
+            check_bytes(len(data), *image.size)
             _check_single_page(path, image)
             check_pixel_type(path, image)
             # Pillow turns the pixels of a TIFF and leaves bands out that it knows no
@@ -323,6 +332,7 @@ def tiff_pixels(
             check_size(page.imagewidth, page.imagelength, max_pixels)
             if page.nbytes > max_pixels * MAX_PIXEL_BYTES:
                 raise TooLargeError(f"got {page.nbytes:,} bytes of pixels: too many")
+            check_segments(page, data)
             tags = tags_of_page(page)
             pixels, axes = _decoded(page, data), page.axes
     except (MemoryError, RefusedError):

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -322,6 +323,7 @@ def _by_stem(folder: Path) -> dict[str, Path]:
         )
     if not files:
         raise ValueError(f"{folder}: got an empty folder, expected images")
+    refuse_control(folder, [f.name for f in files])
     stems = Counter(f.stem for f in files)
     if repeats := [stem for stem, count in stems.items() if count > 1]:
         raise ValueError(
@@ -329,6 +331,19 @@ def _by_stem(folder: Path) -> dict[str, Path]:
             f"{repeats[0]!r}), expected one each: remove the copies"
         )
     return {f.stem: f for f in files}
+
+
+def refuse_control(folder: Path, names: Iterable[str]) -> None:
+    """Refuses file names with line breaks and other control characters in them.
+
+    Raises:
+      ValueError: names the first.
+    """
+    if found := [name for name in names if re.search("[\x00-\x1f\x7f]", name)]:
+        raise ValueError(
+            f"{folder}: got {len(found)} names with control characters (e.g. "
+            f"{quoted(found[0])}), expected none: rename the files"
+        )
 
 
 def _is_side_file(path: Path) -> bool:

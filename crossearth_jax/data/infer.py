@@ -45,7 +45,7 @@ def infer_classes(
     counts: Counter[int] = Counter()
     palettes = Palettes()
     for path in chosen:
-        data = read_in_time(path, timeout_s)
+        data = read_in_time(path, timeout_s, max_pixels)
         raw = read_label(path, indexed=True, data=data, max_pixels=max_pixels)
         if raw.ndim == 3:
             raise ValueError(

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from crossearth_jax.system.escape import quoted, terminal
 from crossearth_jax.system.read_json import parse_json
 
 if TYPE_CHECKING:  # absent on Windows, and slow to import for folders
@@ -18,6 +19,8 @@ if TYPE_CHECKING:  # absent on Windows, and slow to import for folders
 
 SUFFIX = ".array_record"
 FORMAT = "crossearth_jax 1"
+NAME = 300  # characters of a name
+MAX_VALUES = 3_000_000  # of the index; 500,000 pairs
 
 
 @dataclass(frozen=True)
@@ -80,17 +83,31 @@ def _index(archive: Path) -> dict[str, Any]:
         _open.cache_clear()  # it may have been packed again
         reader = _open(archive)
         # A file that was cut off has no records.
-        index = parse_json(reader.read([reader.num_records() - 1])[0])
-        if index["format"] != FORMAT or len(index["files"]) + 1 != reader.num_records():
-            raise ValueError(f"its index says {index['format']!r}")
+        if not (records := reader.num_records()):
+            raise ValueError("it has no records")
+        (text,) = reader.read([records - 1])
+        index = parse_json(text, max_values=MAX_VALUES)
+        if index["format"] != FORMAT or len(index["files"]) + 1 != records:
+            raise ValueError(f"its index says {quoted(index['format'])}")
+        if records % 2 == 0 or not all(map(_is_entry, index["files"])):
+            raise ValueError("its index lists no pairs of files")
     except ImportError:
         raise
     except Exception as error:  # the content decides what goes wrong
+        reason = terminal(str(error), 200)
         raise ValueError(
-            f"{archive}: cannot be read as a packed split ({error}), expected what "
+            f"{archive}: cannot be read as a packed split ({reason}), expected what "
             "`crossearth prepare --pack` writes: pack or copy it again"
         ) from error
     return index
+
+
+def _is_entry(entry: Any) -> bool:
+    """Whether it is a name that can be shown, and a size."""
+    if not isinstance(entry, list) or [type(part) for part in entry] != [str, int]:
+        return False
+    name, size = entry
+    return name.isprintable() and len(name) <= NAME and size >= 0
 
 
 def array_record() -> ModuleType:

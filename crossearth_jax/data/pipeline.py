@@ -98,7 +98,8 @@ class Augment:
                 f'got data.scale_from="{self.scale_from}", expected '
                 f"{' or '.join(SCALES_FROM)}"
             )
-        good = [r for r in self.ratios if 1 / 64 <= r <= 64]  # false for nan too
+        numbers = [r for r in self.ratios if isinstance(r, int | float)]
+        good = [r for r in numbers if 1 / 64 <= r <= 64]  # false for nan too
         if not self.ratios or len(good) < len(self.ratios):
             raise ValueError(
                 f"got data.scales={self.ratios}, expected one or more factors, each "

@@ -23,6 +23,7 @@ from crossearth_jax.data.decode import (
     tiff_pixels,
 )
 from crossearth_jax.data.header import read_header
+from crossearth_jax.data.image_budget import check_bytes, check_structure
 from crossearth_jax.data.packed import Packed
 from crossearth_jax.data.pixel_limit import MAX_PIXELS, TooLargeError, open_image
 from crossearth_jax.data.raw_images import RawImages
@@ -133,7 +134,7 @@ def read_scaled(
       ValueError: it cannot be read, or not as the run states it.
     """
     limits = {"timeout_s": timeout_s, "max_pixels": max_pixels}
-    data = read_in_time(path, timeout_s)
+    data = read_in_time(path, timeout_s, max_pixels)
     if not raw.stated or not data:
         return read_image_and_mask(path, data=data, **limits)
     tags = _tags(path, data, max_pixels)
@@ -153,7 +154,9 @@ def read_scaled(
 
 def _tags(path: Path | Packed, data: bytes, max_pixels: int) -> Tags:
     try:
-        tags = read_header(path, BytesIO(data), max_pixels)[1]
+        check_structure(data)
+        size, tags = read_header(path, BytesIO(data), max_pixels)
+        check_bytes(len(data), *size)
     except TooLargeError as error:
         raise ValueError(f"{path}: {error}") from error
     except Exception as error:  # decoders fail on foreign bytes in many ways

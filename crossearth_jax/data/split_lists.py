@@ -11,10 +11,12 @@ Two forms, a line each; empty lines and those that begin with "#" are skipped:
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-MOST_BYTES = 2**26
+from crossearth_jax.system.escape import quoted, terminal
+from crossearth_jax.system.read_lines import read_lines
 
 T = TypeVar("T")
 
@@ -31,16 +33,13 @@ def listed_pairs(file: Path) -> tuple[tuple[Path, Path, str], ...]:
         try:
             parts = shlex.split(line)
         except ValueError as error:
-            raise ValueError(f"{place}: got {line!r} ({error})") from error
+            raise ValueError(f"{place}: got {quoted(line)} ({error})") from error
         if len(parts) != 2:
             raise ValueError(
-                f"{place}: got {line!r}, expected IMAGE LABEL: put paths with blanks "
-                "in quotes, or list names with IMAGES:LABELS@FILE"
+                f"{place}: got {quoted(line)}, expected IMAGE LABEL: put paths with "
+                "blanks in quotes, or list names with IMAGES:LABELS@FILE"
             )
-        image, label = (file.parent / Path(part).expanduser() for part in parts)
-        for path in (image, label):
-            if not path.is_file():
-                raise ValueError(f"{place}: got {path}, expected a file: correct it")
+        image, label = (_file(place, file.parent, part) for part in parts)
         pairs.append((image, label))
     stems = Counter(image.stem for image, _ in pairs)
     named = [
@@ -67,11 +66,20 @@ def listed(file: Path, known: Mapping[str, T], place: Path) -> dict[str, T]:
         name = line if line in known else Path(line).stem
         if name not in known:
             raise ValueError(
-                f"{where}: got {line!r}, expected the name of an image in {place}"
+                f"{where}: got {quoted(line)}, expected the name of an image in {place}"
             )
         names.append(name)
     _refuse_repeats(file, names)
     return {name: known[name] for name in names}
+
+
+def _file(place: str, folder: Path, part: str) -> Path:
+    with suppress(OSError, RuntimeError, ValueError):  # too long, no such home, a NUL
+        path = folder / Path(part).expanduser()
+        if path.is_file():
+            return path
+    shown = terminal(folder / part, 300)
+    raise ValueError(f"{place}: got {shown}, expected a file: correct it")
 
 
 def _longer(image: Path) -> str:
@@ -80,27 +88,23 @@ def _longer(image: Path) -> str:
 
 def _lines(file: Path) -> Iterator[tuple[str, str]]:
     """(place for messages, content) of every line that counts."""
+    is_empty = True
     try:
-        if file.stat().st_size > MOST_BYTES:
-            raise ValueError(f"{file}: got more than {MOST_BYTES:,} bytes")
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        for number, line in read_lines(file):
+            is_empty = False
+            yield f"{file}, line {number}", line
+    except (OSError, ValueError) as error:
         raise ValueError(
             f"{file}: cannot be read ({error}), expected a text file of images: check "
             "the path behind the @"
         ) from error
-    lines = [
-        (f"{file}, line {n}", x.strip()) for n, x in enumerate(text.split("\n"), 1)
-    ]
-    found = [(place, x) for place, x in lines if x and not x.startswith("#")]
-    if not found:
+    if is_empty:
         raise ValueError(f"{file}: got an empty list, expected one image a line")
-    yield from found
 
 
 def _refuse_repeats(file: Path, names: list[str]) -> None:
     if repeats := [name for name, count in Counter(names).items() if count > 1]:
         raise ValueError(
-            f"{file}: got {repeats[0]!r} twice, expected each image once: remove the "
-            "copies"
+            f"{file}: got {quoted(repeats[0])} twice, expected each image once: remove "
+            "the copies"
         )

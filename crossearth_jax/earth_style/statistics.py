@@ -95,7 +95,14 @@ class EarthStatistics:
                 f"sqrt ({EMBEDDING}, {EMBEDDING}): make it with "
                 "`crossearth style-statistics`"
             )
-        return cls(held["mean"].astype(np.float32), held["sqrt"].astype(np.float32))
+        mean, sqrt = held["mean"], held["sqrt"]
+        for array in (mean, sqrt):
+            if array.dtype.kind != "f" or not np.isfinite(array).all():
+                raise ValueError(
+                    f"got {path} with numbers that are not finite, or none: make it "
+                    "with `crossearth style-statistics`"
+                )
+        return cls(mean.astype(np.float32), sqrt.astype(np.float32))
 
 
 def sample_embeddings(

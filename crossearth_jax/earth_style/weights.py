@@ -11,14 +11,16 @@ from typing import TypeVar
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 from crossearth_jax.earth_style.predictor import StylePredictor
 from crossearth_jax.earth_style.transfer import StyleTransfer
+from crossearth_jax.system.safetensors_file import load_arrays
 from crossearth_jax.system.whole_file import whole_file
 
 Network = TypeVar("Network", StylePredictor, StyleTransfer)
 
+MAX_WIDTH = 1024  # channels; the released networks begin with 32
 # The tensor whose last axis is the network's width.
 PREDICTOR_WIDTH_KEY = "predictor.conv_1a.conv.kernel"
 TRANSFER_WIDTH_KEY = "transfer.down.0.conv.conv.kernel"
@@ -61,17 +63,25 @@ def load_style_networks(path: str | Path) -> tuple[StylePredictor, StyleTransfer
             f"got no file at {path}, expected converted style weights: make them "
             "with `crossearth convert style`"
         )
-    arrays = load_file(path)
+    try:
+        arrays = load_arrays(path)
+    except ValueError as error:
+        raise ValueError(
+            f"got a damaged {path} ({error}): make it with `crossearth convert style`"
+        ) from error
     for key in (PREDICTOR_WIDTH_KEY, TRANSFER_WIDTH_KEY):
         if key not in arrays:
             raise ValueError(
                 f"got {path} without the tensor {key}, expected converted style "
                 "weights: make them with `crossearth convert style`"
             )
-    widths = (
-        arrays[PREDICTOR_WIDTH_KEY].shape[-1],
-        arrays[TRANSFER_WIDTH_KEY].shape[-1],
-    )
+    keys = PREDICTOR_WIDTH_KEY, TRANSFER_WIDTH_KEY
+    widths = tuple((0, *arrays[key].shape)[-1] for key in keys)
+    if not all(0 < width <= MAX_WIDTH for width in widths):
+        raise ValueError(
+            f"got {path} with style networks {widths} wide, expected 1 to {MAX_WIDTH}: "
+            "make it with `crossearth convert style`"
+        )
     check_shapes({k: v.shape for k, v in arrays.items()}, state_shapes(*widths))
     predictor = _fill(_abstract(StylePredictor, widths[0]), arrays, "predictor")
     return predictor, _fill(_abstract(StyleTransfer, widths[1]), arrays, "transfer")

@@ -19,6 +19,7 @@ from crossearth_jax.hub import cache
 from crossearth_jax.hub.catalogue import WHOLE, Model, model_of
 from crossearth_jax.hub.fetch import fetch
 from crossearth_jax.system.read_json import parse_json
+from crossearth_jax.system.safetensors_file import check_file
 
 CROP, PATCH = 512, 16  # pixels; the paper's
 
@@ -143,6 +144,7 @@ def find_converted(name: str, sources: Sequence[Mapping[str, str]]) -> Path | No
 def sources_of(place: Path) -> list[dict[str, str]]:
     """Names and SHA-256 of what a converted file was made of; none if it says none."""
     try:
+        check_file(place)
         with safe_open(place, framework="np") as file:
             told = parse_json((file.metadata() or {}).get("sources", "[]"))
     except Exception:  # damaged, or no such file: it was made of nothing known

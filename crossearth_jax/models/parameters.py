@@ -13,6 +13,7 @@ from jaxtyping import PyTree
 from safetensors import safe_open
 
 from crossearth_jax.system.read_json import parse_json
+from crossearth_jax.system.safetensors_file import check_file
 
 ALIGNMENT = 64  # bytes, of what XLA takes without a copy
 
@@ -72,6 +73,7 @@ def read_weights(
             f"got weights {path}, expected a .safetensors file: convert with {made}"
         )
     try:
+        check_file(path)
         with safe_open(path, framework="np") as file:
             provenance = {k: _json(v) for k, v in (file.metadata() or {}).items()}
             return {key: file.get_tensor(key) for key in file.keys()}, provenance
@@ -88,6 +90,7 @@ def read_provenance(path: str | Path) -> dict[str, Any]:
       ValueError: it is no such file.
     """
     try:
+        check_file(Path(path))
         with safe_open(path, framework="np") as file:
             return {k: _json(v) for k, v in (file.metadata() or {}).items()}
     except Exception as error:

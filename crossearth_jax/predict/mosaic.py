@@ -85,7 +85,9 @@ def _points(first: Any) -> str:
 
 def _metadata(tags: dict[str, str]) -> str:
     own = {key: value for key, value in tags.items() if key.startswith("CROSSEARTH_")}
-    items = (f'<MDI key="{k}">{xml_text(v, LONG)}</MDI>' for k, v in own.items())
+    items = (
+        f'<MDI key="{xml_text(k)}">{xml_text(v, LONG)}</MDI>' for k, v in own.items()
+    )
     return f"<Metadata>{''.join(items)}</Metadata>"
 
 

@@ -19,6 +19,7 @@ from crossearth_jax.predict.tiles import Tile
 from crossearth_jax.predict.vector import DRIVERS, LAYER, layers_of
 from crossearth_jax.predict.write import label_layer, quiet
 from crossearth_jax.scoring.windows import Blend
+from crossearth_jax.system.read_json import parse_json
 
 FINGERPRINT = "CROSSEARTH_FINGERPRINT"
 PIXELS = "CROSSEARTH_PIXELS"  # how many of each class a map has
@@ -238,7 +239,13 @@ def read_mark(path: Path) -> str | None:
 def class_pixels(target: Path) -> dict[str, int]:
     """Pixels of a finished class map by class, and without data as "nodata"."""
     with quiet(), geo.needed("rasterio").open(target) as file:
-        return json.loads(file.tags().get(PIXELS, "{}"))
+        text = file.tags().get(PIXELS, "{}")
+    try:
+        found = parse_json(text)
+    except ValueError:
+        return {}
+    sound = isinstance(found, dict) and all(type(n) is int for n in found.values())
+    return found if sound else {}
 
 
 def _reading_errors() -> tuple[type[Exception], ...]:

@@ -28,11 +28,13 @@ from crossearth_jax.predict.resample import Span, nearest, resampled, taken
 from crossearth_jax.predict.scaling import choose_scaling
 from crossearth_jax.predict.sources import Remote, address_of, source_of
 from crossearth_jax.predict.values import Values, alpha_bands
+from crossearth_jax.system.escape import cut
 
 if TYPE_CHECKING:  # reading scenes needs no JAX
     from crossearth_jax.predict.tiles import Tile
 
 STRIP = 128  # rows read at a time for a picture
+MOST_COLUMNS = 2**24  # the Earth at 2.4 m
 
 
 @dataclass(frozen=True)
@@ -242,6 +244,11 @@ def open_scene(path: str | Path | Remote, reading: Reading) -> Iterator[Scene]:
 
 def scene_of(source: Any, reading: Reading) -> Scene:
     """Prepares an open rasterio dataset, see `open_scene`."""
+    if source.width > MOST_COLUMNS:
+        raise ValueError(
+            f"{source.name}: got {source.width:,} columns, expected at most "
+            f"{MOST_COLUMNS:,}: the file is damaged, or cut it into parts"
+        )
     reading = reading.of(source)
     bands = choose_bands(source, reading.bands)
     alphas = alpha_bands(source, bands, reading.ignore_alpha)
@@ -292,9 +299,9 @@ def choose_bands(
     if len(colours) == 3:
         return colours[0], colours[1], colours[2]
     raise ValueError(
-        f"{dataset.name}: got {count} bands ({', '.join(meaning)}), expected 1 or 3, "
-        "or bands marked red, green and blue: name the three the model should see, "
-        "such as --bands 3,2,1"
+        f"{dataset.name}: got {count} bands ({cut(', '.join(meaning), 200)}), expected "
+        "1 or 3, or bands marked red, green and blue: name the three the model should "
+        "see, such as --bands 3,2,1"
     )
 
 
@@ -303,7 +310,13 @@ def _colour_table(
 ) -> UInt8[np.ndarray, "n 3"] | None:
     if dataset.colorinterp[bands[0] - 1].name != "palette":
         return None
-    values = 1 + np.iinfo(dataset.dtypes[bands[0] - 1]).max
+    kind = dataset.dtypes[bands[0] - 1]
+    if kind not in ("uint8", "uint16"):
+        raise ValueError(
+            f"{dataset.name}: got a colour table for {kind} values, expected 8 or 16 "
+            "bits: expand it with `gdal_translate -expand rgb IN OUT`"
+        )
+    values = 1 + np.iinfo(kind).max
     table = np.zeros((values, 3), np.uint8)
     for value, colour in dataset.colormap(bands[0]).items():
         table[value] = colour[:3]

@@ -1,6 +1,5 @@
 """STAC items, from a file or a server, as scenes."""
 
-import json
 import re
 import urllib.request
 from pathlib import Path
@@ -15,9 +14,11 @@ from crossearth_jax.predict.sources import (
     is_remote,
     source_of,
 )
+from crossearth_jax.system.escape import terminal
+from crossearth_jax.system.read_json import parse_json, read_json
 
 USUAL = "visual"  # true colour in 8 bits, where there is such an asset
-LIMIT = 2**26  # bytes of an item collection
+LIMIT = 2**25  # bytes of an item collection; an item takes 5 to 20 kB
 
 
 def is_stac(text: str) -> bool:
@@ -47,10 +48,11 @@ def _read(text: str) -> Any:
     try:
         if text.startswith(HTTP):
             with urllib.request.urlopen(text, timeout=SECONDS) as answer:
-                raw = answer.read(LIMIT)
-        else:
-            raw = Path(text).read_bytes()
-        return json.loads(raw)
+                raw = answer.read(LIMIT + 1)
+            if len(raw) > LIMIT:
+                raise ValueError(f"got more than {LIMIT:,} bytes")
+            return parse_json(raw)
+        return read_json(text, max_bytes=LIMIT)
     except (OSError, ValueError) as error:
         shown = text.partition("?")[0]
         raise ValueError(
@@ -69,8 +71,8 @@ def _scene(item: Any, base: str, asset: str | None) -> Source:
     href = assets[key].get("href") if isinstance(assets.get(key), dict) else None
     if not isinstance(href, str):
         raise ValueError(
-            f"{base}: got no asset {key} in item {item['id']}, expected --asset with "
-            f"one of {', '.join(assets)}"
+            f"{base}: got no asset {key} in item {terminal(item['id'])}, expected "
+            f"--asset with one of {terminal(', '.join(assets))}"
         )
     place = source_of(_absolute(href, base))
     name = re.sub(r"[^\w.-]", "_", item["id"]) + ".tif"

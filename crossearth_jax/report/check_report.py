@@ -9,6 +9,7 @@ from crossearth_jax.system.escape import quoted
 ROLES = ("source", "unseen")
 MOST_CLASSES = 255
 MOST_DOMAINS = 1_000
+MOST_SCORES = 20_000  # of a class in a domain; a table takes 0.2 ms for each
 _BY_CLASS = ("IoU",)
 _NEEDED = ("mIoU",)
 _FRACTIONS = (
@@ -36,6 +37,11 @@ def check_report(report: Mapping[str, Any], *, page: bool = False) -> None:
         raise ValueError("got no table `about`")
     if not isinstance(domains, dict) or not 0 < len(domains) <= MOST_DOMAINS:
         raise ValueError("got no table `domains` with at least one domain")
+    if len(domains) * len(classes) > MOST_SCORES:
+        raise ValueError(
+            f"got {len(domains)} domains of {len(classes)} classes, expected at most "
+            f"{MOST_SCORES:,} scores of classes"
+        )
     for name, domain in domains.items():
         check_domain_name(name)
         try:

@@ -20,10 +20,12 @@ from typing import IO, Any
 from absl import logging
 
 from crossearth_jax.system import hosts
+from crossearth_jax.system.read_json import parse_json
 
 NAME = "lock.json"
 BEAT_S = 10.0  # between two signs of life
 SILENCE_S = 25.0  # without one, a process on another machine counts as gone
+MOST_BYTES = 2**16  # of the file
 _BUSY = "busy"
 _LOCKED = "locked"
 _NO_LOCKS = "no locks"
@@ -228,11 +230,14 @@ def _owner(file: IO[bytes]) -> dict[str, Any]:
     """What the file says about its holder; empty if it says nothing readable."""
     file.seek(0)
     try:
-        owner = json.loads(file.read())
+        owner = parse_json(file.read(MOST_BYTES))
     except ValueError:
         return {}
-    known = isinstance(owner, dict) and this_process().keys() <= owner.keys()
-    return owner if known else {}
+    if not isinstance(owner, dict) or not this_process().keys() <= owner.keys():
+        return {}
+    texts = (owner[key] for key in ("host", "boot", "space", "since"))
+    sound = type(owner["pid"]) is int and all(isinstance(x, str) for x in texts)
+    return owner if sound else {}
 
 
 def _lock(file: IO[bytes]) -> str:

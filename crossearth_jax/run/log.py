@@ -16,7 +16,7 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 
 from crossearth_jax.system.device_memory import gigabytes, most_in_use
-from crossearth_jax.system.read_json import parse_json
+from crossearth_jax.system.read_json import bounded_lines, parse_json
 from crossearth_jax.system.whole_file import whole_file
 
 
@@ -147,6 +147,7 @@ def _clock(seconds: float) -> str:
 
 
 _SHOWN = ("loss", "seg", "mim", "delta")
+LONGEST = 2**30, 2**28  # bytes and values of a log; a line of it is held at a time
 
 
 class _Events:
@@ -198,13 +199,13 @@ def _keep_lines(path: Path, start: int) -> None:
     """Cuts what a killed run wrote after its last checkpoint."""
     if not path.exists():
         return
-    lines = []
-    for line in path.read_text(errors="replace").splitlines():
+    with whole_file(path) as place, place.open("wb") as file:
         try:
-            kept = parse_json(line)["step"] <= start
-        except (ValueError, TypeError, KeyError):  # the line that the kill cut
-            continue
-        if kept:
-            lines.append(line + "\n")
-    with whole_file(path) as place:
-        place.write_text("".join(lines))
+            for _, line in bounded_lines(path, *LONGEST):
+                with suppress(ValueError, TypeError, KeyError):  # what a kill cut
+                    if parse_json(line)["step"] <= start:
+                        file.write(line.rstrip(b"\n") + b"\n")
+        except ValueError as error:
+            raise ValueError(
+                f"got a damaged {path} ({error}): move it away and start again"
+            ) from error

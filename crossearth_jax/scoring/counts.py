@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, Num, UInt8
@@ -20,6 +21,7 @@ from crossearth_jax.system.read_npz import read_npz
 from crossearth_jax.system.whole_file import whole_file
 
 BINS = 20  # of confidence, each 5 % wide
+MOST_IMAGES = 200_000  # of a domain that is read back
 
 
 @dataclass(frozen=True)
@@ -202,6 +204,7 @@ def read_counts(folder: Path, name: str) -> DomainCounts | None:
     try:
         held = read_npz(path)
         names: Sequence[str] = parse_json(held["names"].tobytes())
+        _check(held, names)
         bins = (held[f"bin_{what}"] for what in ("pixels", "right", "total"))
         return DomainCounts(
             int(held["num_classes"]), tuple(_images(names, held)), Confidence(*bins)
@@ -213,9 +216,37 @@ def read_counts(folder: Path, name: str) -> DomainCounts | None:
         ) from error
 
 
+def _check(held: dict[str, np.ndarray], names: Any) -> None:
+    """Raises `ValueError` for arrays that are not what `write_counts` writes."""
+    texts = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    if not texts or len(names) > MOST_IMAGES:
+        raise ValueError(f"expected a list of at most {MOST_IMAGES:,} names")
+    for key in ("places", "lengths", "cells", "pixels"):
+        if held[key].dtype.kind not in "iu" or held[key].ndim != 1:
+            raise ValueError(f"{key} are no list of counts")
+        if held[key].min(initial=0) < 0:
+            raise ValueError(f"{key} are negative")
+    classes = held["num_classes"]
+    if classes.dtype.kind not in "iu" or classes.shape or not 0 < classes < IGNORE + 1:
+        raise ValueError("its number of classes is none")
+    if not len(held["places"]) == len(held["lengths"]) == len(names):
+        raise ValueError("its lists have different lengths")
+    # Python's sum does not wrap round.
+    total = sum(held["lengths"].tolist())
+    if not total == len(held["cells"]) == len(held["pixels"]):
+        raise ValueError("its lists have different lengths")
+    if held["cells"].max(initial=0) >= int(classes) ** 2:
+        raise ValueError("it counts classes that there are not")
+    for what in ("pixels", "right", "total"):
+        bins = held[f"bin_{what}"]
+        sound = bins.dtype.kind in "iuf" and bins.shape == (BINS,)
+        if not sound or not np.isfinite(bins).all():
+            raise ValueError(f"bin_{what} are not {BINS} numbers")
+
+
 def _images(names: Sequence[str], held: dict[str, np.ndarray]) -> Iterable[ImageCounts]:
     ends = np.cumsum(held["lengths"])[:-1]
-    cells = np.split(held["cells"].astype(np.int64), ends)
-    pixels = np.split(held["pixels"].astype(np.int64), ends)
+    # As stored, 6 bytes a cell; as int64 a file of 30 MB would take 80.
+    cells, pixels = (np.split(held[key], ends) for key in ("cells", "pixels"))
     for i, name in enumerate(names):
         yield ImageCounts(int(held["places"][i]), name, cells[i], pixels[i])

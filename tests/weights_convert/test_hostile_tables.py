@@ -26,7 +26,7 @@ def part(start, stop, shape=(2,), dtype="F32"):
 BAD_TABLES = {
     "no_json": (b"{]", {}, "damaged"),
     "no_table": (b"{}[]", {}, "damaged"),
-    "deep_json": (b'{"a":' + b"[" * 10**5, {}, "nested deeper than 32"),
+    "deep_json": (b'{"a":' + b"[" * 90_000, {}, "nested deeper than 32"),
     "huge_header": ({}, {"length": 2**60}, "header of"),
     "cut_header": ({"a": part(0, 8)}, {"length": 30}, "damaged"),
     "overlap": ({"a": part(0, 8), "b": part(4, 12)}, {}, "overlapping"),

@@ -129,8 +129,8 @@ def pickles(canary):
         "no_end": (GOOD[:-1], "pickle exhausted"),
         "behind_the_end": (GOOD + inner, "behind the end"),
         "unknown_operation": (PROTO + b"\xff.", "unknown"),
-        "huge_string": (PROTO + b"X\xff\xff\xff\x7fab.", "expected"),
-        "huge_bytes": (PROTO + b"\x8e" + bytes(5) + b"\1\0\0ab.", "expected"),
+        "huge_string": (PROTO + b"X\xff\xff\xff\x7fab.", "got a value of"),
+        "huge_bytes": (PROTO + b"\x8e" + bytes(5) + b"\1\0\0ab.", "got a value of"),
         "no_table": (PROTO + b"N.", "expected a table"),
         "no_tensors": (PROTO + b"}" + text("w") + b"Ns.", "expected tensors"),
         "number_among_tensors": (

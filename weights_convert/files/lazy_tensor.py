@@ -1,13 +1,23 @@
 """A tensor of a weight file that is known by shape and read only when asked for."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Shaped
 
 MAX_AXES = 16  # of a tensor; 6 are the most that networks have
+
+
+def are_counts(numbers: Iterable[object]) -> bool:
+    """Whether all are whole numbers that sizes of a file can be."""
+    return all(type(n) is int and 0 <= n < 2**48 for n in numbers)
+
+
+def fits_memory(shape: Sequence[int]) -> bool:
+    """Whether NumPy can hold the shape: it multiplies sizes where one is 0, too."""
+    return 0 not in shape or math.prod(n for n in shape if n) < 2**31
 
 
 @dataclass(frozen=True)

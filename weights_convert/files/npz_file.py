@@ -3,6 +3,7 @@
 import io
 import math
 import tokenize
+import warnings
 import zipfile
 import zlib
 from pathlib import Path
@@ -10,14 +11,20 @@ from pathlib import Path
 import numpy as np
 
 from crossearth_jax.system.escape import cut, quoted
-from weights_convert.files.lazy_tensor import MAX_AXES, LazyTensor
+from weights_convert.files.lazy_tensor import (
+    MAX_AXES,
+    LazyTensor,
+    are_counts,
+    fits_memory,
+)
 from weights_convert.files.zip_archive import open_zip, read_entry
 
 _READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
-_MOST = 10_000  # bytes of a header, NumPy's own limit; its version 2 allows 4 GB
+_MOST = 1_000  # bytes of a header, of which 128 are usual; NumPy takes 10,000
+_ARRAYS = 5_000  # of an archive; opening one takes 0.2 ms
 _DAMAGE = (
     ValueError,
     TypeError,
@@ -44,10 +51,10 @@ def read_npz(path: Path) -> dict[str, LazyTensor]:
     """
     try:
         archive = open_zip(path, compressed=True)
-        return {
-            name.removesuffix(".npy"): _array(archive, name)
-            for name in archive.namelist()
-        }
+        names = archive.namelist()
+        if len(names) > _ARRAYS:
+            raise ValueError(f"got {len(names):,} arrays, expected at most {_ARRAYS:,}")
+        return {name.removesuffix(".npy"): _array(archive, name) for name in names}
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -59,8 +66,7 @@ def _array(archive: zipfile.ZipFile, name: str) -> LazyTensor:
         raise ValueError(
             f"got {quoted(name)} of type {kind}, expected an array of numbers"
         )
-    counts = all(type(n) is int and 0 <= n < 2**48 for n in shape)
-    if len(shape) > MAX_AXES or not counts:
+    if len(shape) > MAX_AXES or not are_counts(shape) or not fits_memory(shape):
         raise ValueError(
             f"got {quoted(name)} of shape {quoted(shape)}, expected at most {MAX_AXES} "
             "counts"
@@ -85,7 +91,8 @@ def _header(
 ) -> tuple[int, tuple[int, ...], bool, np.dtype]:
     """Size of the header in bytes, shape, column-major order, element type."""
     try:
-        with archive.open(name) as entry:
+        with archive.open(name) as entry, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of headers of Python 2
             stream = io.BytesIO(entry.read(_MOST))
             version = np.lib.format.read_magic(stream)
             if version not in _READERS:

@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from crossearth_jax.system.escape import quoted
 from weights_convert.files.lazy_tensor import LazyTensor
 from weights_convert.files.npz_file import read_npz
 from weights_convert.files.safetensors_file import read_safetensors
@@ -132,12 +133,12 @@ def _unwrap(
         chosen = tables
     tensors: dict[str, LazyTensor] = {}
     for name in chosen:
-        _check_table(f"the entry {name!r}", content.get(name))
+        _check_table(f"the entry {quoted(name)}", content.get(name))
         prefix = "" if len(chosen) == 1 else f"{name}."
         tensors |= {prefix + key: value for key, value in content[name].items()}
     if not chosen or len(tensors) < sum(len(content[name]) for name in chosen):
         raise ValueError(
-            f"got the entries {list(content)[:10]}, expected tensors, or a table of "
+            f"got the entries {quoted(list(content))}, expected tensors, or a table of "
             "tensors under an entry such as 'state_dict'"
         )
     rest = {name: value for name, value in content.items() if name not in chosen}
@@ -158,7 +159,7 @@ def _check_table(name: str, table: object) -> None:
     others = [k for k, v in table.items() if not isinstance(v, LazyTensor)]
     if others or not all(isinstance(k, str) for k in table):
         raise ValueError(
-            f"got entries of {name} that are not named tensors: {others[:10]}"
+            f"got entries of {name} that are not named tensors: {quoted(others)}"
         )
 
 
@@ -167,8 +168,8 @@ def _finite(path: Path, key: str, tensor: LazyTensor) -> LazyTensor:
         array = tensor.load()
         if bad := array.size - np.count_nonzero(np.isfinite(array)):
             raise ValueError(
-                f"{path}: got {bad} NaN or infinite numbers in {key!r}: if this is "
-                "meant, pass allow_nonfinite"
+                f"{path}: got {bad} NaN or infinite numbers in {quoted(key)}: if this "
+                "is meant, pass allow_nonfinite"
             )
         return array
 

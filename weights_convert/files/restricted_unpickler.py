@@ -15,16 +15,18 @@ from __future__ import annotations
 import io
 import pickletools
 import struct
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar, cast
 
 from crossearth_jax.system.escape import cut, quoted
 
 T = TypeVar("T")
 
 MAX_BYTES = 64 * 2**20
+MAX_VALUE = 16 * 2**20  # bytes of one text or number; as text they can take fourfold
 MAX_NESTING = 64
 # A unit of the budget stands for some 100 bytes of memory and 2 us. A tensor takes 35
 # operations, 150 bytes of the file and 80 to 120 units.
@@ -40,6 +42,7 @@ _VALUES = frozenset(
     "BINUNICODE8 BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8".split()
 )
 _MALFORMED = (IndexError, KeyError, TypeError, OverflowError, struct.error)
+_LINE = 2**16  # bytes; names of modules and classes are shorter
 _PYTHON2 = {"__builtin__": "builtins", "copy_reg": "copyreg"}
 
 
@@ -154,9 +157,11 @@ def unpickle_next(
 def _run(machine: _Machine, file: BinaryIO) -> None:
     """Feeds every operation up to the end of the pickle to the machine."""
     charge = machine.budget.charge
-    for code, arg, _ in pickletools.genops(file):
+    for code, arg, _ in pickletools.genops(cast(Any, _Bounded(file))):
         charge(1)
         if code.name in _VALUES:
+            if not isinstance(arg, bytes):
+                charge(sys.getsizeof(arg) // 128)
             machine.stack.append(arg)
         elif code.name in _CONSTANTS:
             machine.stack.append(_CONSTANTS[code.name])
@@ -166,6 +171,23 @@ def _run(machine: _Machine, file: BinaryIO) -> None:
         elif code.name not in ("PROTO", "FRAME", "STOP"):
             charge(1)
             machine.step(code.name, arg)
+
+
+class _Bounded:
+    """A file whose single values are bounded before they become text."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.tell = file, file.tell
+
+    def read(self, size: int) -> bytes:
+        """As of a file; refuses a value that would be read whole."""
+        if size > MAX_VALUE:
+            raise ValueError(f"got a value of {size} bytes, at most {MAX_VALUE}")
+        return self.file.read(size)
+
+    def readline(self) -> bytes:
+        """A line of names and numbers in text."""
+        return self.file.readline(_LINE)
 
 
 class _Machine:

@@ -12,11 +12,15 @@ import numpy as np
 
 from crossearth_jax.system.escape import cut, quoted
 from crossearth_jax.system.read_json import parse_json
-from weights_convert.files.lazy_tensor import MAX_AXES, LazyTensor
+from crossearth_jax.system.safetensors_file import MAX_HEADER, MAX_VALUES, refuse_holes
+from weights_convert.files.lazy_tensor import (
+    MAX_AXES,
+    LazyTensor,
+    are_counts,
+    fits_memory,
+)
 from weights_convert.files.torch_objects import DTYPES
-from weights_convert.files.zip_archive import refuse_holes
 
-_MAX_HEADER = 4 * 2**20  # a table of 2,000 tensors takes 250 kB
 _NAMES = {
     "F64": "float64",
     "F32": "float32",
@@ -83,9 +87,9 @@ def read_safetensors(path: Path) -> tuple[dict[str, LazyTensor], dict[str, str]]
 def _header(path: Path) -> tuple[dict, int]:
     with open(path, "rb") as file:
         (length,) = struct.unpack("<Q", file.read(8).ljust(8, b"\xff"))
-        if length > _MAX_HEADER:
-            raise ValueError(f"got a header of {length} bytes, at most {_MAX_HEADER}")
-        header = parse_json(file.read(length), pairs=_unique)
+        if length > MAX_HEADER:
+            raise ValueError(f"got a header of {length} bytes, at most {MAX_HEADER}")
+        header = parse_json(file.read(length), max_values=MAX_VALUES, pairs=_unique)
     if not isinstance(header, dict):
         raise ValueError("got a header that is not a table")
     return header, 8 + length
@@ -109,7 +113,7 @@ def _entry(name: str, fields: object) -> tuple[int, int, np.dtype, tuple[int, ..
     if len(sizes) > MAX_AXES:
         axes = len(sizes)
         raise ValueError(f"got {axes} axes for {quoted(name)}, at most {MAX_AXES}")
-    if not all(type(n) is int and 0 <= n < 2**48 for n in counts):
+    if not are_counts(counts) or not fits_memory(sizes):
         raise ValueError(f"got sizes of {quoted(name)} that are not counts")
     dtype = DTYPES[_NAMES[kind]]
     if stop - start != math.prod(sizes) * dtype.itemsize:

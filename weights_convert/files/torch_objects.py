@@ -14,7 +14,12 @@ from typing import Any, Protocol, cast
 import ml_dtypes
 import numpy as np
 
-from weights_convert.files.lazy_tensor import MAX_AXES, LazyTensor
+from weights_convert.files.lazy_tensor import (
+    MAX_AXES,
+    LazyTensor,
+    are_counts,
+    fits_memory,
+)
 from weights_convert.files.restricted_unpickler import (
     Builder,
     Inert,
@@ -208,7 +213,7 @@ def _counts(
     if max(len(shape), len(strides)) > MAX_AXES:
         raise ValueError(f"got a tensor of more than {MAX_AXES} axes")
     numbers = (offset, *shape, *strides)
-    if not all(type(n) is int and 0 <= n < 2**48 for n in numbers):
+    if not are_counts(numbers):
         raise ValueError("got a tensor whose shape, strides or offset are not counts")
     if len(shape) != len(strides):
         raise ValueError(f"got {len(strides)} strides for a shape of {len(shape)} axes")
@@ -220,7 +225,7 @@ def _extent(
 ) -> tuple[int, int]:
     """First and last element (exclusive) of a tensor; refuses impossible geometry."""
     count = math.prod(shape)
-    if count == 0 and math.prod(n for n in shape if n) < 2**31:
+    if count == 0 and fits_memory(shape):
         return 0, 0
     span = 1 + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
     if count == 0 or count > available or offset + span > available:

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from crossearth_jax.system.escape import quoted
+from crossearth_jax.system.zip_directory import check_directory
 
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, struct.error)
 _CHUNK = 4 * 2**20
@@ -22,7 +23,6 @@ _LENGTHS = struct.Struct("<2H")  # of the name and of the extra field
 _PATCHED, _HIDDEN = 1 << 5, 1 << 6  # flag bits that Python's reader does not take
 _GROWTH = 16  # how much larger than the file numbers may be that were deflated
 _SMALL = 2**26  # bytes that may grow more: constant arrays deflate well
-_END = struct.Struct("<4s4H2LH")  # end of the table of contents
 _MAX_DIRECTORY = 4 * 2**20  # bytes of the table of contents; an entry takes 60 to 150
 
 
@@ -38,7 +38,7 @@ def open_zip(path: Path, *, compressed: bool) -> zipfile.ZipFile:
         (leaving the folder, link, encryption, duplicate, sizes beyond the file).
     """
     try:
-        _check_directory(path)
+        check_directory(path, _MAX_DIRECTORY)
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError) as error:
         raise ValueError(
@@ -56,38 +56,6 @@ def open_zip(path: Path, *, compressed: bool) -> zipfile.ZipFile:
             f"got a zip archive of {on_disk} bytes that declares {size} bytes of data"
         )
     return archive
-
-
-def refuse_holes(path: Path) -> None:
-    """Refuses a large file of which next to nothing is on the disk.
-
-    Raises:
-      ValueError: it is sparse, as an unfinished download is.
-    """
-    about = path.stat()
-    blocks = getattr(about, "st_blocks", 0) * 512  # 0: the file system does not say
-    if about.st_size > 2**30 and 0 < blocks < about.st_size // 64:
-        raise ValueError(
-            f"got {about.st_size:,} bytes, of which {blocks:,} are on the disk: the "
-            "download was not finished"
-        )
-
-
-def _check_directory(path: Path) -> None:
-    """Refuses a table of contents that would take long to read."""
-    with open(path, "rb") as file:
-        size = file.seek(0, 2)
-        file.seek(max(0, size - _END.size - 2**16))
-        tail = file.read()
-    if (at := tail.rfind(b"PK\5\6", 0, len(tail) - _END.size + 4)) < 0:
-        raise zipfile.BadZipFile("it has no table of contents")
-    large = tail.rfind(b"PK\6\6", 0, at)  # zip64 says it in eight bytes
-    if large >= 0:
-        length = int.from_bytes(tail[large + 40 : large + 48], "little")
-    else:
-        length = _END.unpack_from(tail, at)[5]
-    if length > _MAX_DIRECTORY and length < 2**32 - 1:
-        raise zipfile.BadZipFile(f"its table of contents has {length:,} bytes")
 
 
 def _suspicious(entry: zipfile.ZipInfo, compressed: bool) -> str | None:

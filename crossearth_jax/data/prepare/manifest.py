@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from crossearth_jax.data.prepare.items import DataSet, Item, LabelCode
 from crossearth_jax.data.prepare.raw import RawFiles
 from crossearth_jax.pixels.labels import IGNORE
 from crossearth_jax.system.escape import quoted
-from crossearth_jax.system.read_json import parse_json, read_json
+from crossearth_jax.system.read_json import bounded_lines, parse_json, read_json
 from crossearth_jax.system.whole_file import whole_file
 
 HASHED_BYTES = 256 << 20  # larger archives are known by their size only
@@ -58,11 +59,12 @@ class Journal:
         if not self.path.exists():
             return None, {}
         lines = []
-        for line in self.path.read_text().splitlines():
-            try:
-                lines.append(parse_json(line))
-            except ValueError:  # cut off while it was written
-                continue
+        try:
+            for _, line in bounded_lines(self.path):
+                with suppress(ValueError):  # cut off while it was written
+                    lines.append(parse_json(line))
+        except ValueError as error:
+            raise self._damaged(error) from error
         if not lines:
             return None, {}
         settings, *entries = lines
@@ -70,10 +72,12 @@ class Journal:
             done = {(e["split"], e["name"]): _written(e) for e in entries}
             return dict(settings), done
         except (TypeError, KeyError, AttributeError, ValueError) as error:
-            raise ValueError(
-                f"got a damaged {self.path} ({quoted(error)}): remove it and start "
-                "again"
-            ) from error
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: Exception) -> ValueError:
+        return ValueError(
+            f"got a damaged {self.path} ({quoted(error)}): remove it and start again"
+        )
 
     def begin(self, settings: Mapping[str, Any], done: Iterable[Written]) -> None:
         """Rewrites it with what is known to be complete."""

@@ -3,7 +3,10 @@
 Archives are never unpacked to disk: members are read one at a time.
 """
 
+import io
+import lzma
 import re
+import shutil
 import struct
 import zipfile
 import zlib
@@ -16,10 +19,24 @@ import numpy as np
 from jaxtyping import Integer, UInt8
 
 from crossearth_jax.data.decode import read_image, read_label
-from crossearth_jax.data.folders import IMAGE_SUFFIXES, SIDE_NAMES, SIDE_SUFFIXES
+from crossearth_jax.data.folders import (
+    IMAGE_SUFFIXES,
+    SIDE_NAMES,
+    SIDE_SUFFIXES,
+    refuse_control,
+)
+from crossearth_jax.data.timed import read_in_time
+from crossearth_jax.system.escape import terminal
+from crossearth_jax.system.zip_directory import check_directory
 
 MAX_MEMBER = 160_000_000  # bytes; the largest, of Potsdam, are 6000 x 6000 x 4
-_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, struct.error)
+MAX_DIRECTORY = 8 * 2**20  # bytes of an archive's table of contents
+MAX_MEMBERS = 60_000  # of an archive; the largest data set has 30,000
+PIECE = 2**22  # bytes unpacked at a time
+_DAMAGED = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError),
+    *(OSError, MemoryError, struct.error),
+)
 
 
 @dataclass(frozen=True)
@@ -41,7 +58,8 @@ class Member:
     size: int
 
     def __str__(self) -> str:
-        return f"{self.path} [{self.inside}]" if self.inside else str(self.path)
+        inside = terminal(self.inside)
+        return f"{self.path} [{inside}]" if inside else str(self.path)
 
     @property
     def suffix(self) -> str:
@@ -60,14 +78,17 @@ class Member:
             that Python cannot read.
         """
         if not self.inside:
-            return self.path.read_bytes()
+            return read_in_time(self.path)
         if self.size > MAX_MEMBER:
             raise ValueError(
                 f"{self}: got {self.size:,} bytes, expected at most {MAX_MEMBER:,} for "
                 "an image of these data sets: the archive is damaged or another one"
             )
         try:
-            return _open_zip(self.path).read(self.inside)
+            whole = io.BytesIO()  # whose value is no copy, unlike joined pieces
+            with _open_zip(self.path).open(self.inside) as stream:
+                shutil.copyfileobj(stream, whole, PIECE)
+            return whole.getvalue()
         except _DAMAGED as error:
             raise ValueError(
                 f"{self}: got a damaged archive ({error}), expected a whole zip: "
@@ -114,7 +135,9 @@ class RawFiles:
                 f"{folder}: got no such folder, expected the downloaded archives or "
                 "extracted folders in it: check --raw"
             )
-        found = [m for path in _loose(self.folder) for m in self._members(path)]
+        loose = _loose(self.folder)
+        refuse_control(self.folder, [str(f.relative_to(self.folder)) for f in loose])
+        found = [member for path in loose for member in self._members(path)]
         self.members = tuple(sorted(found, key=lambda member: member.name))
         if not self.members:
             raise ValueError(
@@ -175,7 +198,11 @@ def _open_zip(path: Path) -> zipfile.ZipFile:
 def _open_version(path: Path, changed: int, size: int) -> zipfile.ZipFile:
     """An archive with its index, kept open for its many members."""
     try:
-        return zipfile.ZipFile(path)
+        check_directory(path, MAX_DIRECTORY)
+        archive = zipfile.ZipFile(path)
+        if (count := len(archive.infolist())) > MAX_MEMBERS:
+            raise ValueError(f"it has {count:,} members")
+        return archive
     except (*_DAMAGED, NotImplementedError, ValueError) as error:
         raise ValueError(
             f"{path}: got {size:,} bytes that are not a whole zip archive ({error}): "
