@@ -85,9 +85,25 @@ class TrainSettings:
     checkpoint_every: int
     keep: int
     keep_every: int
+    loggers: tuple[str, ...]
     threads: int
     workers: int
     patience: int
+
+
+@dataclasses.dataclass(frozen=True)
+class MidwaySettings:
+    """How a run is scored while it trains.
+
+    Attributes:
+      every: steps between scores, 0 for none.
+      domains: "source" or "all".
+      keep_best: `train.keep_best`.
+    """
+
+    every: int
+    domains: str
+    keep_best: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,6 +121,7 @@ class RunSettings:
       style: what restyles; None trains without Earth-style injection.
       objective: the losses.
       train: the loop.
+      midway: scores while it trains.
     """
 
     name: str
@@ -117,6 +134,7 @@ class RunSettings:
     style: StyleSettings | None
     objective: Objective
     train: TrainSettings
+    midway: MidwaySettings
 
 
 def read_settings(config: ConfigDict) -> RunSettings:
@@ -144,8 +162,10 @@ def read_settings(config: ConfigDict) -> RunSettings:
             train,
             threads=data["threads"],
             workers=data["workers"],
+            loggers=tuple(train["loggers"]),
             patience=_patience(train),
         ),
+        midway=_midway(keys["eval"], train["keep_best"]),
     )
 
 
@@ -194,6 +214,21 @@ def _objective(keys: Mapping[str, Any]) -> Objective:
         weights=(loss["seg"], loss["mim"], loss["delta"]),
         gradient_norms=keys["log"]["gradient_norms"],
     )
+
+
+def _midway(scoring: Mapping[str, Any], keep_best: bool) -> MidwaySettings:
+    every, domains = scoring["every"], scoring["domains"]
+    if every < 0 or domains not in ("source", "all"):
+        raise ValueError(
+            f'got eval.every={every} and eval.domains="{domains}", expected 0 or more '
+            'steps and "source" or "all"'
+        )
+    if keep_best and not every:
+        raise ValueError(
+            "got train.keep_best=True with eval.every=0, expected scores to choose by: "
+            "set --config.eval.every=N too"
+        )
+    return MidwaySettings(every, domains, keep_best)
 
 
 def _patience(train: Mapping[str, Any]) -> int:

@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> None:
     paths = find_scenes(options.images, IMAGE_SUFFIXES)
     names = _names(paths)
     images = [read_image(path) for path in paths]
-    trained = load_run(options.checkpoint, options.precision)
+    trained = load_run(options.checkpoint, options.precision, options.step)
     both = (False, True) if has_injector(trained) else (False,)
     variants = both if options.injector is None else (options.injector,)
     extract = make_extractor(

@@ -5,6 +5,8 @@ import glob
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from crossearth_jax.commands.parser import add_step
+
 
 def add_model(parser: argparse.ArgumentParser) -> None:
     """Adds the options that choose features and their run."""
@@ -19,6 +21,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         help="features with or without Injector(GSE)",
     )
     add("--batch", type=int, help="windows per call; default the run's eval.batch")
+    add_step(parser)
     add("--precision", choices=sorted(PRECISIONS), help="default the run's")
 
 

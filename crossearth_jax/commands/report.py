@@ -28,6 +28,7 @@ from crossearth_jax.report.check_report import check_report
 from crossearth_jax.report.experiments import Experiment, read_experiment
 from crossearth_jax.report.page import RunView, Shown, page
 from crossearth_jax.run import provenance
+from crossearth_jax.run.metrics import by_step
 from crossearth_jax.run.trained import TrainedRun, load_run
 from crossearth_jax.scoring.counts import DomainCounts, read_counts
 from crossearth_jax.scoring.domain import Example, scored_records
@@ -88,7 +89,7 @@ def view_of(workdir: Path) -> RunView:
         )
     shown, costly, views = {}, (), {}
     try:
-        run = load_run(workdir)
+        run = load_run(workdir, step=_scored_step(experiment))
         data = build_data(run.settings.data)
         shown, costly = _images(run, data, counts)
         views = training_views(run, data)
@@ -105,6 +106,11 @@ def view_of(workdir: Path) -> RunView:
         provenance=_origin(experiment),
         missing=tuple(missing),
     )
+
+
+def _scored_step(experiment: Experiment) -> str | None:
+    """The checkpoint that the scores are of; None where the report does not tell."""
+    return None if experiment.step is None else str(experiment.step)
 
 
 # ---- images -------------------------------------------------------------------------
@@ -247,7 +253,8 @@ def _lines(path: Path) -> list[dict[str, float]]:
         raise ValueError(
             f"got {path} ({error}), expected what training writes: remove that line"
         ) from error
-    return [one for one in entries if isinstance(one.get("step"), int)]
+    steps = by_step(one for one in entries if isinstance(one.get("step"), int))
+    return list(steps.values())
 
 
 def _origin(experiment: Experiment) -> list[dict[str, Any]]:

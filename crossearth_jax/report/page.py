@@ -249,20 +249,23 @@ def _calibration(run: RunView) -> str:
 def _curves(run: RunView) -> str:
     if not run.metrics:
         return ""
-    steps = [line["step"] for line in run.metrics]
-    names = [name for name in run.metrics[-1] if name not in ("step", "bad")]
-    drawn = "".join(
-        f"<figure><figcaption>{escaped(name)}</figcaption>"
-        + charts.line_chart(
-            f"{name} by step",
-            steps,
-            {name: [line.get(name, float("nan")) for line in run.metrics]},
-            "step",
-        )
-        + "</figure>"
-        for name in names
-    )
+    names = dict.fromkeys(name for line in run.metrics for name in line)
+    # Of scores while training, the means: a line for each class would be many.
+    shown = [n for n in names if n not in ("step", "bad") and "/IoU/" not in n]
+    drawn = "".join(_curve(run, name) for name in shown)
     return f'<section><h2>Training</h2><div class="charts">{drawn}</div></section>'
+
+
+def _curve(run: RunView, name: str) -> str:
+    """One value over the steps that have it."""
+    lines = [line for line in run.metrics if name in line]
+    drawn = charts.line_chart(
+        f"{name} by step",
+        [line["step"] for line in lines],
+        {name: [line[name] for line in lines]},
+        "step",
+    )
+    return f"<figure><figcaption>{escaped(name, CELL)}</figcaption>{drawn}</figure>"
 
 
 def _inputs(run: RunView) -> str:

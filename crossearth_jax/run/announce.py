@@ -1,5 +1,6 @@
 """What a run prints about itself before the first step."""
 
+import shlex
 from pathlib import Path
 
 import jax
@@ -47,6 +48,17 @@ def announce(
     }
     for name, fact in facts.items():
         console.print(fact_line(name, fact), soft_wrap=True)
+
+
+def announce_best(step: int | None, miou: float | None, workdir: Path) -> None:
+    """Prints which checkpoint was kept as the best one, and how to take it."""
+    if step is None or miou is None or jax.process_index() != 0:
+        return
+    print(
+        f"best on the source domain: step {step}, mIoU {100 * miou:.1f} %; "
+        f"`--step best` takes it, as in crossearth predict {shlex.quote(str(workdir))} "
+        "SCENE --out DIR --step best"
+    )
 
 
 def fact_line(name: str, fact: str) -> str:
