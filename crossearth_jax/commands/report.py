@@ -26,6 +26,7 @@ from crossearth_jax.models.parameters import combine
 from crossearth_jax.pixels.normalise import denormalise, normalise
 from crossearth_jax.report.check_report import check_report
 from crossearth_jax.report.experiments import Experiment, read_experiment
+from crossearth_jax.report.figure import figure
 from crossearth_jax.report.page import RunView, Shown, page
 from crossearth_jax.run import provenance
 from crossearth_jax.run.metrics import by_step
@@ -61,7 +62,7 @@ def run(given: argparse.Namespace) -> None:
     sheets = make_sheets(given.workdirs)
     given.out.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(given.out) as place, place.open("w", encoding="utf-8") as file:
-        file.writelines(page(runs, sheets))
+        file.writelines(page(runs, sheets, figure(sheets) or ""))
     for note in dict.fromkeys(note for run in runs for note in run.missing):
         print(f"not shown: {terminal(note, 1_000)}")
     print(f"wrote {given.out}, {given.out.stat().st_size / 1e6:.1f} MB")

@@ -69,16 +69,23 @@ class RunView:
     missing: Sequence[str] = field(default_factory=tuple)
 
 
-def page(runs: Sequence[RunView], sheets: Sequence[Sheet]) -> Iterator[str]:
+def page(
+    runs: Sequence[RunView], sheets: Sequence[Sheet], figure: str = ""
+) -> Iterator[str]:
     """Pieces of the page, one image's at a time.
 
     Args:
       runs: in order.
       sheets: the runs beside the paper's tables or each other, see `compare`.
+      figure: SVG of the same, see `figure`; "" for none.
     """
     names = [run.experiment.name for run in runs]
     title = f"CrossEarth report: {', '.join(dict.fromkeys(names))}"
-    style = asset("page.css") + "".join(_toggles(i, r) for i, r in enumerate(runs))
+    style = (
+        asset("page.css")
+        + asset("figure.css")
+        + "".join(_toggles(i, r) for i, r in enumerate(runs))
+    )
     script = asset("page.js")
     policy = content_policy(style, script)
     yield (
@@ -90,7 +97,7 @@ def page(runs: Sequence[RunView], sheets: Sequence[Sheet]) -> Iterator[str]:
     yield _navigation(runs)
     yield f"<header><h1>{escaped(title)}</h1></header><main>"
     several = len(runs) > 1
-    tables = "".join(_sheet(sheet) for sheet in sheets)
+    tables = _figure(figure) + "".join(_sheet(sheet) for sheet in sheets)
     if several:
         yield tables
     for i, run in enumerate(runs):
@@ -370,6 +377,15 @@ def _navigation(runs: Sequence[RunView]) -> str:
         f'<li><a href="{where}">{escaped(name)}</a></li>' for where, name in links
     )
     return f'<nav aria-label="Sections"><ul>{items}</ul></nav>'
+
+
+def _figure(svg: str) -> str:
+    if not svg:
+        return ""
+    return (
+        "<section><h2>Beside the paper at a glance</h2><p>Figure 2 of the paper as "
+        f"dots: one row a setting, all on one scale.</p>{svg}</section>"
+    )
 
 
 def _sheet(sheet: Sheet) -> str:
