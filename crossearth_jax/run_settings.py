@@ -5,7 +5,7 @@ The sizes of the network and its optimiser go straight from the configuration in
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ml_collections import ConfigDict
@@ -162,7 +162,7 @@ def read_settings(config: ConfigDict) -> RunSettings:
             train,
             threads=data["threads"],
             workers=data["workers"],
-            loggers=tuple(train["loggers"]),
+            loggers=_words(train["loggers"]),
             patience=_patience(train),
         ),
         midway=_midway(keys["eval"], train["keep_best"]),
@@ -214,6 +214,12 @@ def _objective(keys: Mapping[str, Any]) -> Objective:
         weights=(loss["seg"], loss["mim"], loss["delta"]),
         gradient_norms=keys["log"]["gradient_norms"],
     )
+
+
+def _words(given: Sequence[Any]) -> tuple[str, ...]:
+    """A command line gives "a,b" as one word, a file ("a", "b")."""
+    words = [word.strip() for text in given for word in str(text).split(",")]
+    return tuple(word for word in words if word)
 
 
 def _midway(scoring: Mapping[str, Any], keep_best: bool) -> MidwaySettings:

@@ -72,6 +72,15 @@ def test_settings_that_do_not_fit_are_one_line(tiny_config, changes, message):
     assert len(str(error.value).splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [(("a", "b"), ("a", "b")), (("a, b",), ("a", "b")), (("",), ()), ((), ())],
+)
+def test_loggers_are_words_from_a_file_or_a_command_line(tiny_config, given, read):
+    settings = read_settings(tiny_config(**{"train.loggers": given}))
+    assert settings.train.loggers == read
+
+
 def made(every=2, steps=7, data=DATA, stride=None):
     settings = SimpleNamespace(
         midway=MidwaySettings(every, "source", False),

@@ -42,7 +42,7 @@ class FanOut:
             raise ValueError(
                 f"got train.loggers={quoted(tuple(names))}, expected some of "
                 f"{', '.join(KNOWN)}, each once: write "
-                "--config.train.loggers=\"('tensorboard','wandb')\""
+                "--config.train.loggers=tensorboard,wandb"
             )
         own = names if hosts.is_first() else ()
         self._loggers = [_guarded(name) for name in own]
