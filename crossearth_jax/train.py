@@ -146,7 +146,8 @@ def train(
             stop.nothing_left_to_save()
             report = score(setup.settings, workdir, setup.data, setup.network, state)
             loggers.report(int(state.step), report, workdir)
-            announce.announce_best(saved.best(), saved.best_score(), workdir)
+            if setup.settings.midway.keep_best:
+                announce.announce_best(saved.best(), saved.best_score(), workdir)
         held.check()
         return report
 

@@ -11,6 +11,7 @@ from jaxtyping import UInt8
 from crossearth_jax.data.classes import ClassSet
 from crossearth_jax.report import charts
 from crossearth_jax.report.assets import asset, content_policy
+from crossearth_jax.report.curves import curves
 from crossearth_jax.report.errors import confusions
 from crossearth_jax.report.experiments import Experiment
 from crossearth_jax.report.layers import class_layers, error_layers, photo
@@ -118,7 +119,7 @@ def _run(index: int, run: RunView, tables: str, *, several: bool) -> Iterator[st
     yield from _failures(index, run)
     yield from _domains(index, run)
     yield _calibration(run)
-    yield _curves(run)
+    yield curves(run.metrics)
     yield _inputs(run)
     yield _origin(run)
 
@@ -251,28 +252,6 @@ def _calibration(run: RunView) -> str:
         "many of its pixels have which confidence."
         f'</p><div class="charts">{"".join(drawn)}</div></section>'
     )
-
-
-def _curves(run: RunView) -> str:
-    if not run.metrics:
-        return ""
-    names = dict.fromkeys(name for line in run.metrics for name in line)
-    # Of scores while training, the means: a line for each class would be many.
-    shown = [n for n in names if n not in ("step", "bad") and "/IoU/" not in n]
-    drawn = "".join(_curve(run, name) for name in shown)
-    return f'<section><h2>Training</h2><div class="charts">{drawn}</div></section>'
-
-
-def _curve(run: RunView, name: str) -> str:
-    """One value over the steps that have it."""
-    lines = [line for line in run.metrics if name in line]
-    drawn = charts.line_chart(
-        f"{name} by step",
-        [line["step"] for line in lines],
-        {name: [line[name] for line in lines]},
-        "step",
-    )
-    return f"<figure><figcaption>{escaped(name, CELL)}</figcaption>{drawn}</figure>"
 
 
 def _inputs(run: RunView) -> str:

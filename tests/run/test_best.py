@@ -9,6 +9,7 @@ import pytest
 from crossearth_jax.run import best, seal
 from crossearth_jax.run.best import SourceScore, best_of, find_step, read_scores
 from crossearth_jax.run.checkpoint import Checkpoints
+from crossearth_jax.run.released import load_model
 from crossearth_jax.train_step import TrainState
 
 
@@ -118,6 +119,12 @@ def test_steps_that_are_not_there(tmp_path, wanted, message):
     train(tmp_path, {1: None, 2: None})
     with pytest.raises(ValueError, match=message):
         find_step(tmp_path / "checkpoints", wanted)
+
+
+def test_files_of_weights_have_no_steps(tmp_path):
+    (tmp_path / "weights.pth").touch()
+    with pytest.raises(ValueError, match=r"--step 'best' with .*pth.* leave it out"):
+        load_model(tmp_path / "weights.pth", step="best")
 
 
 def test_a_damaged_best_is_an_error_and_no_other_step(tmp_path):

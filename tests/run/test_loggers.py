@@ -105,6 +105,15 @@ def test_a_logger_that_cannot_start_is_off(kind, tmp_path, caplog):
     assert len(warnings(caplog)) == 1
 
 
+@pytest.mark.parametrize("kind", [Guarded, Background])
+def test_a_run_that_fails_before_it_starts_has_nothing_to_end(kind, caplog):
+    logger = Recorder()
+    guarded = kind("web", logger)
+    guarded.call("scalars", 1, SCORES)
+    guarded.end("failed")
+    assert not logger.calls and not warnings(caplog)
+
+
 def test_a_server_that_does_not_answer_costs_no_step(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(background, "WAITING", 5)
     monkeypatch.setitem(background.PATIENCE_S, "finished", 0.05)
@@ -123,16 +132,17 @@ def test_a_server_that_does_not_answer_costs_no_step(tmp_path, monkeypatch, capl
     ("error", "how"),
     [(None, "finished"), (Stopped(), "stopped"), (ValueError(), "failed")],
 )
-def test_loggers_learn_how_the_run_ended(error, how, monkeypatch):
+def test_loggers_learn_how_the_run_ended(error, how, monkeypatch, tmp_path):
     logger = Recorder()
     monkeypatch.setitem(KNOWN, "tensorboard", lambda: logger)
     try:
-        with FanOut(("tensorboard",)):
+        with FanOut(("tensorboard",)) as loggers:
+            loggers.start(facts(tmp_path))
             if error:
                 raise error
     except (Stopped, ValueError):
         pass
-    assert logger.calls == [("end", how)]
+    assert logger.calls[1:] == [("end", how)]
 
 
 def test_the_report_goes_along(tmp_path, monkeypatch):
@@ -144,9 +154,11 @@ def test_the_report_goes_along(tmp_path, monkeypatch):
     files = [tmp_path / "report.json", tmp_path / "pictures" / "sub.png"]
     for path in files:
         path.touch()
-    FanOut(("tensorboard",)).report(9, report, tmp_path)
+    loggers = FanOut(("tensorboard",))
+    loggers.start(facts(tmp_path))
+    loggers.report(9, report, tmp_path)
     scores = {"final/sub/mIoU": 0.5, "final/sub/IoU/water": 0.25}
-    assert logger.calls == [("scalars", 9, scores), ("files", files)]
+    assert logger.calls[1:] == [("scalars", 9, scores), ("files", files)]
     assert final_scores({"domains": {}}) == {}
 
 

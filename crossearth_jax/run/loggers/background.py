@@ -19,15 +19,15 @@ class Guarded:
 
     def __init__(self, name: str, logger: Logger) -> None:
         self.name, self._logger = name, logger
-        self._warned = self._off = False
+        self._warned, self._on = False, False
 
     def start(self, run: RunFacts) -> None:
         """Starts the logger; one that cannot is off until the next start."""
-        self._off = not self._try("start", run)
+        self._on = self._try("start", run)
 
     def call(self, method: str, *arguments: Any) -> None:
         """Calls a method of the logger by its name."""
-        if not self._off:
+        if self._on:
             self._try(method, *arguments)
 
     def end(self, how: End) -> None:
@@ -78,6 +78,8 @@ class Background(Guarded):
 
     def end(self, how: End) -> None:
         """Ends the logger, and waits a while for what is on its way."""
+        if not self._thread.is_alive():  # the run did not come that far
+            return
         self.call("end", how)
         try:
             self._calls.put_nowait(None)
