@@ -92,7 +92,7 @@ class FanOut:
 
 def final_scores(report: Mapping[str, Any]) -> dict[str, float]:
     """Defined scores of a report by names such as "final/sub/mIoU"."""
-    found: dict[str, float] = {}
+    found: dict[str, float | None] = {}
     for name, domain in report["domains"].items():
         found[f"final/{name}/mIoU"] = domain["mIoU"]
         found |= {f"final/{name}/IoU/{c}": iou for c, iou in domain["IoU"].items()}
