@@ -29,7 +29,7 @@ MODULE = "python -m crossearth_jax.main"
 ABOUT = {
     "train": "Trains a configuration, or goes on with the run that its workdir holds, "
     "and scores it.",
-    "eval": "Scores a checkpoint of a workdir, the newest one, or train.init.",
+    "eval": "Scores a checkpoint of a workdir, or train.init where it has none.",
 }
 
 

@@ -117,8 +117,8 @@ def train(
       lock.Gone: the workdir was deleted or moved.
     """
     with WorkdirLock(workdir) as held, out_of_memory_in_words():
+        loggers = FanOut(read_settings(config).train.loggers)
         setup = set_up(config)
-        loggers = FanOut(setup.settings.train.loggers)
         made = contract.facts(config.to_dict(), setup.data, setup.network.digest)
         checkpoints = Checkpoints(
             workdir,
@@ -289,7 +289,11 @@ def _announce(
     start: int,
     changes: Sequence[str],
 ) -> RunFacts:
-    """Checks that all hosts run the same; the first writes it down and prints it."""
+    """Checks that all hosts run the same; the first writes it down and prints it.
+
+    Returns:
+      What loggers are told.
+    """
     settings, data = setup.settings, setup.data
     origin = provenance.collect(settings.train.seed, data)
     agreement.check(config.to_json(), origin, setup.network)

@@ -1,4 +1,4 @@
-"""What a run prints about itself before the first step."""
+"""What a run prints about itself before the first step, and its best at the end."""
 
 import shlex
 from pathlib import Path
