@@ -349,6 +349,11 @@ def _train() -> ConfigDict:
             "checkpoint_every": 1_000,  # steps
             "keep": 2,  # newest checkpoints kept
             "keep_every": 0,  # those of every n-th step are kept too; 0: none
+            # Save every step that eval.every scores, and keep the best on the source.
+            "keep_best": False,
+            # Who gets curves, scores and pictures besides metrics.jsonl: of
+            # "tensorboard", "wandb", "mlflow" and "trackio", see docs/training.md.
+            "loggers": ("tensorboard",),
         }
     )
 
@@ -359,6 +364,8 @@ def _eval() -> ConfigDict:
         {
             "stride": placeholder(int),  # of windows of data.crop; None: 2/3 of it
             "batch": 1,  # windows
+            "every": 0,  # steps between scores while training; 0: at the end alone
+            "domains": "source",  # that are scored while training; or "all"
             # Images get this longest edge first, None: as they are; scores are counted
             # at the size of the label.
             "fit": placeholder(int),
@@ -368,7 +375,7 @@ def _eval() -> ConfigDict:
 
 
 def _log() -> ConfigDict:
-    """What metrics.jsonl and TensorBoard get besides losses and rates."""
+    """What metrics.jsonl and the loggers get besides losses and rates."""
     return ConfigDict(
         {
             # Norm of every loss's gradient, by part of the model: a backward pass more

@@ -14,7 +14,12 @@ from absl import logging
 
 from crossearth_jax import config_file, config_keys
 from crossearth_jax.commands.errors import guarded, report_stop
-from crossearth_jax.commands.parser import add_config, make_parser, split_changes
+from crossearth_jax.commands.parser import (
+    add_config,
+    add_step,
+    make_parser,
+    split_changes,
+)
 from crossearth_jax.run.stop import Stopped
 from crossearth_jax.system import hosts
 from crossearth_jax.system.compiling import set_up_compiler
@@ -25,7 +30,7 @@ MODULE = "python -m crossearth_jax.main"
 ABOUT = {
     "train": "Trains a configuration, or goes on with the run that its workdir holds, "
     "and scores it.",
-    "eval": "Scores the newest checkpoint of a workdir, or train.init.",
+    "eval": "Scores a checkpoint of a workdir, or train.init where it has none.",
 }
 
 
@@ -65,8 +70,14 @@ def run(options: argparse.Namespace) -> None:
         from crossearth_jax import train as training
 
         modes = {"train": training.train, "eval": training.evaluate_run}
+        chosen = {} if options.step is None else {"step": options.step}
+        if chosen and options.mode == "train":
+            raise ValueError(
+                f"got --step {options.step} for training, expected it for scoring: "
+                "training goes on from the newest checkpoint, leave it out"
+            )
         try:
-            modes[options.mode](config, workdir, options.allow_changes)
+            modes[options.mode](config, workdir, options.allow_changes, **chosen)
         except Stopped:
             if hosts.is_first():
                 report_stop(options.again)
@@ -105,6 +116,10 @@ def _parser(command: str, mode: str | None) -> argparse.ArgumentParser:
         help="what may differ from the run in the workdir, such as optim.lr,data; "
         "classes never may, more train.steps always",
     )
+    if mode == "train":
+        parser.set_defaults(step=None)
+    else:
+        add_step(parser)
     if mode:
         parser.set_defaults(mode=mode)
     else:

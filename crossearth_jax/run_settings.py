@@ -5,7 +5,7 @@ The sizes of the network and its optimiser go straight from the configuration in
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ml_collections import ConfigDict
@@ -94,9 +94,25 @@ class TrainSettings:
     checkpoint_every: int
     keep: int
     keep_every: int
+    loggers: tuple[str, ...]
     threads: int
     workers: int
     patience: int
+
+
+@dataclasses.dataclass(frozen=True)
+class MidwaySettings:
+    """How a run is scored while it trains.
+
+    Attributes:
+      every: steps between scores, 0 for none.
+      domains: "source" or "all".
+      keep_best: `train.keep_best`.
+    """
+
+    every: int
+    domains: str
+    keep_best: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,6 +131,7 @@ class RunSettings:
       objective: the losses.
       class_weights: `loss.class_weights`, which may depend on the data.
       train: the loop.
+      midway: scores while it trains.
     """
 
     name: str
@@ -128,6 +145,7 @@ class RunSettings:
     objective: Objective
     class_weights: tuple[float, ...] | str | None
     train: TrainSettings
+    midway: MidwaySettings
 
 
 def read_settings(config: ConfigDict) -> RunSettings:
@@ -156,8 +174,10 @@ def read_settings(config: ConfigDict) -> RunSettings:
             train,
             threads=data["threads"],
             workers=data["workers"],
+            loggers=_words(train["loggers"]),
             patience=_patience(train),
         ),
+        midway=_midway(keys["eval"], train["keep_best"]),
     )
 
 
@@ -226,6 +246,27 @@ def _class_weights(given: Any) -> tuple[float, ...] | str | None:
             f'each class, such as 1,4.5, or "{INVERSE_FREQUENCY}"'
         )
     return tuple(map(float, values))
+
+
+def _words(given: Sequence[Any]) -> tuple[str, ...]:
+    """A command line gives "a,b" as one word, a file ("a", "b")."""
+    words = [word.strip() for text in given for word in str(text).split(",")]
+    return tuple(word for word in words if word)
+
+
+def _midway(scoring: Mapping[str, Any], keep_best: bool) -> MidwaySettings:
+    every, domains = scoring["every"], scoring["domains"]
+    if every < 0 or domains not in ("source", "all"):
+        raise ValueError(
+            f'got eval.every={every} and eval.domains="{domains}", expected 0 or more '
+            'steps and "source" or "all"'
+        )
+    if keep_best and not every:
+        raise ValueError(
+            "got train.keep_best=True with eval.every=0, expected scores to choose by: "
+            "set --config.eval.every=N too"
+        )
+    return MidwaySettings(every, domains, keep_best)
 
 
 def _patience(train: Mapping[str, Any]) -> int:

@@ -20,6 +20,7 @@ from ml_collections import ConfigDict
 from crossearth_jax import build
 from crossearth_jax.build import initial_state
 from crossearth_jax.build_data import Data, build_data, build_restyle, weighted
+from crossearth_jax.config import flattened
 from crossearth_jax.config_file import from_run, from_tiles
 from crossearth_jax.data.classes import save_classes
 from crossearth_jax.data.pipeline import Batch, Batches, batch_names, train_batches
@@ -28,11 +29,15 @@ from crossearth_jax.evaluate import evaluate
 from crossearth_jax.hub.weights import absolute
 from crossearth_jax.report.score_table import print_report
 from crossearth_jax.run import agreement, announce, contract, provenance
+from crossearth_jax.run.best import LAST
 from crossearth_jax.run.checkpoint import Checkpoints
 from crossearth_jax.run.first_step import compiled_step
 from crossearth_jax.run.guard import LossGuard
 from crossearth_jax.run.lock import WorkdirLock
 from crossearth_jax.run.log import RunLog
+from crossearth_jax.run.loggers.fan_out import FanOut
+from crossearth_jax.run.loggers.protocol import RunFacts
+from crossearth_jax.run.midway import Midway, score_step, scored_domains
 from crossearth_jax.run.rescue import save_before_leaving
 from crossearth_jax.run.stop import StopRequest
 from crossearth_jax.run_settings import RunSettings, read_settings
@@ -65,6 +70,7 @@ class Upkeep:
     saved: Checkpoints
     stop: StopRequest
     held: WorkdirLock
+    loggers: FanOut
 
 
 def set_up(config: ConfigDict) -> TrainingSetup:
@@ -80,6 +86,7 @@ def set_up(config: ConfigDict) -> TrainingSetup:
     sharding.check_batch_size(train.batch_size, mesh, train.accumulate)
     data = build_data(settings.data)
     settings = weighted(settings, data)
+    scored_domains(settings.midway, data)
     restyle = build_restyle(settings.style)
     network = build.build_network(config, len(data.classes.names))
     schedule = build.build_schedule(config)
@@ -97,8 +104,8 @@ def train(
 
     Args:
       config: all keys, see `config.default`.
-      workdir: holds config.json, provenance.json, metrics.jsonl, TensorBoard events,
-        checkpoints, report.json and pictures.
+      workdir: holds config.json, provenance.json, metrics.jsonl, checkpoints,
+        report.json, pictures, TensorBoard events, and ids of other loggers' runs.
       allow_changes: keys that may differ from those of the run in the workdir.
 
     Returns:
@@ -107,44 +114,54 @@ def train(
     Raises:
       ValueError: something in the configuration or the data is invalid, the workdir
         holds another run or is in use, or the loss is not finite.
+      ImportError: a library of `train.loggers` is not installed.
       Stopped: the run was asked to stop; the same command resumes from there.
       lock.Gone: the workdir was deleted or moved.
     """
     config = from_tiles(config)
     with WorkdirLock(workdir) as held, out_of_memory_in_words():
+        loggers = FanOut(read_settings(config).train.loggers)
         setup = set_up(config)
         made = contract.facts(config.to_dict(), setup.data, setup.network.digest)
         checkpoints = Checkpoints(
             workdir,
             keep=setup.settings.train.keep,
             keep_every=setup.settings.train.keep_every,
+            keep_best=setup.settings.midway.keep_best,
             frozen=setup.network.digest,
             made=made,
         )
-        with StopRequest() as stop, closing(checkpoints) as saved:
+        with StopRequest() as stop, closing(checkpoints) as saved, loggers:
             # ---- resume ---------------------------------------------------------
             state, changes = _resumed(setup, saved, workdir, made, allow_changes)
             start = int(state.step)
             with closing(batches(setup, start)) as stream:
                 first = next(stream)  # unusable data stops here, with nothing written
-                _announce(config, workdir, setup, start, changes)
-                upkeep = Upkeep(workdir, saved, stop, held)
+                loggers.start(_announce(config, workdir, setup, start, changes))
+                upkeep = Upkeep(workdir, saved, stop, held, loggers)
                 state = _loop(setup, state, chain([first], stream), upkeep)
             if count := stream.skipped:
                 logging.warning("%d records of unusable files were skipped", count)
 
             # ---- end ------------------------------------------------------------
             held.check()
-            if not saved.save(state):
-                raise OSError(
-                    f"the final checkpoint could not be written to {workdir}: free "
-                    "some disk space and run the same command again"
-                )
-            saved.wait()
+            _save_last(saved, state, workdir)
             stop.nothing_left_to_save()
             report = score(setup.settings, workdir, setup.data, setup.network, state)
+            loggers.report(int(state.step), report, workdir)
+            if setup.settings.midway.keep_best:
+                announce.announce_best(saved.best(), saved.best_score(), workdir)
         held.check()
         return report
+
+
+def _save_last(saved: Checkpoints, state: TrainState, workdir: Path) -> None:
+    if not saved.save(state):
+        raise OSError(
+            f"the final checkpoint could not be written to {workdir}: free some disk "
+            "space and run the same command again"
+        )
+    saved.wait()
 
 
 def _resumed(
@@ -174,9 +191,14 @@ def _loop(
     weights = setup.settings.objective.segmentation.class_weights
     names = partial(_names, setup)
     guard = LossGuard(upkeep.workdir, names, patience=patience, class_weights=weights)
+    midway = _midway(setup, frozen["model"], upkeep.stop)
     shown = {"images": train.batch_size, "writes": hosts.is_first()}
+    shown |= {"loggers": upkeep.loggers, "scorings": midway.to_come(start)}
+    outlets = saved, upkeep.loggers
     try:
         with RunLog(upkeep.workdir, start, train.steps, **shown) as log:
+            if midway.due(start) and not hosts.from_first(log.start_was_scored()):
+                score_step(midway, start, state, log, *outlets)
             for step, images in zip(range(start, train.steps), batches, strict=False):
                 upkeep.held.check()
                 if upkeep.stop.before(step):
@@ -190,11 +212,17 @@ def _loop(
                     # The only wait for the device, and only on logged steps.
                     rate = float(jax.device_get(setup.schedule(step)))
                     log.write(step + 1, jax.device_get(metrics), rate)
-                if (step + 1) % train.checkpoint_every == 0:
+                due = midway.due(step + 1)
+                if (step + 1) % train.checkpoint_every == 0 or due:
                     guard.flush(state)
+                if (step + 1) % train.checkpoint_every == 0 or (
+                    due and midway.keeps_best
+                ):
                     saved.save(state)
                 saved.seal_when_complete()
                 log.advance()
+                if due:
+                    score_step(midway, step + 1, state, log, *outlets)
             guard.flush(state)
     except Exception as error:
         save_before_leaving(saved, state, error, start=start, patience=patience)
@@ -202,6 +230,15 @@ def _loop(
     if guard.skipped:
         logging.warning("%d steps were not finite and were skipped", guard.skipped)
     return state
+
+
+def _midway(setup: TrainingSetup, placed: PyTree, stop: StopRequest) -> Midway:
+    """Scores while training; `placed` are the frozen weights as the step has them."""
+    # Where devices share one copy, scores need another one that is whole.
+    whole = setup.settings.train.fsdp == 1
+    frozen = placed if whole else setup.network.frozen
+    graph, asked = setup.network.graph, stop.asked_alone
+    return Midway(setup.settings, setup.data, graph, frozen, asked_to_stop=asked)
 
 
 def make_step(
@@ -258,8 +295,12 @@ def _announce(
     setup: TrainingSetup,
     start: int,
     changes: Sequence[str],
-) -> None:
-    """Checks that all hosts run the same; the first writes it down and prints it."""
+) -> RunFacts:
+    """Checks that all hosts run the same; the first writes it down and prints it.
+
+    Returns:
+      What loggers are told.
+    """
     settings, data = setup.settings, setup.data
     origin = provenance.collect(settings.train.seed, data)
     agreement.check(config.to_json(), origin, setup.network)
@@ -273,12 +314,30 @@ def _announce(
             print(f"changed since step {start}: {change}")
         if start >= settings.train.steps:
             print(f"already finished, {start} steps: nothing to train")
+    kept = ("config.json", "provenance.json", "classes.json")
+    return RunFacts(
+        name=settings.name,
+        workdir=workdir,
+        start=start,
+        config=dict(flattened(config.to_dict())),
+        origin=origin,
+        files=tuple(workdir / name for name in kept),
+    )
 
 
 def evaluate_run(
-    config: ConfigDict, workdir: Path, allow_changes: Sequence[str] = ()
+    config: ConfigDict,
+    workdir: Path,
+    allow_changes: Sequence[str] = (),
+    step: str = LAST,
 ) -> dict[str, Any]:
-    """Scores every domain with the newest checkpoint, or without one `train.init`.
+    """Scores every domain with a checkpoint, or without any with `train.init`.
+
+    Args:
+      config: all keys.
+      workdir: of the run; the report goes there.
+      allow_changes: keys that may differ from those of the run in the workdir.
+      step: of the checkpoint: "last", "best" or a number.
 
     Raises:
       ValueError: there is no checkpoint, or it belongs to another architecture or other
@@ -293,15 +352,15 @@ def evaluate_run(
     state = initial_state(network, optimiser, sharding.make_mesh())
     checkpoints = Checkpoints(workdir, frozen=network.digest, read_only=True)
     with closing(checkpoints) as saved:
-        newest = saved.latest()
-        if newest is not None:
+        found = saved.find(step)
+        if found is not None:
             made = contract.facts(config.to_dict(), data, network.digest)
-            before = saved.made(newest) or contract.of_workdir(workdir)
+            before = saved.made(found) or contract.of_workdir(workdir)
             for change in contract.check_scoring(before, made, allow_changes):
                 logging.warning("other than in training: %s", change)
-        if newest is not None or not settings.train.init:
+        if found is not None or not settings.train.init:
             weights = "weights" in allow_changes
-            state = saved.restore(state, newest, other_weights=weights)
+            state = saved.restore(state, found, other_weights=weights)
     return score(settings, workdir, data, network, state)
 
 

@@ -9,6 +9,7 @@ from crossearth_jax.commands.parser import make_parser
 from crossearth_jax.paper.settings import RUNS
 from crossearth_jax.report.compare import MAIN_TABLES, comparison
 from crossearth_jax.report.experiments import group_experiments, read_experiment
+from crossearth_jax.report.figure import figure, standalone
 from crossearth_jax.report.paper_view import paper_sheet
 from crossearth_jax.report.sheet import FORMATS, Sheet
 from crossearth_jax.system.whole_file import whole_file
@@ -22,7 +23,7 @@ recomputed and misprints flagged."""
 
 
 def main(argv: Sequence[str]) -> int:
-    """`crossearth compare [WORKDIR …] [--table N] [--format FORMAT] [--out FILE]`."""
+    """`crossearth compare [WORKDIR …] [--table N] [--out FILE] [--figure FILE]`."""
     parser = make_parser("crossearth compare", DESCRIPTION)
     parser.add_argument("workdirs", nargs="*", metavar="WORKDIR", help="of scored runs")
     parser.add_argument(
@@ -37,20 +38,45 @@ def main(argv: Sequence[str]) -> int:
         help="table of the paper, 3 to 7, without WORKDIR 3 to 14; may be repeated "
         "(default: those with a setting that was run, without WORKDIR 3 to 7)",
     )
+    parser.add_argument(
+        "--figure",
+        type=Path,
+        metavar="FILE.svg",
+        help="Figure 2 of the paper as dots on one scale, with the runs beside it",
+    )
     return guarded(run, parser.parse_args(argv))
 
 
 def run(given: argparse.Namespace) -> None:
-    """Prints or writes the tables."""
+    """Prints or writes the tables, and the figure."""
     sheets = make_sheets(given.workdirs, given.table)
+    if given.figure is not None:
+        _write(given.figure, _figure(given.figure, sheets, given.table))
     text = FORMATS[given.format](sheets)
     if given.out is None:
         print(text, end="")
         return
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(given.out) as place:
+    _write(given.out, text)
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as place:
         place.write_text(text, encoding="utf-8")
-    print(f"wrote {given.out}")
+    print(f"wrote {path}")
+
+
+def _figure(path: Path, sheets: Sequence[Sheet], tables: Sequence[int] | None) -> str:
+    if path.suffix.lower() != ".svg":
+        raise ValueError(f"got --figure {path}, expected a name like figure.svg")
+    drawn = figure(sheets, tables)
+    if drawn is None:
+        raise ValueError(
+            "got --figure without a setting of Tables 3 to 7, expected runs of the "
+            "benchmark's configurations, or no WORKDIR for the paper alone: leave "
+            "--figure out"
+        )
+    return standalone(drawn)
 
 
 def make_sheets(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from crossearth_jax.commands.errors import guarded
-from crossearth_jax.commands.parser import make_parser
+from crossearth_jax.commands.parser import add_step, make_parser
 from crossearth_jax.run.export import PLATFORMS, WEIGHTS, export
 from crossearth_jax.run.trained import PRECISIONS, load_run
 from crossearth_jax.system.compiling import set_up_compiler
@@ -19,6 +19,7 @@ def main(argv: Sequence[str]) -> int:
         "windows\nin, class scores out. See docs/export.md.",
     )
     parser.add_argument("checkpoint", type=Path, help="workdir, or a checkpoint in it")
+    add_step(parser)
     parser.add_argument("--out", type=Path, required=True, help="NAME.stablehlo")
     parser.add_argument(
         "--batch", default="symbolic", help="windows per call; symbolic: any number"
@@ -42,7 +43,7 @@ def run(options: argparse.Namespace) -> None:
     """Writes the function and what lies beside it."""
     set_up_compiler()
     written = export(
-        load_run(options.checkpoint, options.precision),
+        load_run(options.checkpoint, options.precision, options.step),
         options.out,
         batch=_batch(options.batch),
         platforms=options.platforms.split(","),

@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> None:
     set_up_compiler()
     paths = find_scenes(options.images, IMAGE_SUFFIXES)
     names = _names(paths)
-    trained = load_run(options.checkpoint, options.precision)
+    trained = load_run(options.checkpoint, options.precision, options.step)
     images = _images(paths, trained.settings.data.raw)
     both = (False, True) if has_injector(trained) else (False,)
     variants = both if options.injector is None else (options.injector,)

@@ -5,6 +5,7 @@ import glob
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from crossearth_jax.commands.parser import add_step
 from crossearth_jax.data.folders import refuse_control
 from crossearth_jax.system.read_lines import read_lines
 
@@ -22,6 +23,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         help="features with or without Injector(GSE)",
     )
     add("--batch", type=int, help="windows per call; default the run's eval.batch")
+    add_step(parser)
     add("--precision", choices=sorted(PRECISIONS), help="default the run's")
 
 

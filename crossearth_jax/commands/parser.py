@@ -50,6 +50,16 @@ def add_config(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_step(parser: argparse.ArgumentParser) -> None:
+    """Adds --step, which chooses a checkpoint of a workdir; None is the newest."""
+    parser.add_argument(
+        "--step",
+        metavar="best|last|N",
+        help="checkpoint of the workdir: the best on the source domain (of a run with "
+        "train.keep_best), the newest (default), or that of step N",
+    )
+
+
 def split_changes(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     """Takes the changes of a configuration out of a command line.
 

@@ -79,6 +79,7 @@ def _crew(options: argparse.Namespace) -> Iterator[Crew]:
     ready = functools.partial(
         load,
         options.checkpoint,
+        step=options.step,
         precision=options.precision,
         batch=options.batch,
         stride=options.stride,

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from crossearth_jax.commands.parser import make_parser
+from crossearth_jax.commands.parser import add_step, make_parser
 from crossearth_jax.predict import tta
 from crossearth_jax.predict.outputs import Wanted
 from crossearth_jax.predict.scene import Reading
@@ -94,6 +94,7 @@ def predict_parser() -> argparse.ArgumentParser:
         help="workdir of a run, converted file, mmseg checkpoint (.pth), or a name of "
         "`crossearth models`",
     )
+    add_step(parser)
     add(
         "inputs",
         nargs="+",

@@ -26,8 +26,10 @@ from crossearth_jax.models.parameters import combine
 from crossearth_jax.pixels.normalise import denormalise, normalise
 from crossearth_jax.report.check_report import check_report
 from crossearth_jax.report.experiments import Experiment, read_experiment
+from crossearth_jax.report.figure import figure
 from crossearth_jax.report.page import RunView, Shown, page
 from crossearth_jax.run import provenance
+from crossearth_jax.run.metrics import by_step
 from crossearth_jax.run.trained import TrainedRun, load_run
 from crossearth_jax.scoring.counts import DomainCounts, read_counts
 from crossearth_jax.scoring.domain import Example, scored_records
@@ -67,7 +69,7 @@ def run(given: argparse.Namespace) -> None:
     sheets = make_sheets(given.workdirs)
     given.out.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(given.out) as place, place.open("w", encoding="utf-8") as file:
-        file.writelines(page(runs, sheets))
+        file.writelines(page(runs, sheets, figure(sheets) or ""))
     for note in dict.fromkeys(note for run in runs for note in run.missing):
         print(f"not shown: {terminal(note, 1_000)}")
     print(f"wrote {given.out}, {given.out.stat().st_size / 1e6:.1f} MB")
@@ -95,7 +97,7 @@ def view_of(workdir: Path) -> RunView:
         )
     shown, costly, views = {}, (), {}
     try:
-        run = load_run(workdir)
+        run = load_run(workdir, step=_scored_step(experiment))
         data = build_data(run.settings.data)
         shown, costly = _images(run, data, counts)
         views = training_views(run, data)
@@ -112,6 +114,11 @@ def view_of(workdir: Path) -> RunView:
         provenance=_origin(experiment),
         missing=tuple(missing),
     )
+
+
+def _scored_step(experiment: Experiment) -> str | None:
+    """The checkpoint that the scores are of; None where the report does not tell."""
+    return None if experiment.step is None else str(experiment.step)
 
 
 # ---- images -------------------------------------------------------------------------
@@ -255,7 +262,8 @@ def _lines(path: Path) -> list[dict[str, float]]:
         raise ValueError(
             f"got {path} ({error}), expected what training writes: remove that line"
         ) from error
-    return [one for one in entries if isinstance(one.get("step"), int)]
+    steps = by_step(one for one in entries if isinstance(one.get("step"), int))
+    return list(steps.values())
 
 
 def _origin(experiment: Experiment) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from crossearth_jax.build_data import build_data
 from crossearth_jax.commands.errors import guarded, report_stop
 from crossearth_jax.commands.parser import make_parser
 from crossearth_jax.run import provenance
+from crossearth_jax.run.metrics import by_step
 from crossearth_jax.run.stop import Stopped
 from crossearth_jax.run_settings import read_settings
 from crossearth_jax.system.compiling import set_up_compiler
@@ -104,7 +105,7 @@ def _changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 def _metrics(workdir: Path) -> dict[int, dict[str, float]]:
     path = workdir / "metrics.jsonl"
     try:
-        return {entry["step"]: entry for entry in read_json_lines(path)}
+        return by_step(read_json_lines(path))
     except (ValueError, KeyError) as error:
         raise ValueError(
             f"got {path} ({error}), expected the steps that training logs"
@@ -118,7 +119,12 @@ def _comparison(
     differing = [step for step in common if before[step] != now[step]]
     if not differing:
         return f"all {len(common)} logged steps are the same, bit for bit"
-    gap = max(abs(before[s]["loss"] - now[s]["loss"]) for s in differing)
+    losses = [
+        (before[s]["loss"], now[s]["loss"])
+        for s in differing
+        if "loss" in before[s] and "loss" in now[s]  # others have scores alone
+    ]
+    gap = max((abs(old - new) for old, new in losses), default=0.0)
     return (
         f"{len(differing)} of {len(common)} logged steps differ, the first is step "
         f"{differing[0]}; largest difference of the loss: {gap:.3g}"

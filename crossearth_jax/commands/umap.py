@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> None:
     for library in ("matplotlib", "umap", "sklearn"):
         needed(library)
     bounds = Bounds(options.per_class, options.images, options.purity, options.seed)
-    trained = load_run(options.checkpoint, options.precision)
+    trained = load_run(options.checkpoint, options.precision, options.step)
     classes = trained.classes
     domains = choose_domains(trained, options.domains, options.encoding)
     injector = has_injector(trained) if options.injector is None else options.injector

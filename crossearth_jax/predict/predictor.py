@@ -108,6 +108,7 @@ class Predictor:
 def load(
     checkpoint: str | Path,
     *,
+    step: str | None = None,
     precision: str | None = None,
     batch: int | None = None,
     stride: int | None = None,
@@ -121,6 +122,7 @@ def load(
     Args:
       checkpoint: the workdir of a run, a checkpoint folder inside one, a converted
         file, an mmseg-style checkpoint, or a name; see `released.load_model`.
+      step: of a workdir: "last", "best" or a number, as `load_run`.
       precision: as the configuration has it; None takes what it was trained in.
       batch: windows per call, over all devices; None takes the run's eval.batch.
       stride: step between windows; None takes the run's.
@@ -133,7 +135,7 @@ def load(
       ValueError: there is no such run, or its files or an argument are invalid.
     """
     more = {"backbone": backbone, "classes": classes, "crop": crop}
-    run = load_model(checkpoint, precision, **more)
+    run = load_model(checkpoint, precision, step=step, **more)
     windows = run.windows.changed(stride=stride, batch=batch).on_devices()
     score_fn = make_score_fn(run.network.graph, run.state.params, run.network.frozen)
     return Predictor(

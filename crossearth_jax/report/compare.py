@@ -20,6 +20,8 @@ PAPER_STEPS = 30_000
 SUMMARIES = ("mIoU", "w/o clutter")  # columns that are not classes
 STD = "±: standard deviation over the n runs of a row (n - 1 in the denominator)."
 PAPER = ("Rein, paper", "CrossEarth, paper")
+OURS = "ours"  # begins the names of our lines
+OVERVIEW = "Beside the paper: mIoU in % (IoU of building or road in Table 5)"
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Scored:
     def row(self) -> str:
         """Name of its line."""
         n = len(self.entries)
-        return f"ours: {self.group.label}" + (f", n = {n}" if n > 1 else "")
+        return f"{OURS}: {self.group.label}" + (f", n = {n}" if n > 1 else "")
 
 
 def aggregate(values: Sequence[float | None]) -> Score | None:
@@ -191,10 +193,8 @@ def _overview(
             lines.append(Line(key, scored.row, scores))
         if key not in by_setting:
             lines.append(Line(key, "ours", (*paper, None, None, None), note="not run"))
-    title = "Beside the paper: mIoU in % (IoU of building or road in Table 5)"
-    return Sheet(
-        title, columns, tuple(lines), _group_notes(_groups(by_setting, tables))
-    )
+    notes = _group_notes(_groups(by_setting, tables))
+    return Sheet(OVERVIEW, columns, tuple(lines), notes)
 
 
 def _table_sheet(table: int, by_setting: Mapping[str, Sequence[Scored]]) -> Sheet:
@@ -296,6 +296,12 @@ def _unlike_paper(group: Group) -> Iterator[str]:
     for key, paper in expected.items():
         if paper is not None and run.config.get(key, paper) != paper:
             yield f"{key}={run.config[key]}; the paper has {paper}"
+    seeds = [each.config["train.seed"] for each in group.runs]
+    if len(seeds) > 1:
+        yield (
+            f"mean of {len(seeds)} runs, seeds {', '.join(map(str, seeds))}; the paper "
+            "prints one number a score and names no seed"
+        )
 
 
 def _group_notes(groups: Sequence[Group]) -> tuple[str, ...]:

@@ -19,6 +19,8 @@ IMMATERIAL = {
     "train.checkpoint_every",
     "train.keep",
     "train.keep_every",
+    "train.keep_best",
+    "train.loggers",
     "train.fsdp",
     "data.root",
     "data.threads",
@@ -28,6 +30,8 @@ IMMATERIAL = {
     "data.max_pixels",
     "eval.batch",
     "eval.examples",
+    "eval.every",
+    "eval.domains",
     "backbone.remat",
 }
 NEEDED = {"name": str, "train.seed": int, "data.kind": str}

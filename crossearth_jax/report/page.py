@@ -11,6 +11,7 @@ from jaxtyping import UInt8
 from crossearth_jax.data.classes import ClassSet
 from crossearth_jax.report import charts
 from crossearth_jax.report.assets import asset, content_policy
+from crossearth_jax.report.curves import curves
 from crossearth_jax.report.errors import confusions
 from crossearth_jax.report.experiments import Experiment
 from crossearth_jax.report.layers import class_layers, error_layers, photo
@@ -69,16 +70,23 @@ class RunView:
     missing: Sequence[str] = field(default_factory=tuple)
 
 
-def page(runs: Sequence[RunView], sheets: Sequence[Sheet]) -> Iterator[str]:
+def page(
+    runs: Sequence[RunView], sheets: Sequence[Sheet], figure: str = ""
+) -> Iterator[str]:
     """Pieces of the page, one image's at a time.
 
     Args:
       runs: in order.
       sheets: the runs beside the paper's tables or each other, see `compare`.
+      figure: SVG of the same, see `figure`; "" for none.
     """
     names = [run.experiment.name for run in runs]
     title = f"CrossEarth report: {', '.join(dict.fromkeys(names))}"
-    style = asset("page.css") + "".join(_toggles(i, r) for i, r in enumerate(runs))
+    style = (
+        asset("page.css")
+        + asset("figure.css")
+        + "".join(_toggles(i, r) for i, r in enumerate(runs))
+    )
     script = asset("page.js")
     policy = content_policy(style, script)
     yield (
@@ -90,7 +98,7 @@ def page(runs: Sequence[RunView], sheets: Sequence[Sheet]) -> Iterator[str]:
     yield _navigation(runs)
     yield f"<header><h1>{escaped(title)}</h1></header><main>"
     several = len(runs) > 1
-    tables = "".join(_sheet(sheet) for sheet in sheets)
+    tables = _figure(figure) + "".join(_sheet(sheet) for sheet in sheets)
     if several:
         yield tables
     for i, run in enumerate(runs):
@@ -111,7 +119,7 @@ def _run(index: int, run: RunView, tables: str, *, several: bool) -> Iterator[st
     yield from _failures(index, run)
     yield from _domains(index, run)
     yield _calibration(run)
-    yield _curves(run)
+    yield curves(run.metrics)
     yield _inputs(run)
     yield _origin(run)
 
@@ -246,25 +254,6 @@ def _calibration(run: RunView) -> str:
     )
 
 
-def _curves(run: RunView) -> str:
-    if not run.metrics:
-        return ""
-    steps = [line["step"] for line in run.metrics]
-    names = [name for name in run.metrics[-1] if name not in ("step", "bad")]
-    drawn = "".join(
-        f"<figure><figcaption>{escaped(name)}</figcaption>"
-        + charts.line_chart(
-            f"{name} by step",
-            steps,
-            {name: [line.get(name, float("nan")) for line in run.metrics]},
-            "step",
-        )
-        + "</figure>"
-        for name in names
-    )
-    return f'<section><h2>Training</h2><div class="charts">{drawn}</div></section>'
-
-
 def _inputs(run: RunView) -> str:
     if not run.views:
         return ""
@@ -367,6 +356,15 @@ def _navigation(runs: Sequence[RunView]) -> str:
         f'<li><a href="{where}">{escaped(name)}</a></li>' for where, name in links
     )
     return f'<nav aria-label="Sections"><ul>{items}</ul></nav>'
+
+
+def _figure(svg: str) -> str:
+    if not svg:
+        return ""
+    return (
+        "<section><h2>Beside the paper at a glance</h2><p>Figure 2 of the paper as "
+        f"dots: one row a setting, all on one scale.</p>{svg}</section>"
+    )
 
 
 def _sheet(sheet: Sheet) -> str:

@@ -1,5 +1,6 @@
-"""What a run prints about itself before the first step."""
+"""What a run prints about itself before the first step, and its best at the end."""
 
+import shlex
 from pathlib import Path
 
 import jax
@@ -64,6 +65,17 @@ def _class_weights(settings: RunSettings, data: Data) -> dict[str, str]:
         return {}
     pairs = zip(data.classes.names, weights, strict=True)
     return {"class weights": ", ".join(f"{name} {w:.3g}" for name, w in pairs)}
+
+
+def announce_best(step: int | None, miou: float | None, workdir: Path) -> None:
+    """Prints which checkpoint was kept as the best one, and how to take it."""
+    if step is None or miou is None or jax.process_index() != 0:
+        return
+    print(
+        f"best on the source domain: step {step}, mIoU {100 * miou:.1f} %; "
+        f"`--step best` takes it, as in crossearth predict {shlex.quote(str(workdir))} "
+        "SCENE --out DIR --step best"
+    )
 
 
 def fact_line(name: str, fact: str) -> str:

@@ -5,9 +5,7 @@ array under its dotted path. The step is also the position in the data, so nothi
 else is needed to resume.
 """
 
-import itertools
 import shutil
-import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
@@ -22,6 +20,17 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy as preserva
 
 from crossearth_jax.models.parameters import check_same, dotted, undotted
 from crossearth_jax.run import orbax_noise, seal
+from crossearth_jax.run.best import (
+    LAST,
+    KeepBest,
+    SourceScore,
+    best_of,
+    find_step,
+    read_scores,
+    seal_score,
+    steps_in,
+)
+from crossearth_jax.run.clear_up import move_aside, reason_of, remove
 from crossearth_jax.system import hosts
 from crossearth_jax.train_step import TrainState
 
@@ -40,6 +49,7 @@ class Checkpoints:
         *,
         keep: int = 1,
         keep_every: int = 0,
+        keep_best: bool = False,
         frozen: str | None = None,
         made: Mapping[str, Any] | None = None,
         read_only: bool = False,
@@ -52,6 +62,7 @@ class Checkpoints:
           workdir: of the run.
           keep: newest checkpoints that stay, at least two.
           keep_every: those of every n-th step stay too; 0 for none.
+          keep_best: the one that scored best stays too, see `note_score`.
           frozen: `parameters.digest_of_arrays` of the frozen weights the checkpoints
             belong to; None does not compare it.
           made: what the run is made of, sealed with every checkpoint, see
@@ -60,7 +71,8 @@ class Checkpoints:
         """
         self._folder = (workdir / "checkpoints").absolute()
         orbax_noise.hide()
-        self._keep, self._keep_every = keep, keep_every
+        self._keep, self._keep_every, self._keep_best = keep, keep_every, keep_best
+        self._scores: dict[int, SourceScore] = {}  # of sealed checkpoints
         self._frozen, self._made = frozen, dict(made or {})
         self._read_only = read_only
         self._manager = self._open() if self._folder.is_dir() else None
@@ -84,6 +96,8 @@ class Checkpoints:
         ]
         if self._keep_every:
             policies.append(preservation.EveryNSteps(self._keep_every))
+        if self._keep_best:
+            policies.append(KeepBest(self.best))
         options = ocp.CheckpointManagerOptions(
             preservation_policy=preservation.AnyPreservationPolicy(policies),
             cleanup_tmp_directories=True,
@@ -104,7 +118,7 @@ class Checkpoints:
 
     def _newest_sound(self) -> int | None:
         damage = {}
-        for step in self._steps():
+        for step in steps_in(self._folder):
             found = seal.damage(self._folder / str(step))
             if found is None:
                 return step
@@ -119,12 +133,16 @@ class Checkpoints:
             )
         return None
 
-    def _steps(self) -> list[int]:
-        """Newest first."""
-        if not self._folder.is_dir():
-            return []
-        names = [path.name for path in self._folder.iterdir() if path.is_dir()]
-        return sorted((int(name) for name in names if name.isdigit()), reverse=True)
+    def find(self, wanted: str) -> int | None:
+        """The step of "last", "best" or a number; None where "last" is none.
+
+        Raises:
+          ValueError: there is no such checkpoint, or it is damaged.
+        """
+        if wanted == LAST:
+            return self.latest()
+        found = find_step(self._folder, wanted) if hosts.is_first() else None
+        return hosts.from_first(found)
 
     def set_damaged_aside(self) -> int | None:
         """Renames damaged checkpoints, so that their steps can be saved again.
@@ -137,13 +155,14 @@ class Checkpoints:
         """
         newest = self.latest()
         if hosts.is_first():
-            for step in self._steps():
+            for step in steps_in(self._folder):
                 folder = self._folder / str(step)
                 if newest is None or (step > newest and (folder / seal.NAME).exists()):
-                    _move_aside(folder)
+                    move_aside(folder)
                 elif step > newest:
                     shutil.rmtree(folder)
-        hosts.wait_for_all()
+        scores = read_scores(self._folder) if hosts.is_first() else None
+        self._scores = hosts.from_first(scores)
         if self._manager is not None:
             self._manager.reload()
         return newest
@@ -214,6 +233,37 @@ class Checkpoints:
         except Exception as error:
             raise self._failed(error) from error
 
+    def note_score(self, step: int, score: SourceScore) -> None:
+        """Keeps a score with the checkpoint that was saved last; all hosts call it.
+
+        The best checkpoint so far stays until a better one is sealed with its score.
+        Where either cannot be written, that is logged and training can continue.
+        """
+        try:
+            self.wait()
+        except OSError as error:
+            logging.error("%s; training goes on", error)
+        kept = hosts.is_first() and self._last == step and self._seal(step, score)
+        if hosts.from_first(kept):
+            self._scores[step] = score
+
+    def _seal(self, step: int, score: SourceScore) -> bool:
+        try:
+            seal_score(self._folder / str(step), score)
+        except (OSError, ValueError) as error:
+            logging.error("the score of step %d is not kept: %s", step, error)
+            return False
+        return True
+
+    def best(self) -> int | None:
+        """The step that scored best; None without a score."""
+        return best_of(self._scores)
+
+    def best_score(self) -> float | None:
+        """Its mIoU on the source domain, fraction of 1."""
+        step = self.best()
+        return None if step is None else self._scores[step].miou
+
     def _failed(self, error: Exception) -> OSError:
         """Starts over with what is on disk; returns the error as text."""
         if jax.process_count() > 1:  # the others wait for this host in the save
@@ -227,10 +277,10 @@ class Checkpoints:
         for left in self._folder.glob(f"{step}*"):
             own = left.name.partition(".")[0] == str(step)
             if own and not (left / seal.NAME).exists():
-                _remove(left)
+                remove(left)
         self._manager = self._open() if self._folder.is_dir() else None
         return OSError(
-            f"the checkpoint of step {step} was not saved ({_reason(error)}): free "
+            f"the checkpoint of step {step} was not saved ({reason_of(error)}): free "
             "some disk space; older checkpoints are kept"
         )
 
@@ -305,34 +355,6 @@ class Checkpoints:
             self._sealing.shutdown()
             if self._manager is not None:
                 self._manager.close()
-
-
-def _reason(error: Exception) -> str:
-    """One line; TensorStore's own are long, with the cause at their end."""
-    if "No space left on device" in str(error):
-        return "No space left on device"
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__
-
-
-def _remove(folder: Path) -> None:
-    """Deletes a folder, into which a thread of Orbax may still be writing."""
-    for _ in range(20):
-        shutil.rmtree(folder, ignore_errors=True)
-        if not folder.exists():
-            return
-        time.sleep(0.05)
-
-
-def _move_aside(folder: Path) -> None:
-    """Renames to a name that is not a step."""
-    target = folder.with_name(f"damaged_{folder.name}")
-    for number in itertools.count(2):
-        if not target.exists():
-            break
-        target = folder.with_name(f"damaged_{folder.name}_{number}")
-    folder.rename(target)
-    logging.warning("%s is now %s", folder, target.name)
 
 
 def read_parameters(workdir: Path) -> tuple[int, dict[str, np.ndarray]]:

@@ -32,6 +32,7 @@ FREE = (
     *("data.check_headers", "data.check_labels", "data.timeout_s"),
     *("data.threads", "data.workers", "data.max_pixels", "train.fsdp"),
     *("train.log_every", "train.checkpoint_every", "train.keep", "train.keep_every"),
+    *("train.keep_best", "train.loggers"),
 )
 # What is compared beside the configuration, and what a difference in it is.
 DIGESTS = {

@@ -1,23 +1,18 @@
-"""Curves and progress of a run: metrics.jsonl, TensorBoard events, a progress line."""
+"""Curves and progress of a run: metrics.jsonl, loggers, a progress line."""
 
-import json
-import os
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
 from absl import logging
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-from tensorboardX.event_file_writer import EventsWriter
-from tensorboardX.proto.event_pb2 import Event, SessionLog
-from tensorboardX.proto.summary_pb2 import Summary
 
+from crossearth_jax.run.loggers.fan_out import FanOut
+from crossearth_jax.run.metrics import MetricsFile
 from crossearth_jax.system.device_memory import gigabytes, most_in_use
-from crossearth_jax.system.read_json import bounded_lines, parse_json
-from crossearth_jax.system.whole_file import whole_file
 
 
 class RunLog:
@@ -34,30 +29,32 @@ class RunLog:
         steps: int,
         *,
         images: int = 1,
+        loggers: FanOut | None = None,
         writes: bool = True,
+        scorings: int = 0,
     ) -> None:
-        """Opens the logs and drops lines of steps that will run again.
+        """Opens the log and drops lines of steps that will run again.
 
         Args:
-          workdir: holds metrics.jsonl and the folder tensorboard.
+          workdir: holds metrics.jsonl.
           start: steps already done.
           steps: steps of the whole run.
           images: of one step.
+          loggers: what else gets every line.
           writes: False on all hosts but one, which keep silent.
+          scorings: that are to come, see `aside`.
         """
         self._writes = writes
         if not writes:
             return
-        self._path = workdir / "metrics.jsonl"
-        _keep_lines(self._path, start)
-        # Unbuffered, so that it is known what a full disk took of a line.
-        self._file = self._path.open("ab", buffering=0)
-        self._unwritten = b""
-        self._events = _Events(workdir / "tensorboard", start + 1)
+        self._loggers = loggers or FanOut(())
+        self._file = MetricsFile(workdir / "metrics.jsonl", start)
         self._console = Console()
         self._steps, self._images = steps, images
         # Time and step of the line before; the first step also warms everything up.
         self._last: tuple[float, int] | None = None
+        # Scorings to come, seconds that one took, when one began.
+        self._scorings, self._scoring_s, self._aside_since = scorings, 0.0, 0.0
         self._bar = Progress(
             "{task.description}",
             BarColumn(),
@@ -68,27 +65,59 @@ class RunLog:
         )
         self._task = self._bar.add_task("training", total=steps, completed=start)
 
+    def start_was_scored(self) -> bool:
+        """Whether the step that the run goes on from has its scores; first host."""
+        return self._writes and self._file.start_was_scored()
+
     def write(self, step: int, metrics: Mapping[str, float], rate: float) -> None:
         """Logs one step (1-based): losses and learning rate."""
         if not self._writes:
             return
         values = {name: float(value) for name, value in sorted(metrics.items())}
-        # repr keeps every bit, so two runs can be compared exactly.
-        line = {"step": step, **values, "learning_rate": float(rate)}
-        self._unwritten += json.dumps(line).encode() + b"\n"
+        self._keep(step, {**values, "learning_rate": float(rate)})
+        self._show(self._shown(step, values, rate))
+
+    def write_scores(self, step: int, scores: Mapping[str, float], shown: str) -> None:
+        """Logs the scores of a step and a line of words about them, inside `aside`."""
+        if not self._writes:
+            return
+        self._keep(step, scores)
+        took = f"scored in {_clock(time.perf_counter() - self._aside_since)}"
+        self._show(f"step {step}/{self._steps}  {shown}  {took}")
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Around all that scores a step: its time counts for no rate."""
+        if not self._writes:
+            yield
+            return
+        self._aside_since = time.perf_counter()
+        self._bar.stop()  # scoring has a bar of its own
         try:
-            self._write_lines()
-            self._events.write(step, line)
+            yield
+        finally:
+            self._bar.start()
+            self._scoring_s = time.perf_counter() - self._aside_since
+            self._scorings -= 1
+            if self._last:
+                then, step = self._last
+                self._last = then + self._scoring_s, step
+
+    def _keep(self, step: int, values: Mapping[str, float]) -> None:
+        try:
+            self._file.add({"step": step, **values})
         except OSError as error:
             logging.error("step %d is not logged yet: %s", step, error)
-        shown = self._shown(step, values, rate)
+        self._loggers.scalars(step, values)
+
+    def _show(self, text: str) -> None:
         with suppress(OSError):  # the output may be a file on the full disk
             if self._console.is_terminal:
                 self._bar.console.print(
-                    shown, markup=False, highlight=False, soft_wrap=True
+                    text, markup=False, highlight=False, soft_wrap=True
                 )
             else:
-                print(shown, flush=True)
+                print(text, flush=True)
 
     def _shown(self, step: int, values: Mapping[str, float], rate: float) -> str:
         """Losses, learning rate, images a second, memory, time to the end."""
@@ -103,13 +132,9 @@ class RunLog:
         if memory := most_in_use():
             parts.append(gigabytes(memory))
         if pace:
-            parts.append(f"ETA {_clock(pace * (self._steps - step))}")
+            left = pace * (self._steps - step) + self._scoring_s * self._scorings
+            parts.append(f"ETA {_clock(left)}")
         return "  ".join(parts)
-
-    def _write_lines(self) -> None:
-        while self._unwritten:
-            written = self._file.write(self._unwritten)
-            self._unwritten = self._unwritten[written:]
 
     def advance(self) -> None:
         """One step is on its way."""
@@ -131,11 +156,9 @@ class RunLog:
             return
         self._bar.stop()
         try:
-            self._write_lines()
+            self._file.close()
         except OSError as problem:
-            logging.error("the last lines of %s are lost: %s", self._path, problem)
-        self._file.close()
-        self._events.close()
+            logging.error("the last lines of %s are lost: %s", self._file.path, problem)
 
 
 def _clock(seconds: float) -> str:
@@ -147,65 +170,3 @@ def _clock(seconds: float) -> str:
 
 
 _SHOWN = ("loss", "seg", "mim", "delta")
-LONGEST = 2**30, 2**28  # bytes and values of a log; a line of it is held at a time
-
-
-class _Events:
-    """TensorBoard events, written at once.
-
-    The writer that comes with the library has a thread, which a full disk ends: its
-    queue fills up and the run then waits for it forever.
-    """
-
-    def __init__(self, folder: Path, start: int) -> None:
-        self._folder, self._start = folder, start
-        self._writer: EventsWriter | None = None
-        self._files = 0
-
-    def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Writes the scalars of one step, into a new file after a failure."""
-        scalars = [Summary.Value(tag=k, simple_value=v) for k, v in values.items()]
-        try:
-            if self._writer is None:
-                self._writer = self._open()
-            summary = Summary(value=scalars)
-            event = Event(wall_time=time.time(), step=step, summary=summary)
-            self._writer.write_event(event)
-            self._writer.flush()
-        except OSError:
-            self.close()  # a record that was cut makes the rest of a file unreadable
-            self._start = step + 1
-            raise
-
-    def _open(self) -> EventsWriter:
-        self._folder.mkdir(exist_ok=True)  # a workdir that is gone stays gone
-        self._files += 1
-        suffix = f".{os.getpid()}.{self._files}"
-        writer = EventsWriter(str(self._folder / "events"), suffix)
-        # What a killed run wrote after its last checkpoint does not count.
-        begin = SessionLog(status=SessionLog.START)
-        writer.write_event(Event(step=self._start, session_log=begin))
-        return writer
-
-    def close(self) -> None:
-        """Closes the file."""
-        writer, self._writer = self._writer, None
-        with suppress(OSError):
-            if writer is not None:
-                writer.close()
-
-
-def _keep_lines(path: Path, start: int) -> None:
-    """Cuts what a killed run wrote after its last checkpoint."""
-    if not path.exists():
-        return
-    with whole_file(path) as place, place.open("wb") as file:
-        try:
-            for _, line in bounded_lines(path, *LONGEST):
-                with suppress(ValueError, TypeError, KeyError):  # what a kill cut
-                    if parse_json(line)["step"] <= start:
-                        file.write(line.rstrip(b"\n") + b"\n")
-        except ValueError as error:
-            raise ValueError(
-                f"got a damaged {path} ({error}): move it away and start again"
-            ) from error

@@ -43,6 +43,7 @@ def load_model(
     model: str | Path,
     precision: str | None = None,
     *,
+    step: str | None = None,
     backbone: str | None = None,
     classes: str | None = None,
     crop: int | None = None,
@@ -54,6 +55,7 @@ def load_model(
         `crossearth convert crossearth` or `rein` made; an mmseg-style checkpoint, which
         is converted into the cache; or a name that `crossearth models` lists.
       precision: as the configuration has it; None takes the run's, or float32.
+      step: of a workdir, see `load_run`.
       backbone: name or converted file, for a checkpoint that leaves its own out.
       classes: class file or known set that names the classes of a file.
       crop: pixels of a window, for a checkpoint of which nothing tells it.
@@ -62,6 +64,11 @@ def load_model(
       ValueError: nothing that predicts is there, or options do not fit it.
     """
     path = Path(model)
+    if step is not None and (is_name(str(model)) or path.is_file()):
+        raise ValueError(
+            f"got --step {quoted(step)} with {model}, expected it with the workdir of "
+            "a run, which has checkpoints to choose from: leave it out"
+        )
     if is_name(str(model)):
         _no_options(str(model), backbone=backbone, crop=crop)
         path = convert_named(_whole(model_of(str(model), _INSTEAD)))
@@ -71,7 +78,7 @@ def load_model(
         )
     elif not path.is_file():
         _no_options(f"{path}", backbone=backbone, classes=classes, crop=crop)
-        return load_run(path, precision)
+        return load_run(path, precision, step)
     elif _is_converted(path):
         _no_options(f"{path}", backbone=backbone, crop=crop)
     else:

@@ -27,8 +27,21 @@ def write(folder: Path, about: Mapping[str, Any]) -> None:
       folder: whose files no longer change.
       about: kept beside the digests.
     """
-    files = _digests(folder)
-    text = json.dumps({**about, "files": files}, indent=1, sort_keys=True)
+    _write(folder, {**about, "files": _digests(folder)})
+
+
+def add(folder: Path, about: Mapping[str, Any]) -> None:
+    """Adds facts to a seal; the files and their digests stay as they are.
+
+    Raises:
+      ValueError: the seal is damaged.
+      OSError: there is none, or it cannot be written.
+    """
+    _write(folder, {**read(folder), **about})
+
+
+def _write(folder: Path, content: Mapping[str, Any]) -> None:
+    text = json.dumps(content, indent=1, sort_keys=True)
     # The seal's own digest comes first, so that a changed seal shows too.
     with whole_file(folder / NAME) as place:
         place.write_text(f"{_hash(text.encode())}\n{text}")

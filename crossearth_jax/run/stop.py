@@ -68,6 +68,13 @@ class StopRequest:
             return self._agreed
         return self._received is not None
 
+    def asked_alone(self) -> bool:
+        """Whether this process, the only one of its run, was asked to stop.
+
+        Several hosts cannot leave what they do together but between steps.
+        """
+        return not self._several and self._received is not None
+
     def nothing_left_to_save(self) -> None:
         """From here on a request raises `Stopped` wherever the run is.
 

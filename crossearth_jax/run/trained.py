@@ -17,6 +17,7 @@ from crossearth_jax.hub.weights import moved
 from crossearth_jax.models.parameters import digest_of_arrays, dotted
 from crossearth_jax.models.precision import Arithmetic
 from crossearth_jax.run import contract, seal
+from crossearth_jax.run.best import LAST
 from crossearth_jax.run.checkpoint import Checkpoints
 from crossearth_jax.run_settings import RunSettings, read_settings
 from crossearth_jax.scoring.windows import Windows
@@ -70,31 +71,39 @@ class TrainedRun:
         return digest_of_arrays(dotted(jax.device_get(self.state.params)))[:12]
 
 
-def load_run(checkpoint: str | Path, precision: str | None = None) -> TrainedRun:
+def load_run(
+    checkpoint: str | Path, precision: str | None = None, step: str | None = None
+) -> TrainedRun:
     """Reads a run.
 
     Args:
       checkpoint: the workdir of a run, or a checkpoint folder inside one.
       precision: as the configuration has it; None takes what it was trained in.
+      step: which checkpoint of a workdir: "best", "last", or its step as digits; None
+        is the newest, or the folder that `checkpoint` is.
 
     Raises:
-      ValueError: there is no such run, its files do not fit, or there is no such
-        precision.
+      ValueError: there is no such run, step or precision, or its files do not fit.
     """
     workdir = find_workdir(Path(checkpoint))
     changes = {} if precision is None else {"precision": precision}
     config = read_config(workdir / "config.json", changes)
-    classes, step = load_classes(workdir / "classes.json"), _step(Path(checkpoint))
+    classes, chosen = load_classes(workdir / "classes.json"), _step(Path(checkpoint))
+    if chosen is not None and step is not None:
+        raise ValueError(
+            f"got checkpoint {checkpoint} and --step {step}, expected one of them: "
+            "give the workdir with --step, or the folder alone"
+        )
     made: contract.Facts = {}
     with closing(Checkpoints(workdir, read_only=True)) as checkpoints:
-        step = checkpoints.latest() if step is None else step
-        if step is not None:
-            made = checkpoints.made(step)
+        chosen = checkpoints.find(step or LAST) if chosen is None else chosen
+        if chosen is not None:
+            made = checkpoints.made(chosen)
             contract.check_kept(made, config.to_dict(), classes.names, workdir)
     changes |= moved(config.to_dict(), made, workdir)
     config = read_config(workdir / "config.json", changes)
     network = build.build_network(config, len(classes.names))
-    state = _restored(config, network, workdir, step)
+    state = _restored(config, network, workdir, chosen)
     return TrainedRun(workdir, read_settings(config), classes, network, state)
 
 

@@ -1,5 +1,6 @@
 """A model as a jitted function from windows to class scores."""
 
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -29,13 +30,26 @@ def make_score_fn(graph: nnx.GraphDef, params: PyTree, frozen: PyTree) -> ScoreF
     The windows of a call are split over the host's devices and must be a multiple
     of them.
     """
+    return make_scorer(graph, frozen)(params)
+
+
+def make_scorer(graph: nnx.GraphDef, frozen: PyTree) -> Callable[[PyTree], ScoreFn]:
+    """Score functions, see `make_score_fn`, that share one compiled program.
+
+    A function reads the parameters that it was made of: it must not outlive them where
+    a training step takes their memory.
+    """
     here = sharding.make_mesh(devices=jax.local_devices())
-    params = sharding.replicate_here(params, here)
     frozen = sharding.replicate_here(frozen, here)
     scores = jax.jit(partial(class_scores, graph), compiler_options=lean_schedule())
 
-    def score_fn(windows: np.ndarray) -> jax.Array:
-        placed = jax.device_put(windows, sharding.batch_split(here))
-        return scores(params, frozen, placed)
+    def with_parameters(params: PyTree) -> ScoreFn:
+        params = sharding.replicate_here(params, here)
 
-    return score_fn
+        def score_fn(windows: np.ndarray) -> jax.Array:
+            placed = jax.device_put(windows, sharding.batch_split(here))
+            return scores(params, frozen, placed)
+
+        return score_fn
+
+    return with_parameters

@@ -154,6 +154,8 @@ def test_notes_name_misprints_and_short_runs(potsdam):
     assert "P(r)2P(i), Rein (Baseline): misprint, mean 76.3, expected 75.5" in notes
     assert "Rein baseline: 20 training steps; the paper has 30000." in notes
     assert "CrossEarth: 30000" not in notes
+    assert "CrossEarth: mean of 2 runs, seeds 0, 1; the paper prints one" in notes
+    assert "Rein baseline: mean of" not in notes
     assert "±" in notes
 
 

@@ -127,6 +127,23 @@ def test_a_value_that_is_no_number_leaves_a_gap():
     assert line.count("M") == 2 and "nan" not in line
 
 
+def test_scores_while_training_have_curves_over_their_own_steps():
+    metrics = [{"step": i, "loss": 1.0 * i} for i in range(1, 5)]
+    metrics[1] |= {"far/mIoU": 0.25, "far/IoU/field": 0.5}
+    metrics[3] |= {"far/mIoU": 0.75, "far/IoU/field": 0.5}
+    text = "".join(page([replace(view(), metrics=metrics)], []))
+    (curve,) = re.findall(r"far/mIoU by step</title>.*?</svg>", text)
+    (line,) = re.findall(r'class="line line-0" d="([^"]+)"', curve)
+    assert line.count("M") == line.count("L") == 1  # two points, joined
+    assert "loss by step" in text and "far/IoU/field by step" not in text
+
+
+def test_a_figure_stands_before_the_tables():
+    text = "".join(page([view()], [hostile_sheet()], '<svg class="dots"></svg>'))
+    assert text.index('<svg class="dots">') < text.index("&lt;svg onload")
+    assert "at a glance" not in "".join(page([view()], [hostile_sheet()]))
+
+
 def test_the_policy_holds_the_page_s_own_style_and_script():
     text = "".join(page([view()], []))
     (policy,) = re.findall(r'Content-Security-Policy" content="([^"]+)"', text)

@@ -175,7 +175,7 @@ def test_keys_of_another_version_count_as_their_default():
 def nothing_scored():
     """Compiling what scores would take most of the time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, "score", lambda *arguments: {})
+        patch.setattr(train, "score", lambda *arguments: {"domains": {}})
         yield
 
 

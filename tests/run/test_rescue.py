@@ -31,7 +31,7 @@ SMALL = {
 
 @pytest.fixture
 def config(tiny_config, monkeypatch, quick_compile):
-    monkeypatch.setattr(train, "score", lambda *arguments: {})
+    monkeypatch.setattr(train, "score", lambda *arguments: {"domains": {}})
     return tiny_config(**SMALL)
 
 

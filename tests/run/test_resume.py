@@ -9,11 +9,13 @@ import pytest
 from benchmarks.reliability import runs
 from benchmarks.reliability.runs import EVERY, Runs
 from benchmarks.reliability.stops import stop
+from crossearth_jax.run.best import find_step
 
 pytestmark = pytest.mark.slow
 
 STEPS = 12
 # What is saved and drawn is the same in kind; each of the five starts traces less.
+SCORED = ("--config.eval.every=4", "--config.train.keep_best")
 SMALLER = ("--config.mim.enabled=False", "--config.gse.enabled=False")
 
 
@@ -22,7 +24,7 @@ def series(tmp_path_factory):
     """All runs share compiled programs, as the default cache does."""
     folder = tmp_path_factory.mktemp("resume")
     compiled = jax.config.jax_compilation_cache_dir
-    options = ("--config.data.eval_scenes=3", *SMALLER)
+    options = ("--config.data.eval_scenes=3", *SCORED, *SMALLER)
     return Runs(folder, STEPS, options, compiled=compiled)
 
 
@@ -63,3 +65,5 @@ def test_a_disturbed_run_ends_bitwise_as_an_undisturbed_one(series):
     run = series.start("disturbed")
     run.finish()
     assert series.difference(workdir, whole.workdir) is None
+    best = [find_step(w / "checkpoints", "best") for w in (workdir, whole.workdir)]
+    assert best[0] == best[1]

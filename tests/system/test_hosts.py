@@ -14,6 +14,7 @@ import pytest
 
 from benchmarks.reliability.runs import free_address
 from crossearth_jax import config, train
+from crossearth_jax.run.best import find_step
 from crossearth_jax.system import hosts
 from crossearth_jax.system.sharding import shard_batch
 
@@ -152,6 +153,7 @@ def two_hosts(folder):
         WORKDIR=str(folder / "two"),
     )
     flags = arguments(folder / "two")[:2] + arguments(folder / "two")[4:]
+    flags += ["--config.eval.every=2", "--config.train.keep_best"]
     done = subprocess.run(
         ["bash", str(ROOT / "docs" / "launch" / "ssh.sh"), *flags],
         cwd=ROOT,
@@ -193,7 +195,8 @@ def test_only_the_first_host_prints_and_writes(two_hosts, folder):
 
 @pytest.mark.slow
 def test_losses_are_those_of_one_process_with_two_devices(two_hosts, folder):
-    got, log = read_metrics(folder / "two"), folder / "one" / "metrics.jsonl"
+    got = [line for line in read_metrics(folder / "two") if "loss" in line]
+    log = folder / "one" / "metrics.jsonl"
     alone = subprocess.Popen(
         [sys.executable, "-m", "crossearth_jax.main", *arguments(folder / "one")],
         cwd=ROOT,
@@ -225,6 +228,11 @@ def test_scores_are_exactly_those_of_one_process(two_hosts, folder, quick_compil
     for name, domain in expected["domains"].items():
         assert got["domains"][name]["confusion"] == domain["confusion"], name
     assert got == expected
+    midway = [line for line in read_metrics(folder / "two") if "sub/mIoU" in line]
+    assert [line["step"] for line in midway] == [2, STEPS]
+    assert midway[-1]["sub/mIoU"] == got["domains"]["sub"]["mIoU"]
+    best = max(midway, key=lambda line: (line["sub/mIoU"], -line["step"]))
+    assert find_step(folder / "two" / "checkpoints", "best") == best["step"]
     pictures = sorted(p.name for p in (folder / "two" / "pictures").iterdir())
     assert pictures == sorted(p.name for p in (alone / "pictures").iterdir())
 

@@ -10,6 +10,8 @@ class Event:
         *,
         wall_time: float = ...,
         step: int = ...,
+        file_version: str = ...,
         summary: Summary = ...,
         session_log: SessionLog = ...,
     ) -> None: ...
+    def SerializeToString(self) -> bytes: ...

@@ -1,0 +1,1 @@
+"""Where curves, scores and pictures of a run go besides metrics.jsonl."""
