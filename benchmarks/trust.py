@@ -130,6 +130,7 @@ def domain_table(judged: Sequence[Judged]) -> Table:
 
 
 def main() -> None:
+    """Judges the runs and prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", nargs="+", type=Path, help="workdirs")
     parser.add_argument("--json", type=Path, help="write all numbers")

@@ -130,7 +130,7 @@ def _report(verdicts: Sequence[Verdict], source_accuracy: float) -> None:
                 _percent(one.accuracy),
                 _percent(found.miou),
                 _percent(one.miou),
-                "–" if math.isnan(found.distance) else f"{found.distance:.2f}",
+                "" if math.isnan(found.distance) else f"{found.distance:.2f}",
                 _percent(found.outside),
             ]
         )
@@ -144,7 +144,7 @@ def _report(verdicts: Sequence[Verdict], source_accuracy: float) -> None:
 
 
 def _percent(share: float | None) -> str:
-    return "–" if share is None or math.isnan(share) else f"{100 * share:.1f}"
+    return "" if share is None or math.isnan(share) else f"{100 * share:.1f}"
 
 
 def _content(

@@ -1,4 +1,4 @@
-"""What a run expects of itself on a domain: accuracy, IoU, and how familiar it looks."""
+"""What a run expects of itself on a domain: accuracy, IoU; how familiar it looks."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

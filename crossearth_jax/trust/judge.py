@@ -100,7 +100,7 @@ def judge_scenes(
     name: str,
     scenes: Iterable[Callable[[ScoreFn], Iterable[Block]]],
 ) -> Verdict:
-    """Scenes without labels, together; each gives its finished rows to a score function."""
+    """Scenes without labels, together; each scores its rows by a given function."""
     looking = Looking(baseline, score_fn, feature_fn)
     for blocks in scenes:
         for block in blocks(looking.score_fn):
