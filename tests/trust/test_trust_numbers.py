@@ -11,6 +11,8 @@ from crossearth_jax.trust.calibration import (
     look_at,
 )
 from crossearth_jax.trust.estimators import (
+    CALIBRATED,
+    DIFFERENCE,
     ESTIMATORS,
     NAIVE,
     THRESHOLD,
@@ -84,15 +86,17 @@ def test_on_the_source_the_estimates_are_its_accuracy():
         assert found[name] == pytest.approx(pixels.accuracy, abs=0.01), name
 
 
-def test_thresholds_follow_a_shift_that_leaves_chances_true():
-    """Where confidence still means chance, estimates are right on another mix."""
+def test_estimates_follow_a_shift_that_leaves_chances_true():
+    """Where confidence still means chance, its mean is right on another mix."""
     source, other = drawn(40_000, 2.5), drawn(40_000, 1.2, seed=1)
     thresholds = fit_thresholds(source)
     evidence = [Evidence.of(one.scores, thresholds) for one in (source, other)]
     found = all_estimates(source.accuracy, evidence[0], {}, evidence[1])
     assert other.accuracy < source.accuracy - 0.1
-    for name, value in found.items():
-        assert value == pytest.approx(other.accuracy, abs=0.08), name
+    for name in (CALIBRATED, DIFFERENCE):
+        assert found[name] == pytest.approx(other.accuracy, abs=0.02)
+    for name in set(ESTIMATORS) - {NAIVE}:
+        assert found[name] < source.accuracy - 0.1, name
 
 
 def test_slopes_repair_estimates_that_fall_too_little():
