@@ -27,6 +27,7 @@ from crossearth_jax.pixels.normalise import denormalise, normalise
 from crossearth_jax.report.check_report import check_report
 from crossearth_jax.report.experiments import Experiment, read_experiment
 from crossearth_jax.report.page import RunView, Shown, page
+from crossearth_jax.report.trust_view import read_trust
 from crossearth_jax.run import provenance
 from crossearth_jax.run.trained import TrainedRun, load_run
 from crossearth_jax.scoring.counts import DomainCounts, read_counts
@@ -86,6 +87,11 @@ def view_of(workdir: Path) -> RunView:
             f"images and calibration: {workdir} has no counts of all domains; score it "
             "again with `crossearth eval`, its --config and its --workdir"
         )
+    trust = None
+    try:
+        trust = read_trust(workdir)
+    except ValueError as error:
+        missing.append(f"what the run expects of itself: {error}")
     shown, costly, views = {}, (), {}
     try:
         run = load_run(workdir)
@@ -104,6 +110,7 @@ def view_of(workdir: Path) -> RunView:
         metrics=_lines(workdir / "metrics.jsonl"),
         provenance=_origin(experiment),
         missing=tuple(missing),
+        trust=trust,
     )
 
 

@@ -19,12 +19,15 @@ from crossearth_jax.predict.scene import Reading, open_scene
 from crossearth_jax.predict.sources import Source, settings_of
 from crossearth_jax.predict.strip import Block
 from crossearth_jax.report.table import Section, Table
+from crossearth_jax.report.trust_view import NAME
 from crossearth_jax.run.trained import PRECISIONS, TrainedRun, load_run, weights_digest
+from crossearth_jax.scoring.counts import Confidence
 from crossearth_jax.scoring.score_fn import make_score_fn
 from crossearth_jax.scoring.windows import ScoreFn
 from crossearth_jax.system.compiling import set_up_compiler
 from crossearth_jax.system.escape import terminal
 from crossearth_jax.system.whole_file import whole_file
+from crossearth_jax.trust.baseline import Baseline
 from crossearth_jax.trust.estimate import by_class, entry, sentence
 from crossearth_jax.trust.judge import Verdict, judge_domain, judge_scenes
 from crossearth_jax.trust.keep import last_tap
@@ -64,9 +67,12 @@ def run(options: argparse.Namespace) -> None:
         blocks = (_blocks_of(predictor, source, reading) for source in sources)
         verdicts.append(judge_scenes(*look, name, blocks))
     _report(verdicts, baseline.accuracy)
-    if options.json:
-        content = _content(verdicts, trained, baseline.accuracy)
-        with whole_file(options.json) as place:
+    content = _content(verdicts, trained, baseline)
+    places = [options.json] if options.json else []
+    if not options.inputs:
+        places.append(trained.workdir / NAME)  # the report shows it
+    for path in places:
+        with whole_file(path) as place:
             place.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
@@ -148,7 +154,7 @@ def _percent(share: float | None) -> str:
 
 
 def _content(
-    verdicts: Sequence[Verdict], trained: TrainedRun, source_accuracy: float
+    verdicts: Sequence[Verdict], trained: TrainedRun, baseline: Baseline
 ) -> dict[str, Any]:
     names = trained.classes.names
     domains = {
@@ -163,8 +169,24 @@ def _content(
         }
         for one in verdicts
     }
-    about = trained.about()
-    return {"about": about, "source_accuracy": source_accuracy, "domains": domains}
+    return {
+        "about": trained.about(),
+        "source_accuracy": baseline.accuracy,
+        "temperature": baseline.thresholds.temperature,
+        "domains": domains,
+        "reliability": {
+            "before": _bins(baseline.before),
+            "after": _bins(baseline.after),
+        },
+    }
+
+
+def _bins(one: Confidence) -> dict[str, list[float]]:
+    return {
+        "pixels": one.pixels.tolist(),
+        "right": one.right.tolist(),
+        "total": one.total.tolist(),
+    }
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -28,6 +28,7 @@ IMMATERIAL = {
     "data.max_pixels",
     "eval.batch",
     "eval.examples",
+    "eval.trust",
     "backbone.remat",
 }
 NEEDED = {"name": str, "train.seed": int, "data.kind": str}
