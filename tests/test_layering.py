@@ -18,12 +18,8 @@ FLOORS = (
     {"build", "build_data"},
     {"run"},
     {"evaluate", "predict", "features"},
-<<<<<<< HEAD
-    {"train", "tiles"},
-=======
-    {"trust"},
+    {"trust", "tiles"},
     {"train"},
->>>>>>> 4a892df (Trust: estimates of accuracy on scenes without labels, kept with a run)
     {"commands"},
     {"main"},
     {"cli"},

@@ -21,6 +21,7 @@ def wanted_of(options: argparse.Namespace) -> Wanted:
         confidence=options.confidence,
         specks=options.sieve if options.vector else 0,
         quicklook=options.quicklook,
+        trust=options.trust,
     )
 
 
@@ -219,6 +220,12 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
         help="a band per class: 250ths (default) or float16",
     )
     add("--confidence", action="store_true", help="of the chosen class, in 250ths")
+    add(
+        "--trust",
+        action="store_true",
+        help="calibrated chance that the class is right, in 250ths, and the accuracy "
+        "to expect, in the summary; docs/trust.md",
+    )
     add("--vector", metavar="KIND|PATH", help="polygons: gpkg, geojson or a path")
     add(
         "--sieve",

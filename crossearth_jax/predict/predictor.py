@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from crossearth_jax.data.classes import ClassSet
 from crossearth_jax.predict import tta as augmentation
+from crossearth_jax.predict.judge import Judge
 from crossearth_jax.predict.picture import checked_picture
 from crossearth_jax.predict.scene import Reading, scene_of
 from crossearth_jax.predict.strip import (
@@ -35,12 +36,14 @@ class Predictor:
       classes: names and palette of the K classes.
       windows: their sizes, and how many go into a call.
       about: where the weights come from, kept in every map.
+      judge: tells what a map may be trusted with; None cannot.
     """
 
     score_fn: ScoreFn
     classes: ClassSet
     windows: Windows
     about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    judge: Judge | None = None
 
     def __call__(
         self, image: Num[np.ndarray, "H W 3"], blend: Blend = "flat"
