@@ -90,8 +90,8 @@ def write_polygons(
     """Writes one feature per connected area of a class.
 
     Columns: `class_id`, `class`, `area_m2`, or `area_px` where the map has no
-    coordinate system, and with `trust` its mean as `trust`. The area is planar in a projected coordinate system, and geodesic
-    in a geographic one and in Web Mercator.
+    coordinate system, and of `trust` its mean. The area is planar in a projected
+    coordinate system, and geodesic in a geographic one and in Web Mercator.
 
     Args:
       label: class map; 255 becomes no polygon.
