@@ -27,7 +27,7 @@ from crossearth_jax.pixels.normalise import denormalise, normalise
 from crossearth_jax.report.check_report import check_report
 from crossearth_jax.report.experiments import Experiment, read_experiment
 from crossearth_jax.report.page import RunView, Shown, page
-from crossearth_jax.report.trust_view import read_trust
+from crossearth_jax.report.trust_view import read_least_trusted, read_trust
 from crossearth_jax.run import provenance
 from crossearth_jax.run.trained import TrainedRun, load_run
 from crossearth_jax.scoring.counts import DomainCounts, read_counts
@@ -87,9 +87,9 @@ def view_of(workdir: Path) -> RunView:
             f"images and calibration: {workdir} has no counts of all domains; score it "
             "again with `crossearth eval`, its --config and its --workdir"
         )
-    trust = None
+    trust, least = None, ""
     try:
-        trust = read_trust(workdir)
+        trust, least = read_trust(workdir), read_least_trusted(workdir)
     except ValueError as error:
         missing.append(f"what the run expects of itself: {error}")
     shown, costly, views = {}, (), {}
@@ -111,6 +111,7 @@ def view_of(workdir: Path) -> RunView:
         provenance=_origin(experiment),
         missing=tuple(missing),
         trust=trust,
+        least=least,
     )
 
 

@@ -19,7 +19,7 @@ from crossearth_jax.predict.scene import Reading, open_scene
 from crossearth_jax.predict.sources import Source, settings_of
 from crossearth_jax.predict.strip import Block
 from crossearth_jax.report.table import Section, Table
-from crossearth_jax.report.trust_view import NAME
+from crossearth_jax.report.trust_view import NAME, PICTURE
 from crossearth_jax.run.trained import PRECISIONS, TrainedRun, load_run, weights_digest
 from crossearth_jax.scoring.counts import Confidence
 from crossearth_jax.scoring.score_fn import make_score_fn
@@ -32,6 +32,7 @@ from crossearth_jax.trust.estimate import by_class, entry, sentence
 from crossearth_jax.trust.judge import Verdict, judge_domain, judge_scenes
 from crossearth_jax.trust.keep import last_tap
 from crossearth_jax.trust.kept import read_baseline
+from crossearth_jax.trust.least import least_trusted_picture
 
 NOTE = (
     "Expected values are estimates: docs/trust.md has how far they were off where "
@@ -71,6 +72,7 @@ def run(options: argparse.Namespace) -> None:
     places = [options.json] if options.json else []
     if not options.inputs:
         places.append(trained.workdir / NAME)  # the report shows it
+        _draw(verdicts, trained)
     for path in places:
         with whole_file(path) as place:
             place.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
@@ -147,6 +149,17 @@ def _report(verdicts: Sequence[Verdict], source_accuracy: float) -> None:
     for one in verdicts:
         if one.accuracy is None:
             print(f"{terminal(one.name)}: {sentence(one.found, source_accuracy)}")
+
+
+def _draw(verdicts: Sequence[Verdict], trained: TrainedRun) -> None:
+    """The least trusted windows of the run's own domains, which the report shows."""
+    found = [(one.name, one.least) for one in verdicts if one.role != "source"]
+    if any(patches for _, patches in found):
+        picture = least_trusted_picture(found, trained.classes)
+        path = trained.workdir / PICTURE
+        path.parent.mkdir(exist_ok=True)
+        with whole_file(path) as place:
+            picture.save(place, format="PNG")
 
 
 def _percent(share: float | None) -> str:

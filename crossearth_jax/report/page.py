@@ -58,6 +58,7 @@ class RunView:
       provenance: starts of the run.
       missing: what could not be shown, and why.
       trust: of `trust_view.read_trust`.
+      least: of `trust_view.read_least_trusted`.
     """
 
     experiment: Experiment
@@ -70,6 +71,7 @@ class RunView:
     provenance: Sequence[Mapping[str, Any]]
     missing: Sequence[str] = field(default_factory=tuple)
     trust: Mapping[str, Any] | None = None
+    least: str = ""
 
 
 def page(runs: Sequence[RunView], sheets: Sequence[Sheet]) -> Iterator[str]:
@@ -114,7 +116,7 @@ def _run(index: int, run: RunView, tables: str, *, several: bool) -> Iterator[st
     yield from _failures(index, run)
     yield from _domains(index, run)
     yield _calibration(run)
-    yield trust_section(run.trust)
+    yield trust_section(run.trust, run.least)
     yield _curves(run)
     yield _inputs(run)
     yield _origin(run)

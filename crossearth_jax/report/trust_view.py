@@ -4,13 +4,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
 from crossearth_jax.report import charts
+from crossearth_jax.report.layers import photo
 from crossearth_jax.report.score_table import percent
 from crossearth_jax.report.table import Section, Table
 from crossearth_jax.system.escape import quoted
 from crossearth_jax.system.read_json import read_json
 
-NAME = "trust.json"
+NAME, PICTURE = "trust.json", "pictures/least_trusted.png"
+MOST_PIXELS = 2**24  # of the picture
+WIDE = 2000  # pixels of it in the page
 MOST_DOMAINS = 1_000
 FRACTIONS = ("estimated_accuracy", "low", "high", "overall_accuracy")
 FRACTIONS += ("estimated_mIoU", "mIoU", "outside")
@@ -52,7 +58,8 @@ def _check(content: Any) -> None:
         if not _number(domain.get("distance", 0) or 0, 1e300):
             raise ValueError(f"got distance {quoted(domain['distance'])}")
     for curve in CURVES:
-        bins = content.get("reliability", {}).get(curve, {})
+        reliability = content.get("reliability")
+        bins = reliability.get(curve) if isinstance(reliability, dict) else None
         lists = [bins.get(name) if isinstance(bins, dict) else None for name in BINS]
         if not all(isinstance(one, list) for one in lists):
             raise ValueError(f"it has no reliability {curve} calibration")
@@ -66,11 +73,32 @@ def _number(value: Any, most: float) -> bool:
     return type(value) in (int, float) and 0 <= value <= most
 
 
-def trust_section(content: Mapping[str, Any] | None) -> str:
+def read_least_trusted(workdir: Path) -> str:
+    """The picture of the least trusted windows as a data URI; "" without one.
+
+    Raises:
+      ValueError: it cannot be read, or is too large.
+    """
+    path = workdir / PICTURE
+    if not path.exists():
+        return ""
+    try:
+        with Image.open(path) as picture:
+            if picture.width * picture.height > MOST_PIXELS:
+                raise ValueError(f"{picture.width} x {picture.height} pixels")
+            return photo(np.asarray(picture.convert("RGB")), WIDE)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise ValueError(
+            f"got {path}, which cannot be shown ({error}): run `crossearth trust` again"
+        ) from error
+
+
+def trust_section(content: Mapping[str, Any] | None, least: str = "") -> str:
     """The section; nothing where there is no content.
 
     Args:
       content: from `read_trust`.
+      least: from `read_least_trusted`.
     """
     if content is None:
         return ""
@@ -92,7 +120,17 @@ def trust_section(content: Mapping[str, Any] | None) -> str:
         "true value stands beside. Distance and outside compare features with the "
         "source's: outside is the share of patches that look like nothing in it."
         f'</p><div class="scroll">{table.as_html()}</div>'
-        f'<div class="charts">{curves}</div></section>'
+        f'<div class="charts">{curves}</div>{_figure(least)}</section>'
+    )
+
+
+def _figure(least: str) -> str:
+    if not least:
+        return ""
+    words = "The least trusted windows of the unseen domains"
+    return (
+        f'<h3>{words}</h3><p><img style="max-width:100%" src="{least}" alt="{words}: '
+        'image, truth, prediction and trust"></p>'
     )
 
 

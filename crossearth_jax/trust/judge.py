@@ -14,9 +14,11 @@ from crossearth_jax.scoring.domain import scored_records
 from crossearth_jax.scoring.metrics import confusion_matrix, confusion_metrics
 from crossearth_jax.scoring.windows import ScoreFn, Windows
 from crossearth_jax.trust.baseline import Baseline
+from crossearth_jax.trust.calibration import calibrated_confidence
 from crossearth_jax.trust.estimate import Estimate, estimate
 from crossearth_jax.trust.evidence import Evidence
 from crossearth_jax.trust.familiar import Moments
+from crossearth_jax.trust.least import LeastTrusted, Patch
 from crossearth_jax.trust.watched import watched
 
 
@@ -30,6 +32,7 @@ class Verdict:
       found: the estimate.
       accuracy: true overall accuracy, None without labels.
       miou: true mIoU, None without labels.
+      least: its least trusted windows, none without labels.
     """
 
     name: str
@@ -37,6 +40,7 @@ class Verdict:
     found: Estimate
     accuracy: float | None = None
     miou: float | None = None
+    least: tuple[Patch, ...] = ()
 
 
 class Looking:
@@ -76,6 +80,8 @@ def judge_domain(
     classes = len(baseline.classes)
     looking = Looking(baseline, score_fn, feature_fn)
     confusion = np.zeros((classes, classes), np.int64)
+    least = LeastTrusted(windows.crop)
+    temperature = baseline.thresholds.temperature
 
     def skip(place: int, record: Record) -> None:
         """Scoring has listed what cannot be read."""
@@ -87,9 +93,15 @@ def judge_domain(
         prediction = scores.argmax(2).astype(np.uint8)
         confusion += confusion_matrix(record.label, prediction, classes)
         looking.add(scores[record.label != IGNORE])
+        least.add(record, prediction, calibrated_confidence(scores, temperature))
     true = confusion_metrics(confusion)
     return Verdict(
-        domain.name, domain.role, looking.result(), true.overall_accuracy, true.miou
+        domain.name,
+        domain.role,
+        looking.result(),
+        true.overall_accuracy,
+        true.miou,
+        tuple(least.patches),
     )
 
 
