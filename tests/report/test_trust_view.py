@@ -1,4 +1,4 @@
-"""The report's section on trust, and files that are not what `crossearth trust` writes."""
+"""The section on trust, and files that are not what `crossearth trust` writes."""
 
 import json
 
