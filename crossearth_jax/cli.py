@@ -58,6 +58,10 @@ COMMANDS = {
         "crossearth_jax.commands.predict:main",
         "class maps of GeoTIFFs:  crossearth predict WORKDIR a.tif --out maps",
     ),
+    "trust": (
+        "crossearth_jax.commands.trust:main",
+        "how well a run expects to do where nobody has labels",
+    ),
     "export": (
         "crossearth_jax.commands.export:main",
         "a trained model as a StableHLO file that needs JAX alone",

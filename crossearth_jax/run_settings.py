@@ -125,6 +125,7 @@ class RunSettings:
       backbone: variant, weights and whether it trains, in words.
       windows: of predictions.
       examples: rows of a picture of a scored domain.
+      trust: whether what `crossearth trust` needs is kept.
       data: what is read.
       augment: training augmentation.
       style: what restyles; None trains without Earth-style injection.
@@ -139,6 +140,7 @@ class RunSettings:
     backbone: str
     windows: Windows
     examples: int
+    trust: bool
     data: DataSettings
     augment: Augment
     style: StyleSettings | None
@@ -164,6 +166,7 @@ def read_settings(config: ConfigDict) -> RunSettings:
         backbone=_backbone(keys["backbone"]),
         windows=_windows(data, keys["backbone"], keys["eval"]),
         examples=keys["eval"]["examples"],
+        trust=keys["eval"]["trust"],
         data=_data(data, fit, seed),
         augment=from_keys(Augment, data, ratios=tuple(data["scales"])),
         style=from_keys(StyleSettings, style) if styled else None,

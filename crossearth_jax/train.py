@@ -46,6 +46,7 @@ from crossearth_jax.system import hosts, sharding
 from crossearth_jax.system.device_memory import out_of_memory_in_words
 from crossearth_jax.system.whole_file import whole_file
 from crossearth_jax.train_step import Metrics, TrainState, make_train_step
+from crossearth_jax.trust.keep import keep_baseline
 
 
 @dataclass(frozen=True)
@@ -375,15 +376,29 @@ def score(
     if not data.domains:
         logging.warning("no domain to score: set data.source and data.unseen")
         return {"domains": {}}
+    score_fn = make_score_fn(network.graph, state.params, network.frozen)
+    windows = settings.windows.on_devices()
     report = evaluate(
-        make_score_fn(network.graph, state.params, network.frozen),
+        score_fn,
         data.domains,
         classes=data.classes,
         workdir=workdir,
-        windows=settings.windows.on_devices(),
+        windows=windows,
         examples=settings.examples,
         about={"name": settings.name, "step": int(state.step)},
     )
+    source = [domain for domain in data.domains if domain.role == "source"]
+    if settings.trust and source and hosts.is_first():
+        keep_baseline(
+            workdir,
+            source[0],
+            score_fn=score_fn,
+            network=network,
+            state=state,
+            classes=data.classes.names,
+            windows=windows,
+        )
+    hosts.wait_for_all()
     if hosts.is_first():
         print_report(report)
         print(f"report: {workdir / 'report.json'}, pictures: {workdir / 'pictures'}")

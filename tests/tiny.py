@@ -44,6 +44,7 @@ def get_config() -> ConfigDict:
     config.train.log_every = 1
     config.eval.batch = 4
     config.eval.examples = 1
+    config.eval.trust = False
     config.optim.lr = 1e-3
     config.optim.decay_steps = 100
     return config

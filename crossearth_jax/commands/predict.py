@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -29,6 +30,7 @@ from crossearth_jax.predict.predictor import Predictor, load
 from crossearth_jax.system import hosts
 from crossearth_jax.system.compiling import set_up_compiler
 from crossearth_jax.system.escape import LINE, terminal
+from crossearth_jax.trust.judging import judge_of
 
 
 def main(argv: Sequence[str]) -> int:
@@ -77,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
 def _crew(options: argparse.Namespace) -> Iterator[Crew]:
     """This process with the run's weights, or Ray's workers, each with them."""
     ready = functools.partial(
-        load,
+        load_judged if options.trust else load,
         options.checkpoint,
         step=options.step,
         precision=options.precision,
@@ -96,6 +98,12 @@ def _crew(options: argparse.Namespace) -> Iterator[Crew]:
     beside = out.parent if out.suffix.lower() in (".tif", ".tiff") else out
     with RayCrew(options.ray, options.ray_workers, ready, beside, **how) as crew:
         yield crew
+
+
+def load_judged(*given: Any, **settings: Any) -> Predictor:
+    """As `predictor.load`, of a run that knows what to expect of itself."""
+    predictor = load(*given, **settings)
+    return replace(predictor, judge=judge_of(predictor))
 
 
 def _tell_share(

@@ -141,6 +141,7 @@ def _make(
             scratch=made.parent,
             mark=mark,
             beside=path,
+            trust=label.with_name(f"{label.stem}_trust.vrt") if wanted.trust else None,
         )
     elif path.suffix == STYLE:
         made.write_text(class_style(classes, f"{FINGERPRINT}={mark}"), "utf-8")

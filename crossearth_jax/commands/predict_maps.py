@@ -21,7 +21,7 @@ from crossearth_jax.commands.predict_summary import (
     write_summary,
 )
 from crossearth_jax.predict.files import Done, predict_file
-from crossearth_jax.predict.outputs import Wanted, class_pixels, is_done
+from crossearth_jax.predict.outputs import Wanted, class_pixels, expected_of, is_done
 from crossearth_jax.predict.predictor import Predictor
 from crossearth_jax.predict.sources import Source, address_of
 from crossearth_jax.system.escape import LINE, terminal
@@ -37,6 +37,7 @@ class Outcome:
       done: None if it was left out.
       reason: why it was left out, in one line.
       pixels: of the map by class.
+      expected: of the map, with --trust.
       where: the worker, if there are several.
     """
 
@@ -45,6 +46,7 @@ class Outcome:
     done: Done | None = None
     reason: str = ""
     pixels: Mapping[str, int] = field(default_factory=dict)
+    expected: Mapping[str, float] = field(default_factory=dict)
     where: str = ""
 
 
@@ -92,13 +94,13 @@ def map_scene(
             progress,
             overwrite=overwrite,
         )
-        pixels = class_pixels(job.target)
+        pixels, expected = class_pixels(job.target), expected_of(job.target)
     except Exception as error:
         if traceback:
             raise
         seconds = time.perf_counter() - begin
         return Outcome(job, seconds, reason=reason_of(error, job.source))
-    return Outcome(job, done.seconds, done, pixels=pixels)
+    return Outcome(job, done.seconds, done, pixels=pixels, expected=expected)
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,8 @@ class Maps:
                 if is_there:
                     shown = terminal(f"{job.source}: already there, {job.target}", LINE)
                     print(shown)
-                    self._note(job, THERE, pixels=class_pixels(job.target))
+                    there = class_pixels(job.target), expected_of(job.target)
+                    self._note(job, THERE, 0.0, "", *there)
             with closing(crew.make(todo, self.wanted, board)) as outcomes:
                 for outcome in outcomes:
                     self._take(outcome, board)
@@ -200,7 +203,8 @@ class Maps:
             reason = terminal(outcome.reason, LINE)
             print(f"left out: {reason}", file=sys.stderr, flush=True)
             return
-        self._note(job, MADE, done.seconds, pixels=outcome.pixels)
+        about = outcome.pixels, outcome.expected
+        self._note(job, MADE, done.seconds, "", *about)
         _report(job.source, done, outcome.where, self.options.timing)
         if board.count > 1:
             print(f"  {board.pace()}", flush=True)
@@ -212,11 +216,11 @@ class Maps:
         seconds: float = 0.0,
         reason: str = "",
         pixels: Mapping[str, int] | None = None,
+        expected: Mapping[str, float] | None = None,
     ) -> None:
         place, seconds = str(job.target), round(seconds, 3)
-        self.rows[place] = Row(
-            str(job.source), place, state, reason, seconds, pixels or {}
-        )
+        found = pixels or {}, expected or {}
+        self.rows[place] = Row(str(job.source), place, state, reason, seconds, *found)
 
     def _in_order(self) -> list[Row]:
         """Rows of before where they were, then as the scenes were given."""

@@ -14,21 +14,26 @@ from crossearth_jax.run.trained import PRECISIONS
 
 def wanted_of(options: argparse.Namespace) -> Wanted:
     """What the options ask for."""
-    reading = Reading(
+    return Wanted(
+        reading=reading_of(options),
+        blend=options.blend,
+        probabilities=options.probabilities,
+        confidence=options.confidence,
+        specks=options.sieve if options.vector else 0,
+        quicklook=options.quicklook,
+        trust=options.trust,
+    )
+
+
+def reading_of(options: argparse.Namespace) -> Reading:
+    """How the options of `add_reading` have rasters read."""
+    return Reading(
         bands=options.bands,
         scale=options.scale,
         percentiles=options.percentiles or (2.0, 98.0),
         nodata=options.nodata,
         gsd=options.gsd,
         ignore_alpha=options.ignore_alpha,
-    )
-    return Wanted(
-        reading=reading,
-        blend=options.blend,
-        probabilities=options.probabilities,
-        confidence=options.confidence,
-        specks=options.sieve if options.vector else 0,
-        quicklook=options.quicklook,
     )
 
 
@@ -117,7 +122,7 @@ def predict_parser() -> argparse.ArgumentParser:
         help="maps in the folders of their scenes, below the one that all share",
     )
     _add_released(parser)
-    _add_reading(parser)
+    add_reading(parser)
     _add_scoring(parser)
     _add_results(parser)
     return parser
@@ -139,7 +144,8 @@ def _add_released(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_reading(parser: argparse.ArgumentParser) -> None:
+def add_reading(parser: argparse.ArgumentParser) -> None:
+    """Adds what `reading_of` reads."""
     reading = parser.add_argument_group("what the model sees")
     add = reading.add_argument
     add("--bands", type=_three_bands, metavar="R,G,B", help="band numbers from 1")
@@ -214,6 +220,12 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
         help="a band per class: 250ths (default) or float16",
     )
     add("--confidence", action="store_true", help="of the chosen class, in 250ths")
+    add(
+        "--trust",
+        action="store_true",
+        help="calibrated chance that the class is right, in 250ths, and the accuracy "
+        "to expect, in the summary; docs/trust.md",
+    )
     add("--vector", metavar="KIND|PATH", help="polygons: gpkg, geojson or a path")
     add(
         "--sieve",

@@ -30,6 +30,7 @@ class Row:
       reason: why it was left out.
       seconds: that it took.
       pixels: by class, and "nodata".
+      expected: of --trust: accuracy, its range, and mIoU.
     """
 
     scene: str
@@ -38,6 +39,7 @@ class Row:
     reason: str = ""
     seconds: float = 0.0
     pixels: Mapping[str, int] = field(default_factory=dict)
+    expected: Mapping[str, float] = field(default_factory=dict)
 
 
 def summary_paths(out: Path, part: tuple[int, int]) -> tuple[Path, Path]:
@@ -101,8 +103,11 @@ def _table(rows: list[Row]) -> str:
     classes = list(dict.fromkeys(name for row in rows for name in row.pixels))
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*COLUMNS, *(csv_cell(f"pixels of {name}") for name in classes)])
+    expected = list(dict.fromkeys(name for row in rows for name in row.expected))
+    names = (csv_cell(f"pixels of {name}") for name in classes)
+    writer.writerow([*COLUMNS, *map(csv_cell, expected), *names])
     for row in rows:
         own = [csv_cell(getattr(row, column), LINE) for column in COLUMNS]
+        own += [row.expected.get(name, "") for name in expected]
         writer.writerow([*own, *(row.pixels.get(name, "") for name in classes)])
     return text.getvalue()

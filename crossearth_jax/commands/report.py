@@ -28,6 +28,7 @@ from crossearth_jax.report.check_report import check_report
 from crossearth_jax.report.experiments import Experiment, read_experiment
 from crossearth_jax.report.figure import figure
 from crossearth_jax.report.page import RunView, Shown, page
+from crossearth_jax.report.trust_view import read_least_trusted, read_trust
 from crossearth_jax.run import provenance
 from crossearth_jax.run.metrics import by_step
 from crossearth_jax.run.trained import TrainedRun, load_run
@@ -95,6 +96,11 @@ def view_of(workdir: Path) -> RunView:
             f"images and calibration: {workdir} has no counts of all domains; score it "
             "again with `crossearth eval`, its --config and its --workdir"
         )
+    trust, least = None, ""
+    try:
+        trust, least = read_trust(workdir), read_least_trusted(workdir)
+    except ValueError as error:
+        missing.append(f"what the run expects of itself: {error}")
     shown, costly, views = {}, (), {}
     try:
         run = load_run(workdir, step=_scored_step(experiment))
@@ -113,6 +119,8 @@ def view_of(workdir: Path) -> RunView:
         metrics=_lines(workdir / "metrics.jsonl"),
         provenance=_origin(experiment),
         missing=tuple(missing),
+        trust=trust,
+        least=least,
     )
 
 

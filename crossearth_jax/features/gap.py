@@ -6,7 +6,7 @@ from itertools import combinations
 from types import ModuleType
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float64, Int
 
 from crossearth_jax.features.sample import Sample
 from crossearth_jax.system import extras
@@ -83,15 +83,29 @@ def matched(first: Sample, second: Sample) -> tuple[Sample, Sample]:
 def frechet(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m d"]) -> float:
     """Squared Fréchet distance of the normal distributions that fit the features.
 
-    d² = |μ_a - μ_b|² + tr(C_a + C_b - 2 (C_a^½ C_b C_a^½)^½)
+    As `frechet_of_moments` of their means and covariances.
     """
     a, b = a.astype(np.float64), b.astype(np.float64)
-    means = np.square(a.mean(0) - b.mean(0)).sum()
-    cov_a, cov_b = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
-    values, vectors = np.linalg.eigh(np.atleast_2d(cov_a))
+    covariances = (np.atleast_2d(np.cov(x, rowvar=False)) for x in (a, b))
+    cov_a, cov_b = covariances
+    return frechet_of_moments(a.mean(0), cov_a, b.mean(0), cov_b)
+
+
+def frechet_of_moments(
+    mean_a: Float64[np.ndarray, "d"],
+    cov_a: Float64[np.ndarray, "d d"],
+    mean_b: Float64[np.ndarray, "d"],
+    cov_b: Float64[np.ndarray, "d d"],
+) -> float:
+    """Squared Fréchet distance of two normal distributions.
+
+    d² = |μ_a - μ_b|² + tr(C_a + C_b - 2 (C_a^½ C_b C_a^½)^½)
+    """
+    values, vectors = np.linalg.eigh(cov_a)
     root = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
-    inner = np.linalg.eigvalsh(root @ np.atleast_2d(cov_b) @ root).clip(min=0)
-    traces = np.trace(np.atleast_2d(cov_a)) + np.trace(np.atleast_2d(cov_b))
+    inner = np.linalg.eigvalsh(root @ cov_b @ root).clip(min=0)
+    means = np.square(mean_a - mean_b).sum()
+    traces = np.trace(cov_a) + np.trace(cov_b)
     return float(means + traces - 2 * np.sqrt(inner).sum())
 
 

@@ -5,6 +5,7 @@ the class map last: if it exists, the map is complete.
 """
 
 import functools
+import json
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -16,9 +17,11 @@ from absl import logging
 
 from crossearth_jax import __version__
 from crossearth_jax.predict import geo
+from crossearth_jax.predict.judge import Tally, sampled_scores
 from crossearth_jax.predict.outputs import (
     FINGERPRINT,
     STYLE,
+    TRUST,
     Wanted,
     from_map,
     marks,
@@ -32,6 +35,7 @@ from crossearth_jax.predict.quicklook import write_quicklook
 from crossearth_jax.predict.scene import Scene, grid_part, open_scene
 from crossearth_jax.predict.scratch import move, scratch_folder
 from crossearth_jax.predict.sources import Remote, Source, settings_of, source_of
+from crossearth_jax.predict.strip import Block
 from crossearth_jax.predict.style import class_style
 from crossearth_jax.predict.tiles import cut
 from crossearth_jax.predict.vector import check_place, write_polygons
@@ -42,11 +46,12 @@ from crossearth_jax.predict.write import (
     probability_layer,
     row_writer,
     tags_of,
+    trust_layer,
     write_class_names,
     write_map,
 )
 
-GDAL_CACHE = 64  # MB; GDAL's default is a share of the machine's memory
+GDAL_CACHE = 64 << 20  # bytes; GDAL's default is a share of the machine's memory
 
 
 @dataclass(frozen=True)
@@ -163,7 +168,10 @@ def _score_layers(
 ) -> None:
     layers = _layers(job.predictor, job.wanted)
     plain = {rows / f"plain{layer.suffix}.tif": layer for layer in layers}
-    _score(job.predictor, job.scene, plain, job.wanted, waiting, progress)
+    judge = job.predictor.judge if job.wanted.trust else None
+    tally = judge.tally() if judge else None
+    _score(job, plain, tally, waiting, progress)
+    expected = tally.result() if tally else {}
     for path, layer in plain.items():
         ending = f"{layer.suffix}.tif" if layer.suffix else job.target.suffix
         made = f"{job.target.stem}{ending}"
@@ -174,7 +182,7 @@ def _score_layers(
             scene=job.scene,
             tile=job.wanted.tile,
             classes=job.predictor.classes,
-            tags=_tags(job, job.made_of[job.target.with_name(made)]),
+            tags=_tags(job, job.made_of[job.target.with_name(made)], expected),
         )
         path.unlink()
 
@@ -215,18 +223,20 @@ def _layers(predictor: Predictor, wanted: Wanted) -> list[Layer]:
         layers.append(probability_layer(names, wanted.probabilities))
     if wanted.confidence:
         layers.append(confidence_layer())
+    if wanted.trust and predictor.judge:
+        layers.append(trust_layer(predictor.judge))
     return layers
 
 
 def _score(
-    predictor: Predictor,
-    scene: Scene,
+    job: _Job,
     plain: Mapping[Path, Layer],
-    wanted: Wanted,
+    tally: Tally | None,
     waiting: Waiting,
     progress: Callable[[int, int], None],
 ) -> None:
     """Reader thread → this thread and the devices → writer thread."""
+    predictor, scene, wanted = job.predictor, job.scene, job.wanted
     grid, tile, blend = scene.grid, wanted.tile, wanted.blend
     layout = predictor.windows.lay(grid.height, grid.width, blend)
     read_rows, inside = scene.read_rows, iter
@@ -236,10 +246,16 @@ def _score(
         read_rows = functools.partial(part.read_rows, scene)
         grid = grid_part(grid, part.tile)
     batches = predictor.read(read_rows, layout, np.uint8)
+
+    def take(block: Block) -> None:
+        if tally is not None:
+            tally.add(sampled_scores(block))
+        write(block)
+
     with (
         row_writer(plain, grid) as write,
         closing(read_ahead(batches, waiting)) as ahead,
-        write_behind(write, waiting) as put,
+        write_behind(take, waiting) as put,
     ):
         for block in inside(predictor.blocks(ahead, layout)):
             put(block)
@@ -260,6 +276,7 @@ def _extras(job: _Job, label: Path, todo: list[Path], rows: Path, done: Path) ->
                 scratch=rows,
                 mark=mark,
                 beside=path,
+                trust=_beside(label, "_trust.tif") if wanted.trust else None,
             )
         elif path.suffix == ".png":
             write_quicklook(job.scene, label, made, classes, {FINGERPRINT: mark})
@@ -269,8 +286,12 @@ def _extras(job: _Job, label: Path, todo: list[Path], rows: Path, done: Path) ->
             write_class_names(made, classes)
 
 
-def _tags(job: _Job, mark: str) -> dict[str, str]:
-    """Provenance of a raster."""
+def _beside(label: Path, ending: str) -> Path:
+    return label.with_name(f"{label.stem}{ending}")
+
+
+def _tags(job: _Job, mark: str, expected: Mapping[str, float]) -> dict[str, str]:
+    """Provenance of a raster, and what is expected of it."""
     about = {
         **job.predictor.about,
         "version": __version__,
@@ -280,4 +301,5 @@ def _tags(job: _Job, mark: str) -> dict[str, str]:
         "options": options_of(job.predictor, job.wanted),
         "fingerprint": mark,
     }
-    return tags_of(about, job.predictor.classes)
+    tags = tags_of(about, job.predictor.classes)
+    return {**tags, TRUST: json.dumps(expected)} if expected else tags

@@ -9,7 +9,7 @@ from typing import Any
 
 from crossearth_jax.data.classes import ClassSet
 from crossearth_jax.predict import geo
-from crossearth_jax.predict.outputs import FINGERPRINT, PIXELS, class_pixels
+from crossearth_jax.predict.outputs import FINGERPRINT, PIXELS, TRUST, class_pixels
 from crossearth_jax.predict.tiles import Tile
 from crossearth_jax.predict.write import quiet
 from crossearth_jax.system.escape import xml_text
@@ -39,6 +39,7 @@ def write_mosaic(
     """
     with quiet(), geo.needed("rasterio").open(parts[0][0]) as first:
         tags = {**first.tags(), FINGERPRINT: mark}
+        tags.pop(TRUST, None)  # of the first part alone
         is_label = PIXELS in tags
         if is_label:
             counts: Counter = Counter()

@@ -23,11 +23,15 @@ from crossearth_jax.system.read_json import parse_json
 
 FINGERPRINT = "CROSSEARTH_FINGERPRINT"
 PIXELS = "CROSSEARTH_PIXELS"  # how many of each class a map has
+TRUST = "CROSSEARTH_TRUST"  # what is expected of a map
 HEAD = 4096  # bytes of a GeoJSON file that hold its description
 SIDECAR = ".aux.xml"
 STYLE = ".qml"
 # What may stand beside a map, by the end of its name.
-BESIDE = ("_probabilities.tif", "_confidence.tif", "_quicklook.png", *DRIVERS)
+BESIDE = (
+    *("_probabilities.tif", "_confidence.tif", "_trust.tif", "_quicklook.png"),
+    *DRIVERS,
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,8 @@ class Wanted:
       specks: areas of fewer pixels get no polygon.
       quicklook: write a picture.
       tile: the part of the scene that is mapped; None maps all.
+      trust: write the calibrated chance of the chosen class, and what is expected of
+        the map; needs `Predictor.judge`.
     """
 
     reading: Reading = field(default_factory=Reading)
@@ -53,6 +59,7 @@ class Wanted:
     specks: int = 0
     quicklook: bool = False
     tile: Tile | None = None
+    trust: bool = False
 
 
 class Existing(ValueError):
@@ -67,6 +74,8 @@ def outputs(target: Path, wanted: Wanted) -> list[Path]:
         files.append(Path(f"{stem}_probabilities.tif"))
     if wanted.confidence:
         files.append(Path(f"{stem}_confidence.tif"))
+    if wanted.trust:
+        files.append(Path(f"{stem}_trust.tif"))
     if wanted.vector:
         files.append(Path(wanted.vector))
     if wanted.quicklook:
@@ -88,13 +97,16 @@ def marks(
     of the user's, as QGIS saves it, is left alone and not among them.
     """
     own = fingerprint(predictor, source, wanted)
+    judged = f"-{predictor.judge.mark}" if wanted.trust and predictor.judge else ""
     files = (p for p in outputs(target, wanted) if not _is_users_style(p))
     found = dict.fromkeys(files, own)
     for path in found:
         if path.name.endswith("_probabilities.tif") and path != target:
             found[path] = f"{own}-{wanted.probabilities}"
+        elif path.name.endswith("_trust.tif") and path != target:
+            found[path] = f"{own}{judged}"
         elif wanted.vector and path == Path(wanted.vector):
-            found[path] = f"{own}-{wanted.specks}"
+            found[path] = f"{own}-{wanted.specks}{judged}"
     return found
 
 
@@ -246,6 +258,12 @@ def class_pixels(target: Path) -> dict[str, int]:
         return {}
     sound = isinstance(found, dict) and all(type(n) is int for n in found.values())
     return found if sound else {}
+
+
+def expected_of(target: Path) -> dict[str, float]:
+    """What a finished class map was expected to score; empty where nobody asked."""
+    with quiet(), geo.needed("rasterio").open(target) as file:
+        return json.loads(file.tags().get(TRUST, "{}"))
 
 
 def _reading_errors() -> tuple[type[Exception], ...]:

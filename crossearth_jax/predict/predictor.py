@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from crossearth_jax.data.classes import ClassSet
 from crossearth_jax.predict import tta as augmentation
+from crossearth_jax.predict.judge import Judge
 from crossearth_jax.predict.picture import checked_picture
 from crossearth_jax.predict.scene import Reading, scene_of
 from crossearth_jax.predict.strip import (
@@ -36,6 +37,7 @@ class Predictor:
       windows: their sizes, and how many go into a call.
       about: where the weights come from, kept in every map.
       reading: how scenes are read unless another is given: as in training.
+      judge: tells what a map may be trusted with; None cannot.
     """
 
     score_fn: ScoreFn
@@ -43,6 +45,7 @@ class Predictor:
     windows: Windows
     about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     reading: Reading = dataclasses.field(default_factory=Reading)
+    judge: Judge | None = None
 
     def __call__(
         self, image: Num[np.ndarray, "H W 3"], blend: Blend = "flat"

@@ -17,7 +17,8 @@ from crossearth_jax.data.classes import ClassSet
 from crossearth_jax.pixels.labels import IGNORE
 from crossearth_jax.predict import geo, ground
 from crossearth_jax.predict.antimeridian import cut_at_180
-from crossearth_jax.predict.write import quiet
+from crossearth_jax.predict.polygon_means import polygon_means
+from crossearth_jax.predict.write import UNIT, quiet
 from crossearth_jax.system.escape import terminal
 
 DRIVERS = {".gpkg": "GPKG", ".geojson": "GeoJSON"}
@@ -84,12 +85,13 @@ def write_polygons(
     scratch: Path,
     mark: str = "",
     beside: Path | None = None,
+    trust: Path | None = None,
 ) -> int:
     """Writes one feature per connected area of a class.
 
-    Columns: `class_id`, `class`, and `area_m2`, or `area_px` where the map has no
-    coordinate system. The area is planar in a projected coordinate system, and geodesic
-    in a geographic one and in Web Mercator.
+    Columns: `class_id`, `class`, `area_m2`, or `area_px` where the map has no
+    coordinate system, and of `trust` its mean. The area is planar in a projected
+    coordinate system, and geodesic in a geographic one and in Web Mercator.
 
     Args:
       label: class map; 255 becomes no polygon.
@@ -99,6 +101,7 @@ def write_polygons(
       scratch: folder for what is needed in between.
       mark: what the polygons are made of, kept in the file.
       beside: a GeoPackage whose other layers are kept.
+      trust: raster of the chance that a pixel's class is right, in 250ths.
 
     Returns:
       The number of features.
@@ -116,8 +119,8 @@ def write_polygons(
             sieved = scratch / "sieved.tif"
             _sieve(file, sieved, specks)
             with rasterio.open(sieved) as clean:
-                return _write(_shapes(clean), target, classes, place, mark)
-        return _write(_shapes(file), target, classes, place, mark)
+                return _write(_shapes(clean), target, classes, place, mark, trust)
+        return _write(_shapes(file), target, classes, place, mark, trust)
 
 
 def _sieve(file: Any, target: Path, specks: int) -> None:
@@ -172,10 +175,11 @@ def _write(
     classes: ClassSet,
     place: Place,
     mark: str,
+    trust: Path | None,
 ) -> int:
     shapes, count = iter(shapes), 0
     while (chunk := list(islice(shapes, CHUNK))) or count == 0:
-        frame = _frame(chunk, classes, place)
+        frame = _frame(chunk, classes, place, trust)
         if DRIVERS[target.suffix] == "GeoJSON" and place.middle is not None:
             frame = frame.to_crs("EPSG:4326")  # RFC 7946
             frame = frame.set_geometry(cut_at_180(frame.geometry, place.middle))
@@ -200,7 +204,12 @@ def _append(frame: Any, target: Path, is_new: bool, mark: str) -> None:
         raise OSError(f"{target}: cannot be written ({error})") from error
 
 
-def _frame(chunk: Sequence[tuple[dict, int]], classes: ClassSet, place: Place) -> Any:
+def _frame(
+    chunk: Sequence[tuple[dict, int]],
+    classes: ClassSet,
+    place: Place,
+    trust: Path | None,
+) -> Any:
     geopandas = geo.needed("geopandas")
     shape = geo.needed("shapely.geometry").shape
     crs = _crs_text(place.crs)
@@ -210,6 +219,9 @@ def _frame(chunk: Sequence[tuple[dict, int]], classes: ClassSet, place: Place) -
     names = [shown[k] for k in ids.tolist()]
     name = "area_px" if crs is None else "area_m2"
     columns = {"class_id": ids, "class": names, name: _areas(geometry, place)}
+    if trust is not None:
+        means = polygon_means(trust, list(geometry), nodata=IGNORE, unit=UNIT)
+        columns["trust"] = means.round(3)
     return geopandas.GeoDataFrame(columns, geometry=geometry)
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from crossearth_jax.data.classes import ClassSet
 from crossearth_jax.pixels.labels import IGNORE
 from crossearth_jax.predict import geo
+from crossearth_jax.predict.judge import Judge
 from crossearth_jax.predict.resample import ReadValues, Span, nearest, resampled
 from crossearth_jax.predict.scene import STRIP, Scene, grid_part
 from crossearth_jax.predict.strip import Block
@@ -95,6 +96,16 @@ def confidence_layer() -> Layer:
         lambda block: _in_units(block.probabilities().max(2)[None]),
         unit=UNIT,
     )
+
+
+def trust_layer(judge: Judge) -> Layer:
+    """Calibrated chance that the class is right, in 250ths."""
+
+    def encode(block: Block) -> np.ndarray:
+        chance = np.where(block.valid, judge.chance(block.scores), np.nan)
+        return _in_units(chance[None])
+
+    return Layer("_trust", ("trust",), "uint8", IGNORE, "average", encode, unit=UNIT)
 
 
 def _in_units(probabilities: np.ndarray) -> np.ndarray:

@@ -32,6 +32,7 @@ IMMATERIAL = {
     "eval.examples",
     "eval.every",
     "eval.domains",
+    "eval.trust",
     "backbone.remat",
 }
 NEEDED = {"name": str, "train.seed": int, "data.kind": str}

@@ -17,10 +17,10 @@ from crossearth_jax.report.pictures import RIGHT, WRONG
 LONGEST = 512  # pixels of an image in the page
 
 
-def photo(image: UInt8[np.ndarray, "H W 3"]) -> str:
-    """An image as a data URI, at most `LONGEST` pixels a side."""
+def photo(image: UInt8[np.ndarray, "H W 3"], longest: int = LONGEST) -> str:
+    """An image as a data URI, at most so many pixels a side."""
     picture = Image.fromarray(image).resize(
-        _fitting(image.shape[:2]), Image.Resampling.LANCZOS
+        _fitting(image.shape[:2], longest), Image.Resampling.LANCZOS
     )
     return _data_uri(picture, "WEBP", quality=82)
 
@@ -58,9 +58,9 @@ def layer(mask: Bool[np.ndarray, "h w"], colour: Colour) -> str:
     return _data_uri(picture, "PNG", optimize=True, transparency=0, bits=1)
 
 
-def _fitting(size: tuple[int, int]) -> tuple[int, int]:
+def _fitting(size: tuple[int, int], longest: int = LONGEST) -> tuple[int, int]:
     """Width and height for Pillow, never enlarged."""
-    scale = min(1.0, LONGEST / max(size))
+    scale = min(1.0, longest / max(size))
     return max(1, round(size[1] * scale)), max(1, round(size[0] * scale))
 
 

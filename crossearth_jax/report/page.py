@@ -19,6 +19,7 @@ from crossearth_jax.report.pictures import COLUMNS
 from crossearth_jax.report.score_table import mean_fraction, percent
 from crossearth_jax.report.sheet import Sheet
 from crossearth_jax.report.table import Section, Table
+from crossearth_jax.report.trust_view import trust_section
 from crossearth_jax.scoring.counts import DomainCounts
 from crossearth_jax.scoring.domain import Example
 from crossearth_jax.system.escape import html_text as escaped
@@ -57,6 +58,8 @@ class RunView:
       metrics: logged steps.
       provenance: starts of the run.
       missing: what could not be shown, and why.
+      trust: of `trust_view.read_trust`.
+      least: of `trust_view.read_least_trusted`.
     """
 
     experiment: Experiment
@@ -68,6 +71,8 @@ class RunView:
     metrics: Sequence[Mapping[str, float]]
     provenance: Sequence[Mapping[str, Any]]
     missing: Sequence[str] = field(default_factory=tuple)
+    trust: Mapping[str, Any] | None = None
+    least: str = ""
 
 
 def page(
@@ -119,6 +124,7 @@ def _run(index: int, run: RunView, tables: str, *, several: bool) -> Iterator[st
     yield from _failures(index, run)
     yield from _domains(index, run)
     yield _calibration(run)
+    yield trust_section(run.trust, run.least)
     yield curves(run.metrics)
     yield _inputs(run)
     yield _origin(run)

@@ -62,13 +62,15 @@ class TrainedRun:
             "checkpoint": str(self.workdir.resolve()),
             "name": self.settings.name,
             "step": int(self.state.step),
-            "weights": self._digest() + self.network.digest[:4],
+            "weights": weights_digest(self.network, self.state),
             "precision": self.settings.precision,
         }
 
-    def _digest(self) -> str:
-        """Twelve hexadecimal digits that tell trained weights apart."""
-        return digest_of_arrays(dotted(jax.device_get(self.state.params)))[:12]
+
+def weights_digest(network: build.Network, state: TrainState) -> str:
+    """Sixteen hexadecimal digits that tell weights apart, trained and frozen."""
+    trained = digest_of_arrays(dotted(jax.device_get(state.params)))
+    return trained[:12] + network.digest[:4]
 
 
 def load_run(

@@ -1,0 +1,1 @@
+"""How good a map is where nobody has labels; see docs/trust.md."""
