@@ -23,6 +23,11 @@ from crossearth_jax.commands.predict_jobs import Job, check_apart, plan_jobs
 from crossearth_jax.commands.predict_maps import Alone, Crew, Maps, reason_of
 from crossearth_jax.commands.predict_options import predict_parser, wanted_of, words
 from crossearth_jax.commands.predict_ray import RayCrew
+from crossearth_jax.commands.predict_together import (
+    check_scenes,
+    together_of,
+    write_together,
+)
 from crossearth_jax.predict import geo
 from crossearth_jax.predict.outputs import Wanted
 from crossearth_jax.predict.predictor import Predictor, load
@@ -50,7 +55,9 @@ def run(options: argparse.Namespace) -> int:
     scenes = find_sources(options.inputs, options.asset)
     jobs = plan_jobs(scenes, options.out, options.vector, options.keep_folders)
     wanted = wanted_of(options)
-    check_apart(jobs, wanted)
+    together = together_of(options)
+    check_apart(jobs, wanted, together.files)
+    check_scenes(together, jobs)
     scenes_and_parts = _with_parts(jobs, options)
     parts = [part for _, parts in scenes_and_parts for part in parts]
     process = _process(options)
@@ -70,6 +77,12 @@ def run(options: argparse.Namespace) -> int:
     for job, blocks in scenes_and_parts:
         if blocks != [job] and not _join(predictor, job, blocks, wanted, options):
             failed = 1
+    labels = [
+        job.target if blocks == [job] else job.target.with_suffix(".vrt")
+        for job, blocks in scenes_and_parts
+    ]
+    for line in write_together(together, labels, predictor.classes, share=share):
+        print(terminal(line, LINE))
     return failed
 
 
