@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from absl import logging
+
 from crossearth_jax.commands.predict_jobs import Job
 from crossearth_jax.commands.predict_progress import Board, TellRows
 from crossearth_jax.commands.predict_summary import (
@@ -38,6 +40,7 @@ class Outcome:
       reason: why it was left out, in one line.
       pixels: of the map by class.
       where: the worker, if there are several.
+      warnings: that it logged elsewhere.
     """
 
     job: Job
@@ -46,6 +49,7 @@ class Outcome:
     reason: str = ""
     pixels: Mapping[str, int] = field(default_factory=dict)
     where: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 class Crew(Protocol):
@@ -191,6 +195,8 @@ class Maps:
 
     def _take(self, outcome: Outcome, board: Board) -> None:
         done, job = outcome.done, outcome.job
+        for text in outcome.warnings:
+            logging.warning("%s", text)
         board.finish(0 if done is None else done.pixels)
         if done is None:
             if self.alone:

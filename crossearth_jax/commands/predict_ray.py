@@ -6,6 +6,7 @@ are renamed when they are whole, so work that is done twice does no harm.
 """
 
 import os
+import socket
 import sys
 import time
 from collections import Counter, deque
@@ -295,15 +296,19 @@ def connect(ray: Any, address: str) -> None:
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     own = {"include_dashboard": False, "object_store_memory": OBJECTS}
+    quiet = {"logging_level": "ERROR", "log_to_driver": False}
     try:
+        if ":" in address:  # Ray itself would try for minutes
+            host, _, port = address.removeprefix("ray://").rpartition(":")
+            socket.create_connection((host, int(port)), timeout=GRACE).close()
         if address == "":
             try:
-                ray.init(address="auto", logging_level="ERROR")
+                ray.init(address="auto", **quiet)
                 return
             except ConnectionError:
                 address = "local"
         settings = own if address == "local" else {}
-        ray.init(address=address, logging_level="ERROR", **settings)
+        ray.init(address=address, **quiet, **settings)
     except Exception as error:  # of many kinds
         raise ValueError(
             f"got --ray {address}, where no cluster answers ({_first_line(error)}): "
