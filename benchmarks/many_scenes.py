@@ -1,7 +1,7 @@
 """A long list of small scenes: memory while it grows, and processes that share it.
 
-`python -m benchmarks.many_scenes` draws 1,000 scenes of 256² and has `crossearth predict`
-map them three times: in one process, in two that share them by `--part`, and by `--ray`
+`python -m benchmarks.many_scenes` draws 1,000 scenes of 256² and has `crossearth
+predict` map them three times: in one process, in two that share them by `--part`, and by `--ray`
 where it is installed. The network is one linear layer per patch, so the time is that of
 reading, writing and checking files; `--run WORKDIR` takes a trained run instead.
 
@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as place:
         folder = Path(place)
         draw(folder / "scenes", options.scenes, options.size)
-        print("load before:", " ".join(f"{n:.1f}" for n in os.getloadavg()))
+        print("load:", " ".join(f"{n:.1f}" for n in os.getloadavg()), flush=True)
         print("                 scenes/s  ratio  MB at a tenth  MB at the end")
         first = None
         for name, shares in ways().items():

@@ -53,7 +53,7 @@ class _Member:
         """Of the table at the end."""
         speed = self.pixels / 1e6 / self.seconds if self.seconds else 0.0
         counts = map(str, (self.maps, self.left_out, self.lost))
-        state = "died" if self.state == "died" else ""
+        state = self.state if self.state in ("died", "refused") else "up"
         return [self.name, *counts, f"{speed:.2f}", state]
 
 
@@ -136,8 +136,9 @@ class RayCrew:
             self._hand_out(queue, wanted)
             if not self.pending:
                 raise ValueError(f"no Ray worker is left: {self.wrong}")
-            busy, all_here = len(self._are("busy")), len(self.pending)
-            with board.scene(f"{busy} of {all_here} workers at work") as progress:
+            all_here = len(self._are("starting", "idle", "busy"))
+            state = f"{len(self._are('busy'))} of {all_here} workers at work"
+            with board.scene(state) as progress:
                 answers = self._answers()
                 progress(0, 1)
             for member, answer in answers:
@@ -150,8 +151,8 @@ class RayCrew:
 
     # ---- workers --------------------------------------------------------------------
 
-    def _are(self, state: str) -> list[_Member]:
-        return [member for member in self.members if member.state == state]
+    def _are(self, *states: str) -> list[_Member]:
+        return [member for member in self.members if member.state in states]
 
     def _hire(self) -> None:
         actor = self.ray.remote(Worker).options(
@@ -185,15 +186,18 @@ class RayCrew:
     def _answers(self) -> list[tuple[_Member, Any]]:
         """What became of scenes: outcomes, or Ray's errors; starts are dealt with."""
         refs = list(self.pending)
-        found, _ = self.ray.wait(refs, num_returns=len(refs), timeout=LOOK)
+        self.ray.wait(refs, timeout=LOOK)  # for the first, then for all that are ready
+        found, _ = self.ray.wait(refs, num_returns=len(refs), timeout=0)
         answers = []
         for ref in found:
             member = self.pending.pop(ref)
             try:
                 answer = self.ray.get(ref)
-            except self.ray.exceptions.RayError as error:
+            except self.ray.exceptions.RayTaskError as error:
                 if self.how["traceback"]:
                     raise
+                answer = error
+            except self.ray.exceptions.RayError as error:
                 answer = error
             if member.state == "busy":
                 answers.append((member, answer))
@@ -234,9 +238,8 @@ class RayCrew:
     def _end(self) -> None:
         """Ends all; after Ctrl-C nothing half made is left."""
         busy = [(ref, m) for ref, m in self.pending.items() if m.state == "busy"]
-        for member in self.members:
-            if member.state in ("starting", "idle", "busy"):
-                self._part_with(member)
+        for member in self._are("starting", "idle", "busy"):
+            self._part_with(member)
         for ref, member in busy:
             self.ray.wait([ref], timeout=GRACE)
             self._clear(member)
@@ -263,7 +266,8 @@ class RayCrew:
             return changed(answer, where=member.name)
         if isinstance(answer, self.ray.exceptions.RayTaskError):
             member.left_out += 1
-            return Outcome(job, 0.0, reason=reason_of(answer, job.source))
+            cause = getattr(answer, "cause", None) or answer
+            return Outcome(job, 0.0, reason=reason_of(cause, job.source))
         return self._after_death(member, job, answer)
 
     def _after_death(
@@ -283,7 +287,7 @@ class RayCrew:
         )
 
     def _table(self) -> Table:
-        header = ("worker", "maps", "left out", "lost", "MP/s", "")
+        header = ("worker", "maps", "left out", "lost", "MP/s", "state")
         rows = [member.row for member in self.members if member.state != "starting"]
         return Table(header, "lrrrrl", [Section(rows)])
 

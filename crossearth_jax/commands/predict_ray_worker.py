@@ -62,11 +62,13 @@ class Worker:
         logging.set_verbosity(logging.WARNING)
         set_up_compiler()
         try:
-            if not self.probe.exists():
-                raise OSError(
-                    f"got no {self.probe.parent.parent} on this node, expected inputs "
-                    "and --out on a disk that all nodes share, under the same path"
-                )
+            for place in (self.folder, self.probe):
+                if not place.exists():
+                    raise OSError(
+                        f"got no {place} on this node, expected inputs, --out and the "
+                        "folder of the command on a disk that all nodes share, under "
+                        "the same path"
+                    )
             os.chdir(self.folder)
             self.predictor = self.ready()
         except (ValueError, OSError, ImportError, RuntimeError) as error:
