@@ -102,6 +102,11 @@ def together_of(options: argparse.Namespace) -> Together:
 
 def _check_free(path: Path, together: Together) -> None:
     """Files of others are left alone; our own follow the maps."""
+    zones = together.zones
+    if zones is not None and path.exists() and path.samefile(zones.path):
+        raise ValueError(
+            f"got --zones {path}, which is also a result: choose another --out"
+        )
     if path.suffix == STYLE or together.overwrite or not path.exists():
         return
     if path == together.table:
@@ -115,11 +120,6 @@ def _check_free(path: Path, together: Together) -> None:
             f"got {path}, written by another program: choose another --out, or pass "
             "--overwrite"
         )
-    if zones := together.zones:
-        if path.exists() and path.samefile(zones.path):
-            raise ValueError(
-                f"got --zones {path}, which is also a result: choose another --out"
-            )
 
 
 def _mark(path: Path) -> str | None:
@@ -204,7 +204,9 @@ def write_together(
         os.listdir(folder)  # a network disk may still remember files as missing
     marks = {label: read_mark(label) for label in labels if label.exists()}
     here = [label for label in labels if marks.get(label)]
-    if not here or (share[1] > 1 and len(here) < len(labels)):
+    if not here and share[1] == 1:
+        return []
+    if share[1] > 1 and len(here) < len(labels):
         return [
             f"{len(here)} of {len(labels)} maps are there; the last worker writes "
             f"{', '.join(map(str, together.files))}"

@@ -114,7 +114,8 @@ def open_zones(place: str) -> Zones:
 def _check_kind(place: str | Path, kinds: set[str]) -> None:
     others = sorted(kind for kind in kinds if not kind.endswith("Polygon"))
     if others:
-        raise ValueError(f"got --zones {place} with {others[0]}s, expected polygons")
+        shown = "no geometry" if others[0] == "None" else f"{others[0]}s"
+        raise ValueError(f"got --zones {place} with {shown}, expected polygons")
 
 
 def areas_in(

@@ -97,11 +97,9 @@ def _unique(names: Iterable[str]) -> list[str]:
 
 
 def _cells(row: Sequence[Any]) -> list[str]:
-    return ["" if _is_empty(cell) else csv_cell(cell) for cell in row]
-
-
-def _is_empty(cell: Any) -> bool:
-    return cell is None or (isinstance(cell, float) and np.isnan(cell))
+    """Empty where there is none of a number, a text, a time; lists are text."""
+    is_missing = geo.needed("pandas").isna
+    return ["" if is_missing(cell) is True else csv_cell(cell) for cell in row]
 
 
 def _append(frame: Any, package: Path, is_new: bool, mark: str) -> None:

@@ -115,6 +115,8 @@ def test_zones_are_summed_over_maps_or_over_the_mosaic(run, capsys):
     assert run(*options, "--mosaic", "vrt") == 0  # each place once
     np.testing.assert_allclose(mapped(), [4 * 64 * 80, 0], rtol=1e-4)
     assert not list(Path("out").glob(".*"))
+    ours = "a.tif", "--zones", "out/zones.gpkg", "--overwrite"
+    assert run(*ours) == 1 and "which is also a result" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,9 @@ def test_a_table_and_a_geopackage_with_the_zones_own_columns(tmp_path, monkeypat
     label, _ = class_map(tmp_path / "map.tif")
     shapes = [box(0, 0, 60, 80), box(100, 100, 110, 110), box(10, 20, 30, 70)]
     names = ["=1+1", "far\x1b[31m", "roof"]
-    zones = zone_file(tmp_path / "in.gpkg", shapes, name=names, MAPPED_m2=[1, 2, 3])
+    since = [np.datetime64("2026-11-28"), None, None]
+    columns = {"name": names, "MAPPED_m2": [1, 2, 3], "since": since}
+    zones = zone_file(tmp_path / "in.gpkg", shapes, **columns)
     table, package = tmp_path / "out.csv", tmp_path / "out.gpkg"
     areas = areas_in(label, zones, 2)
     classes = ("ground", "roof & wall")
@@ -124,9 +126,10 @@ def test_a_table_and_a_geopackage_with_the_zones_own_columns(tmp_path, monkeypat
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == [
         *("zone", "mapped_m2", "nodata_m2", "ground_m2", "ground_share"),
-        *("roof & wall_m2", "roof & wall_share", "name", "MAPPED_m2_2"),
+        *("roof & wall_m2", "roof & wall_share", "name", "MAPPED_m2_2", "since"),
     ]
     assert [row["name"] for row in rows] == ["'=1+1", r"far\x1b[31m", "roof"]
+    assert [row["since"][:10] for row in rows] == ["2026-11-28", "", ""]
     assert float(rows[0]["mapped_m2"]) == pytest.approx(4 * (60 * 80 - 100))
     assert [row["roof & wall_share"] for row in rows][1:] == ["", "1.0"]
     frame = geopandas.read_file(package)
@@ -143,6 +146,9 @@ def test_what_are_no_zones_is_one_line(tmp_path):
     (tmp_path / "text.gpkg").write_text("no file of polygons")
     with pytest.raises(ValueError, match=r"text\.gpkg, which cannot be read"):
         open_zones(str(tmp_path / "text.gpkg"))
+    (tmp_path / "table.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(ValueError, match=r"table\.csv with no geometry"):
+        open_zones(str(tmp_path / "table.csv"))
     with pytest.raises(ValueError, match="which is not there"):
         open_zones(str(tmp_path / "nowhere.shp"))
     two = tmp_path / "two.gpkg"
