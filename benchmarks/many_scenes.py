@@ -1,9 +1,10 @@
 """A long list of small scenes: memory while it grows, and processes that share it.
 
 `python -m benchmarks.many_scenes` draws 1,000 scenes of 256² and has `crossearth
-predict` map them three times: in one process, in two that share them by `--part`, and by
-`--ray` where it is installed. The network is one linear layer per patch, so the time is
-that of reading, writing and checking files; `--run WORKDIR` takes a trained run instead.
+predict` map them three times: in one process, in two that share them by `--part`, and
+by `--ray` where it is installed. The network is one linear layer per patch, so the
+time is that of reading, writing and checking files; `--run WORKDIR` takes a trained
+run instead.
 
 The table shows scenes a second from the first map on, since the start of processes and
 of Ray is the same for any list; and the memory of one process after a tenth of its maps
