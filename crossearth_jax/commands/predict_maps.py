@@ -3,7 +3,7 @@
 import argparse
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,7 +62,7 @@ class Crew(Protocol):
 
     def make(
         self, jobs: Sequence[Job], wanted: Wanted, board: Board
-    ) -> Iterator[Outcome]:
+    ) -> Generator[Outcome, None, None]:
         """Makes maps and yields what became of each, as they finish."""
         ...
 
@@ -115,7 +115,7 @@ class Alone:
 
     def make(
         self, jobs: Sequence[Job], wanted: Wanted, board: Board
-    ) -> Iterator[Outcome]:
+    ) -> Generator[Outcome, None, None]:
         """See `Crew`."""
         for job in jobs:
             with board.scene(job.source.name) as progress:

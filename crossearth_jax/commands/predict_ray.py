@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from dataclasses import replace as changed
@@ -125,7 +125,7 @@ class RayCrew:
 
     def make(
         self, jobs: Sequence[Job], wanted: Wanted, board: Board
-    ) -> Iterator[Outcome]:
+    ) -> Generator[Outcome, None, None]:
         """See `Crew`.
 
         Raises:
@@ -175,7 +175,7 @@ class RayCrew:
                 told = time.monotonic()
                 free = self.ray.available_resources()
                 room = ", ".join(f"{free.get(k, 0):g} {k}" for k in ("CPU", "GPU"))
-                _tell(f"waiting for a worker; the cluster has {room} free")
+                _tell(f"waiting for a worker to start ({room} free in the cluster)")
 
     def _hand_out(self, queue: deque[Job], wanted: Wanted) -> None:
         for member in self._are("idle"):

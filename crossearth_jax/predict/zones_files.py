@@ -85,7 +85,8 @@ def _with_areas(
 
 def _unique(names: Iterable[str]) -> list[str]:
     """Names that differ by more than capital letters, as a GeoPackage needs them."""
-    taken, found = set(RESERVED), []
+    taken: set[str] = set(RESERVED)
+    found: list[str] = []
     for name in names:
         other, count = name, 1
         while other.lower() in taken:
