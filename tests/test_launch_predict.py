@@ -66,10 +66,8 @@ def test_every_task_of_a_slurm_array_has_its_share(tmp_path, numbers):
     program = tmp_path / "crossearth"
     program.write_text(f"#!/bin/bash\nprintf '%s\\n' \"$@\" > {tmp_path}/words\n")
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    environment = os.environ | {
-        "CROSSEARTH": str(program),
-        "OUT": f"{tmp_path}/my maps",
-    }
+    out = f"{tmp_path}/my maps"
+    environment = os.environ | {"CROSSEARTH": str(program), "OUT": out}
     script = ["bash", str(FOLDER / "predict-slurm.sbatch"), "run", "@my scenes.txt"]
     subprocess.run(script, env=environment, check=True)
     command, *words = (tmp_path / "words").read_text().splitlines()
