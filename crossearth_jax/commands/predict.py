@@ -50,8 +50,7 @@ def run(options: argparse.Namespace) -> int:
         geo.needed("geopandas")
         geo.needed("pyogrio")
     part = part_of(options.part)
-    if options.ray is not None:
-        _check_only_ray(options)
+    _check_ray(options)
     scenes = find_sources(options.inputs, options.asset)
     jobs = plan_jobs(scenes, options.out, options.vector, options.keep_folders)
     wanted = wanted_of(options)
@@ -125,8 +124,12 @@ def _tell_share(
         )
 
 
-def _check_only_ray(options: argparse.Namespace) -> None:
+def _check_ray(options: argparse.Namespace) -> None:
     """Raises where scenes would be shared in two ways at once."""
+    if options.ray is None:
+        if options.ray_workers is not None:
+            raise ValueError("got --ray-workers without --ray, expected both")
+        return
     names = ("part", "coordinator", "hosts", "host")
     given = [name for name in names if getattr(options, name) is not None]
     given += ["distributed"] if options.distributed else []

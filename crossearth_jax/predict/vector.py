@@ -58,7 +58,7 @@ def check_place(raster: Any, target: Path) -> None:
       ValueError: GeoJSON is asked for, which has longitudes and latitudes alone.
     """
     if DRIVERS[target.suffix] == "GeoJSON" and place_of(raster).middle is None:
-        system = "no coordinate system" if raster.crs is None else "a local one"
+        system = "no coordinate system" if raster.crs is None else "a local system"
         raise ValueError(
             f"{raster.name}: got --vector {target.suffix[1:]} for a raster with "
             f"{system}, expected one with longitude and latitude, which GeoJSON is in: "

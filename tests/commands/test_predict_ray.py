@@ -38,6 +38,7 @@ def test_a_worker_per_gpu_or_per_node():
         (["--ray", "--hosts", "2", "--host", "0"], {}, "got --ray with --hosts"),
         (["--ray", "--distributed"], {}, "got --ray with --distributed"),
         (["--ray"], {"SLURM_STEP_NUM_TASKS": "2"}, "start it without srun"),
+        (["--ray-workers", "2"], {}, "got --ray-workers without --ray"),
     ],
 )
 def test_scenes_are_shared_in_one_way(
