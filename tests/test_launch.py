@@ -14,19 +14,23 @@ import yaml
 from ml_collections import ConfigDict
 
 from crossearth_jax import main
+from crossearth_jax.commands.predict_options import predict_parser
 from crossearth_jax.config import default
 
 FOLDER = Path(__file__).parents[1] / "docs" / "launch"
-SCRIPTS = ("slurm.sbatch", "ssh.sh", "until-finished.sh")
+SCRIPTS = ("slurm.sbatch", "ssh.sh", "until-finished.sh", "predict-slurm.sbatch")
 MANIFESTS = ("gke-tpu.yaml", "k8s-gpu.yaml")
+OTHERS = ("predict-k8s.yaml", "predict-ray.yaml")  # see test_launch_predict
 # Options of Slurm and its srun that the recipes and their page speak of.
 FOREIGN = {
     *("job-name", "nodes", "ntasks-per-node", "gpus-per-node", "gpus-per-task"),
     *("gpu-bind", "cpus-per-task", "time", "signal", "requeue", "open-mode"),
-    *("output", "kill-on-bad-exit"),
+    *("output", "kill-on-bad-exit", "array", "ntasks", "gpus"),
+    *("head", "address"),  # of `ray start`
 }
 
-FLAGS = set(re.findall(r"--\w+", main._parser(main.MODULE, None).format_help()))
+HELP = main._parser(main.MODULE, None).format_help() + predict_parser().format_help()
+FLAGS = set(re.findall(r"--[\w-]+", HELP))
 
 
 @pytest.fixture
@@ -86,7 +90,7 @@ def is_known(flag: str) -> bool:
 
 def test_every_flag_exists():
     paths = sorted(FOLDER.iterdir())
-    assert {p.name for p in paths} == {*SCRIPTS, *MANIFESTS, "README.md"}
+    assert {p.name for p in paths} == {*SCRIPTS, *MANIFESTS, *OTHERS, "README.md"}
     seen = set()
     for path in paths:
         found = re.findall(r"(?<![\w-])--([a-z][\w.-]*\w)", path.read_text())

@@ -30,12 +30,6 @@ def _shown(record: LogRecord) -> bool:
     return True
 
 
-def show_warnings() -> None:
-    """Logs warnings and worse, made harmless for a terminal."""
-    logging.set_verbosity(logging.WARNING)
-    logging.get_absl_handler().addFilter(_shown)
-
-
 def guarded(
     run: Callable[[argparse.Namespace], int | None],
     options: argparse.Namespace,
@@ -52,7 +46,8 @@ def guarded(
       The exit status: 0 done, also where a run was asked to stop and saved; 1 the
       input is wrong; 130 Ctrl-C, as shells have it.
     """
-    show_warnings()
+    logging.set_verbosity(logging.WARNING)
+    logging.get_absl_handler().addFilter(_shown)
     warn_of_address_limit()
     try:
         return run(options) or DONE

@@ -12,7 +12,8 @@ def part_of(text: str | None, env: Mapping[str, str] = os.environ) -> tuple[int,
 
     Args:
       text: "I/N" with I from 1; "/N" takes I from the cluster, "auto" both; None is
-        everything.
+        everything. Of a Slurm array of N tasks I is the place in it, wherever its
+        numbers begin; of another array it is the task's number, from 1.
       env: where Slurm arrays and Kubernetes' Indexed Jobs tell their numbers.
 
     Returns:
@@ -24,7 +25,8 @@ def part_of(text: str | None, env: Mapping[str, str] = os.environ) -> tuple[int,
     if text is None:
         return 1, 1
     index, _, count = ("", "", "") if text == "auto" else text.partition("/")
-    numbers = index or _index(env), count or _count(env)
+    count = count or _count(env)
+    numbers = index or _index(env, count), count
     if not all(number.isdigit() for number in numbers):
         raise ValueError(
             f"got --part {text}, expected I/N such as 2/10; in a Slurm array `auto`, "
@@ -46,18 +48,32 @@ def share_of(items: Sequence[T], part: tuple[int, int]) -> list[T]:
 
 def in_array(env: Mapping[str, str] = os.environ) -> bool:
     """Whether this process is one of a job array."""
-    return bool(_index(env))
+    return "SLURM_ARRAY_TASK_ID" in env or "JOB_COMPLETION_INDEX" in env
 
 
-def _index(env: Mapping[str, str]) -> str:
-    """From 1; Slurm's numbers may start anywhere and have steps."""
+def _index(env: Mapping[str, str], count: str) -> str:
+    """From 1; the numbers of a whole Slurm array may start anywhere and have steps.
+
+    An array of fewer tasks than there are parts is a piece of a larger one, or repeats
+    tasks of one that failed: its numbers are taken as they are.
+    """
     if "SLURM_ARRAY_TASK_ID" in env:
-        first = int(env.get("SLURM_ARRAY_TASK_MIN", 1))
-        step = int(env.get("SLURM_ARRAY_TASK_STEP", 1))
-        return str((int(env["SLURM_ARRAY_TASK_ID"]) - first) // step + 1)
+        number = _number(env, "SLURM_ARRAY_TASK_ID")
+        if env.get("SLURM_ARRAY_TASK_COUNT", count) != count:
+            return str(number)
+        first = _number(env, "SLURM_ARRAY_TASK_MIN", 1)
+        step = max(1, _number(env, "SLURM_ARRAY_TASK_STEP", 1))
+        return str((number - first) // step + 1)
     if "JOB_COMPLETION_INDEX" in env:
-        return str(int(env["JOB_COMPLETION_INDEX"]) + 1)
+        return str(_number(env, "JOB_COMPLETION_INDEX") + 1)
     return ""
+
+
+def _number(env: Mapping[str, str], name: str, default: int = 0) -> int:
+    text = env.get(name, str(default))
+    if not text.isdigit():
+        raise ValueError(f"got {name}={text}, expected a number, as a cluster sets it")
+    return int(text)
 
 
 def _count(env: Mapping[str, str]) -> str:

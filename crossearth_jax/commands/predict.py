@@ -24,6 +24,11 @@ from crossearth_jax.commands.predict_jobs import Job, check_apart, plan_jobs
 from crossearth_jax.commands.predict_maps import Alone, Crew, Maps, reason_of
 from crossearth_jax.commands.predict_options import predict_parser, wanted_of, words
 from crossearth_jax.commands.predict_ray import RayCrew
+from crossearth_jax.commands.predict_together import (
+    check_scenes,
+    together_of,
+    write_together,
+)
 from crossearth_jax.predict import geo
 from crossearth_jax.predict.outputs import Wanted
 from crossearth_jax.predict.predictor import Predictor, load
@@ -47,12 +52,13 @@ def run(options: argparse.Namespace) -> int:
         geo.needed("geopandas")
         geo.needed("pyogrio")
     part = part_of(options.part)
-    if options.ray is not None:
-        _check_only_ray(options)
+    _check_ray(options)
     scenes = find_sources(options.inputs, options.asset)
     jobs = plan_jobs(scenes, options.out, options.vector, options.keep_folders)
     wanted = wanted_of(options)
-    check_apart(jobs, wanted)
+    together = together_of(options)
+    check_apart(jobs, wanted, together.files)
+    check_scenes(together, jobs)
     scenes_and_parts = _with_parts(jobs, options)
     parts = [part for _, parts in scenes_and_parts for part in parts]
     process = _process(options)
@@ -72,6 +78,12 @@ def run(options: argparse.Namespace) -> int:
     for job, blocks in scenes_and_parts:
         if blocks != [job] and not _join(predictor, job, blocks, wanted, options):
             failed = 1
+    labels = [
+        job.target if blocks == [job] else job.target.with_suffix(".vrt")
+        for job, blocks in scenes_and_parts
+    ]
+    for line in write_together(together, labels, predictor.classes, share=share):
+        print(terminal(line, LINE))
     return failed
 
 
@@ -120,8 +132,12 @@ def _tell_share(
         )
 
 
-def _check_only_ray(options: argparse.Namespace) -> None:
+def _check_ray(options: argparse.Namespace) -> None:
     """Raises where scenes would be shared in two ways at once."""
+    if options.ray is None:
+        if options.ray_workers is not None:
+            raise ValueError("got --ray-workers without --ray, expected both")
+        return
     names = ("part", "coordinator", "hosts", "host")
     given = [name for name in names if getattr(options, name) is not None]
     given += ["distributed"] if options.distributed else []

@@ -155,6 +155,4 @@ def _make(
             for block in blocks
             if block.tile is not None
         ]
-        end = parts[-1][1]
-        size = end.top + end.height, end.left + end.width
-        write_mosaic(made, path, parts, size=size, classes=classes, mark=mark)
+        write_mosaic(made, path, parts, classes=classes, mark=mark)

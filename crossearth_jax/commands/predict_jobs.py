@@ -107,14 +107,22 @@ def _vector_path(vector: str | None, target: Path, scenes: int) -> Path | None:
     return path
 
 
-def check_apart(jobs: Iterable[Job], wanted: Wanted) -> None:
+def check_apart(
+    jobs: Iterable[Job], wanted: Wanted, over_all: Iterable[Path] = ()
+) -> None:
     """Raises before the first map if a file would overwrite another map's, or a scene.
+
+    Args:
+      jobs: of all scenes.
+      wanted: what is made of each.
+      over_all: files that are made of all maps together.
 
     Raises:
       ValueError: names both.
     """
     jobs = list(jobs)
     owner = {_place(job.source): f"the scene {job.source}" for job in jobs}
+    owner |= {os.path.realpath(path): "made of all maps together" for path in over_all}
     for job in jobs:
         for path in outputs(job.target, job.wanted(wanted)):
             place = os.path.realpath(path)

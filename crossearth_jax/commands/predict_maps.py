@@ -3,11 +3,13 @@
 import argparse
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
+
+from absl import logging
 
 from crossearth_jax.commands.predict_jobs import Job
 from crossearth_jax.commands.predict_progress import Board, TellRows
@@ -39,6 +41,7 @@ class Outcome:
       pixels: of the map by class.
       expected: of the map, with --trust.
       where: the worker, if there are several.
+      warnings: that it logged elsewhere.
     """
 
     job: Job
@@ -48,6 +51,7 @@ class Outcome:
     pixels: Mapping[str, int] = field(default_factory=dict)
     expected: Mapping[str, float] = field(default_factory=dict)
     where: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 class Crew(Protocol):
@@ -60,7 +64,7 @@ class Crew(Protocol):
 
     def make(
         self, jobs: Sequence[Job], wanted: Wanted, board: Board
-    ) -> Iterator[Outcome]:
+    ) -> Generator[Outcome, None, None]:
         """Makes maps and yields what became of each, as they finish."""
         ...
 
@@ -113,7 +117,7 @@ class Alone:
 
     def make(
         self, jobs: Sequence[Job], wanted: Wanted, board: Board
-    ) -> Iterator[Outcome]:
+    ) -> Generator[Outcome, None, None]:
         """See `Crew`."""
         for job in jobs:
             with board.scene(job.source.name) as progress:
@@ -194,6 +198,8 @@ class Maps:
 
     def _take(self, outcome: Outcome, board: Board) -> None:
         done, job = outcome.done, outcome.job
+        for text in outcome.warnings:
+            logging.warning("%s", text)
         board.finish(0 if done is None else done.pixels)
         if done is None:
             if self.alone:

@@ -235,4 +235,15 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
         help="smaller areas get no polygon; default 8",
     )
     add("--quicklook", action="store_true", help="PNG of scene and classes")
+    add(
+        "--mosaic",
+        choices=("vrt",),
+        help="one virtual raster over all maps, which must share one grid",
+    )
+    add(
+        "--zones",
+        metavar="FILE",
+        help="polygons, in which the areas of the classes are summed up as CSV and "
+        "GeoPackage",
+    )
     add("--timing", action="store_true", help="report where the time went")

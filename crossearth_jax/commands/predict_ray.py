@@ -6,10 +6,11 @@ are renamed when they are whole, so work that is done twice does no harm.
 """
 
 import os
+import socket
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from dataclasses import replace as changed
@@ -52,7 +53,7 @@ class _Member:
         """Of the table at the end."""
         speed = self.pixels / 1e6 / self.seconds if self.seconds else 0.0
         counts = map(str, (self.maps, self.left_out, self.lost))
-        state = "died" if self.state == "died" else ""
+        state = self.state if self.state in ("died", "refused") else "up"
         return [self.name, *counts, f"{speed:.2f}", state]
 
 
@@ -124,7 +125,7 @@ class RayCrew:
 
     def make(
         self, jobs: Sequence[Job], wanted: Wanted, board: Board
-    ) -> Iterator[Outcome]:
+    ) -> Generator[Outcome, None, None]:
         """See `Crew`.
 
         Raises:
@@ -135,8 +136,9 @@ class RayCrew:
             self._hand_out(queue, wanted)
             if not self.pending:
                 raise ValueError(f"no Ray worker is left: {self.wrong}")
-            busy, all_here = len(self._are("busy")), len(self.pending)
-            with board.scene(f"{busy} of {all_here} workers at work") as progress:
+            all_here = len(self._are("starting", "idle", "busy"))
+            state = f"{len(self._are('busy'))} of {all_here} workers at work"
+            with board.scene(state) as progress:
                 answers = self._answers()
                 progress(0, 1)
             for member, answer in answers:
@@ -149,8 +151,8 @@ class RayCrew:
 
     # ---- workers --------------------------------------------------------------------
 
-    def _are(self, state: str) -> list[_Member]:
-        return [member for member in self.members if member.state == state]
+    def _are(self, *states: str) -> list[_Member]:
+        return [member for member in self.members if member.state in states]
 
     def _hire(self) -> None:
         actor = self.ray.remote(Worker).options(
@@ -173,7 +175,7 @@ class RayCrew:
                 told = time.monotonic()
                 free = self.ray.available_resources()
                 room = ", ".join(f"{free.get(k, 0):g} {k}" for k in ("CPU", "GPU"))
-                _tell(f"waiting for a worker; the cluster has {room} free")
+                _tell(f"waiting for a worker to start ({room} free in the cluster)")
 
     def _hand_out(self, queue: deque[Job], wanted: Wanted) -> None:
         for member in self._are("idle"):
@@ -184,15 +186,18 @@ class RayCrew:
     def _answers(self) -> list[tuple[_Member, Any]]:
         """What became of scenes: outcomes, or Ray's errors; starts are dealt with."""
         refs = list(self.pending)
-        found, _ = self.ray.wait(refs, num_returns=len(refs), timeout=LOOK)
+        self.ray.wait(refs, timeout=LOOK)  # for the first, then for all that are ready
+        found, _ = self.ray.wait(refs, num_returns=len(refs), timeout=0)
         answers = []
         for ref in found:
             member = self.pending.pop(ref)
             try:
                 answer = self.ray.get(ref)
-            except self.ray.exceptions.RayError as error:
+            except self.ray.exceptions.RayTaskError as error:
                 if self.how["traceback"]:
                     raise
+                answer = error
+            except self.ray.exceptions.RayError as error:
                 answer = error
             if member.state == "busy":
                 answers.append((member, answer))
@@ -233,9 +238,8 @@ class RayCrew:
     def _end(self) -> None:
         """Ends all; after Ctrl-C nothing half made is left."""
         busy = [(ref, m) for ref, m in self.pending.items() if m.state == "busy"]
-        for member in self.members:
-            if member.state in ("starting", "idle", "busy"):
-                self._part_with(member)
+        for member in self._are("starting", "idle", "busy"):
+            self._part_with(member)
         for ref, member in busy:
             self.ray.wait([ref], timeout=GRACE)
             self._clear(member)
@@ -262,7 +266,8 @@ class RayCrew:
             return changed(answer, where=member.name)
         if isinstance(answer, self.ray.exceptions.RayTaskError):
             member.left_out += 1
-            return Outcome(job, 0.0, reason=reason_of(answer, job.source))
+            cause = getattr(answer, "cause", None) or answer
+            return Outcome(job, 0.0, reason=reason_of(cause, job.source))
         return self._after_death(member, job, answer)
 
     def _after_death(
@@ -282,7 +287,7 @@ class RayCrew:
         )
 
     def _table(self) -> Table:
-        header = ("worker", "maps", "left out", "lost", "MP/s", "")
+        header = ("worker", "maps", "left out", "lost", "MP/s", "state")
         rows = [member.row for member in self.members if member.state != "starting"]
         return Table(header, "lrrrrl", [Section(rows)])
 
@@ -295,15 +300,19 @@ def connect(ray: Any, address: str) -> None:
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     own = {"include_dashboard": False, "object_store_memory": OBJECTS}
+    quiet = {"logging_level": "ERROR", "log_to_driver": False}
     try:
+        if ":" in address:  # Ray itself would try for minutes
+            host, _, port = address.removeprefix("ray://").rpartition(":")
+            socket.create_connection((host, int(port)), timeout=GRACE).close()
         if address == "":
             try:
-                ray.init(address="auto", logging_level="ERROR")
+                ray.init(address="auto", **quiet)
                 return
             except ConnectionError:
                 address = "local"
         settings = own if address == "local" else {}
-        ray.init(address=address, logging_level="ERROR", **settings)
+        ray.init(address=address, **quiet, **settings)
     except Exception as error:  # of many kinds
         raise ValueError(
             f"got --ray {address}, where no cluster answers ({_first_line(error)}): "

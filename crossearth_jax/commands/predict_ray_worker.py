@@ -2,12 +2,15 @@
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from logging import Handler
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from crossearth_jax.commands.errors import show_warnings
+from absl import logging
+
 from crossearth_jax.commands.predict_jobs import Job
 from crossearth_jax.commands.predict_maps import Outcome, map_scene
 from crossearth_jax.predict.outputs import Wanted
@@ -56,14 +59,16 @@ class Worker:
     def start(self) -> Started:
         """Loads the run."""
         name = f"{socket.gethostname()}:{os.getpid()}"
-        show_warnings()
+        logging.set_verbosity(logging.WARNING)
         set_up_compiler()
         try:
-            if not self.probe.exists():
-                raise OSError(
-                    f"got no {self.probe.parent.parent} on this node, expected inputs "
-                    "and --out on a disk that all nodes share, under the same path"
-                )
+            for place in (self.folder, self.probe):
+                if not place.exists():
+                    raise OSError(
+                        f"got no {place} on this node, expected inputs, --out and the "
+                        "folder of the command on a disk that all nodes share, under "
+                        "the same path"
+                    )
             os.chdir(self.folder)
             self.predictor = self.ready()
         except (ValueError, OSError, ImportError, RuntimeError) as error:
@@ -73,15 +78,31 @@ class Worker:
         return Started(name, replace(self.predictor, score_fn=_nowhere))
 
     def make(self, job: Job, wanted: Wanted) -> Outcome:
-        """Makes a map."""
-        return map_scene(
-            self.predictor,
-            job,
-            wanted,
-            lambda rows, height: None,
-            overwrite=self.overwrite,
-            traceback=self.traceback,
-        )
+        """Makes a map; its warnings go with the outcome to whoever reads them."""
+        with _collected() as warnings:
+            outcome = map_scene(
+                self.predictor,
+                job,
+                wanted,
+                lambda rows, height: None,
+                overwrite=self.overwrite,
+                traceback=self.traceback,
+            )
+        return replace(outcome, warnings=tuple(warnings))
+
+
+@contextmanager
+def _collected() -> Iterator[list[str]]:
+    """Messages that are logged meanwhile."""
+    found: list[str] = []
+    handler = Handler()
+    handler.emit = lambda record: found.append(record.getMessage())
+    logger = logging.get_absl_logger()
+    logger.addHandler(handler)
+    try:
+        yield found
+    finally:
+        logger.removeHandler(handler)
 
 
 def _nowhere(windows: object) -> Any:

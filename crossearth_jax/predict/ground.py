@@ -4,19 +4,28 @@ import math
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float64
 
 from crossearth_jax.predict import geo
 
 RADIUS = 6_371_008.8  # of the mean sphere, metres
 ALIKE = 0.01  # a projection whose scale is off by less counts as true to scale
 LONGITUDE_LATITUDE = "OGC:CRS84"
+WEB_MERCATOR = 3857  # its areas grow with the latitude: +27 % at 27.6 degrees
+
+
+def moved(transform: Any, x: Any, y: Any) -> tuple[Any, Any]:
+    """Coordinates, or arrays of them, after an affine transform.
+
+    (Its own operator for this is changing from `*` to `@`.)
+    """
+    a, b, c, d, e, f = transform[:6]
+    return a * x + b * y + c, d * x + e * y + f
 
 
 def centre(dataset: Any) -> tuple[float, float]:
     """Map coordinates of the middle of a raster."""
-    a, b, c, d, e, f = dataset.transform[:6]
-    x, y = dataset.width / 2, dataset.height / 2
-    return a * x + b * y + c, d * x + e * y + f
+    return moved(dataset.transform, dataset.width / 2, dataset.height / 2)
 
 
 def degrees(
@@ -73,6 +82,35 @@ def metres_per_unit(crs: Any) -> float:
         return 1.0
     axes = geo.needed("pyproj").CRS.from_wkt(crs.to_wkt()).axis_info
     return axes[0].unit_conversion_factor if axes else 1.0
+
+
+def pixel_areas(dataset: Any) -> Float64[np.ndarray, "H"]:
+    """Square metres of a pixel of each row.
+
+    On the ellipsoid in degrees and in Web Mercator, whose pixels differ with latitude;
+    planar in other systems.
+    """
+    crs, step = dataset.crs, dataset.transform
+    pixel = abs(step.determinant)
+    is_mercator = crs.to_epsg() == WEB_MERCATOR
+    if not (crs.is_geographic or is_mercator):
+        return np.full(dataset.height, pixel * metres_per_unit(crs) ** 2)
+    y = step.d * dataset.width / 2 + step.e * (np.arange(dataset.height) + 0.5) + step.f
+    geod = geo.needed("pyproj").CRS.from_wkt(crs.to_wkt()).get_geod()
+    if is_mercator:
+        latitude = np.arctan(np.sinh(y / geod.a))
+        pixel *= np.cos(latitude) / geod.a**2
+    else:
+        unit = crs.units_factor[1]  # radians
+        latitude, pixel = y * unit, pixel * unit**2
+    # M N cos φ, the product of both radii of curvature and of the parallel's share.
+    return (
+        pixel
+        * geod.a**2
+        * (1 - geod.es)
+        * np.cos(latitude)
+        / (1 - geod.es * np.sin(latitude) ** 2) ** 2
+    )
 
 
 def _distance(here: tuple[float, float], there: tuple[float, float]) -> float:

@@ -23,7 +23,7 @@ from crossearth_jax.pixels.scaling import (
 )
 from crossearth_jax.predict import geo
 from crossearth_jax.predict.as_trained import of_scene
-from crossearth_jax.predict.ground import pixel_metres
+from crossearth_jax.predict.ground import moved, pixel_metres
 from crossearth_jax.predict.resample import Span, nearest, resampled, taken
 from crossearth_jax.predict.scaling import choose_scaling
 from crossearth_jax.predict.sources import Remote, address_of, source_of
@@ -105,10 +105,9 @@ def grid_part(grid: Any, tile: "Tile") -> Grid:
     """A part of a grid, or of a raster; where there is no transform it gets none."""
     transform = grid.transform
     if not transform.is_identity:
-        a, b, c, d, e, f = transform[:6]
-        x, y = tile.left, tile.top
-        corner = a * x + b * y + c, d * x + e * y + f
-        transform = geo.needed("rasterio").Affine(a, b, corner[0], d, e, corner[1])
+        (a, b, _), (d, e, _) = transform[:3], transform[3:6]
+        x, y = moved(transform, tile.left, tile.top)
+        transform = geo.needed("rasterio").Affine(a, b, x, d, e, y)
     return Grid(tile.height, tile.width, grid.crs, transform)
 
 

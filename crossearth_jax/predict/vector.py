@@ -24,7 +24,6 @@ from crossearth_jax.system.escape import terminal
 DRIVERS = {".gpkg": "GPKG", ".geojson": "GeoJSON"}
 LAYER = "classes"
 CHUNK = 20_000  # polygons in memory
-WEB_MERCATOR = 3857  # its areas grow with the latitude: +27 % at 27.6 degrees
 STRIP = 1024  # rows sieved at a time
 
 
@@ -60,7 +59,7 @@ def check_place(raster: Any, target: Path) -> None:
       ValueError: GeoJSON is asked for, which has longitudes and latitudes alone.
     """
     if DRIVERS[target.suffix] == "GeoJSON" and place_of(raster).middle is None:
-        system = "no coordinate system" if raster.crs is None else "a local one"
+        system = "no coordinate system" if raster.crs is None else "a local system"
         raise ValueError(
             f"{raster.name}: got --vector {target.suffix[1:]} for a raster with "
             f"{system}, expected one with longitude and latitude, which GeoJSON is in: "
@@ -230,7 +229,7 @@ def _areas(geometry: Any, place: Place) -> np.ndarray:
     crs = place.crs
     if crs is None:
         return geometry.area.to_numpy() / place.pixel
-    if crs.to_epsg() == WEB_MERCATOR:
+    if crs.to_epsg() == ground.WEB_MERCATOR:
         geometry = geometry.to_crs("EPSG:4326")
     elif not crs.is_geographic:
         return geometry.area.to_numpy() * ground.metres_per_unit(crs) ** 2

@@ -36,7 +36,8 @@ SLURM |= {"SLURM_ARRAY_TASK_STEP": "2", "SLURM_ARRAY_TASK_COUNT": "4"}
         (None, SLURM, (1, 1)),
         ("2/10", SLURM, (2, 10)),
         ("auto", SLURM, (3, 4)),
-        ("/7", SLURM, (3, 7)),
+        ("/4", SLURM, (3, 4)),
+        ("/20", SLURM, (14, 20)),  # tasks 10 to 16 of an array from 1 to 20, again
         ("auto", {"SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_TASK_COUNT": "5"}, (3, 5)),
         ("/3", {"JOB_COMPLETION_INDEX": "0"}, (1, 3)),
         ("auto", {"JOB_COMPLETION_INDEX": "2", "JOB_COMPLETIONS": "3"}, (3, 3)),
@@ -53,11 +54,17 @@ def test_parts_are_named_or_told_by_the_cluster(text, env, expected):
         *(("0/3", {}), ("4/3", {}), ("x", {}), ("1/2/3", {}), ("-1/3", {})),
         *(("/3", {}), ("auto", {}), ("auto", {"JOB_COMPLETION_INDEX": "2"})),
         ("auto", SLURM | {"SLURM_ARRAY_TASK_COUNT": "2"}),
+        ("/7", SLURM | {"SLURM_ARRAY_TASK_ID": "0"}),  # 0 to 3 of 7: which is which?
     ],
 )
 def test_wrong_parts_are_one_line(text, env):
     with pytest.raises(ValueError, match=f"got --part {text}"):
         part_of(text, env)
+
+
+def test_a_number_that_is_none_is_one_line():
+    with pytest.raises(ValueError, match="got JOB_COMPLETION_INDEX=x, expected a num"):
+        part_of("/3", {"JOB_COMPLETION_INDEX": "x"})
 
 
 def test_every_scene_is_in_one_part():

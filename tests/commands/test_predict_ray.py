@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rasters import predictor, squares, write
+from rasters import UTM, predictor, squares, write
 
 from crossearth_jax.commands import predict
 from crossearth_jax.commands.predict_ray import workers_of
@@ -38,6 +38,7 @@ def test_a_worker_per_gpu_or_per_node():
         (["--ray", "--hosts", "2", "--host", "0"], {}, "got --ray with --hosts"),
         (["--ray", "--distributed"], {}, "got --ray with --distributed"),
         (["--ray"], {"SLURM_STEP_NUM_TASKS": "2"}, "start it without srun"),
+        (["--ray-workers", "2"], {}, "got --ray-workers without --ray"),
     ],
 )
 def test_scenes_are_shared_in_one_way(
@@ -47,6 +48,17 @@ def test_scenes_are_shared_in_one_way(
         monkeypatch.setenv(name, value)
     assert predict.main(["run", "a.tif", "--out", "out", *arguments]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_a_cluster_that_does_not_answer_is_one_line(monkeypatch, tmp_path, capsys):
+    pytest.importorskip("ray", reason="needs the extra ray")
+    monkeypatch.chdir(tmp_path)
+    write("a.tif", squares(40, 40))
+    options = ["run", "a.tif", "--out", "out", "--ray", "127.0.0.1:9"]
+    assert predict.main(options) == 1
+    error = capsys.readouterr().err
+    assert "got --ray 127.0.0.1:9, where no cluster answers" in error
+    assert error.count("\n") == 2 and not Path("out").exists()
 
 
 def test_a_scene_is_no_address(capsys):
@@ -83,7 +95,7 @@ def test_a_killed_worker_costs_one_block_and_all_maps_are_whole(tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     Path("in").mkdir()
     for i in range(4):
-        write(f"in/s{i}.tif", squares(90, 130, seed=i))
+        write(f"in/s{i}.tif", squares(90, 130, seed=i), crs=UTM if i else None)
     write("in/large.tif", squares(300, 350))
     Path("in/bad.tif").write_text("no raster")
     options = ("in", "--block", "160", "--confidence")
@@ -116,6 +128,7 @@ def test_a_killed_worker_costs_one_block_and_all_maps_are_whole(tmp_path, monkey
     assert killed.is_set() and process.returncode == 1, error
     assert "left out: in/bad.tif: cannot be opened" in error
     assert error.count("; another makes it") == 1
+    assert "in/s0.tif has no coordinate system" in error  # what a worker warned of
     made = {p.relative_to("one") for p in Path("one").rglob("*.[tv][ir]*")}
     assert made == {p.relative_to("ray") for p in Path("ray").rglob("*.[tv][ir]*")}
     assert {str(p) for p in made} >= {"s0.tif", "large.vrt", "large_confidence.vrt"}
