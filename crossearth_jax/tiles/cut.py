@@ -1,7 +1,6 @@
 """Pieces of a scene to tiles: read once, labelled once, written tile by tile."""
 
 import hashlib
-import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -20,8 +19,8 @@ from crossearth_jax.tiles.scenes import TiledScene
 from crossearth_jax.tiles.settings import TileSettings
 from crossearth_jax.tiles.write import Georeference, write_image, write_label
 
-PIECE = 2**23  # pixels that all threads together read at a time
-STRIPED_PIECE = 2**24  # the same of scenes that are stored in strips
+PIECE = 1024  # pixels of the side of what a thread reads at a time
+STRIPED_PIECE = 2**22  # pixels of the same in scenes that are stored in strips
 MADE, EMPTY, NOTHING = "made", "empty", "nothing"
 
 
@@ -50,11 +49,12 @@ class CutTile:
 
 @dataclass(frozen=True)
 class Piece:
-    """Neighbouring tiles that are read together.
+    """Neighbouring tiles that are read and labelled together.
 
     Attributes:
-      tiles: of one scene.
-      rect: that covers them.
+      tiles: to make.
+      rect: that covers all tiles of the piece, also those that are made already, so
+        that every restart labels the same pixels in the same call.
     """
 
     tiles: tuple[Tile, ...]
@@ -66,22 +66,17 @@ def name_of(tile: Tile, scene: TiledScene, size: int) -> str:
     return tile_name(scene.name, tile.top, tile.left, size)
 
 
-def pieces_of(
-    tiles: Sequence[Tile], scene: TiledScene, size: int, threads: int
-) -> list[Piece]:
+def pieces_of(tiles: Sequence[Tile], scene: TiledScene, size: int) -> list[Piece]:
     """Groups the tiles of a scene, so that no block of its file is read many times.
 
     Args:
       tiles: of the scene.
       scene: whose file is stored in blocks, or in strips as wide as it is.
       size: of a tile.
-      threads: that read at the same time.
     """
-    side = max(size, math.isqrt(PIECE // threads))
-    width = side
+    side = width = max(size, PIECE)
     if scene.is_striped:
-        width = max(size, min(scene.grid.width, STRIPED_PIECE // threads // size))
-        side = size
+        side, width = size, max(size, STRIPED_PIECE // size)
     groups: dict[tuple[int, int, str], list[Tile]] = defaultdict(list)
     for tile in tiles:
         groups[tile.top // side, tile.left // width, tile.split].append(tile)

@@ -1,7 +1,7 @@
 """Scenes and labels to a folder of tiles: planned, cut, described."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +10,16 @@ import numpy as np
 from crossearth_jax.data.classes import ENCODINGS, ClassSet
 from crossearth_jax.data.infer import distinct_colours
 from crossearth_jax.predict.sources import Source, identity
+from crossearth_jax.system.escape import terminal
 from crossearth_jax.system.progress import progress
 from crossearth_jax.tiles.area import Area
-from crossearth_jax.tiles.cut import MADE, CutTile, name_of, pieces_of
+from crossearth_jax.tiles.cut import MADE, CutTile, Piece, name_of, pieces_of
 from crossearth_jax.tiles.journal import Journal, Notes
 from crossearth_jax.tiles.labels import labels_of
 from crossearth_jax.tiles.manifest import (
     MANIFEST,
     build_manifest,
+    read_manifest,
     write_classes,
     write_manifest,
 )
@@ -26,7 +28,7 @@ from crossearth_jax.tiles.plan import VAL, Ground, Tile, plan_tiles
 from crossearth_jax.tiles.scene_labels import Labels, SceneLabels
 from crossearth_jax.tiles.scenes import TiledScene, look_at
 from crossearth_jax.tiles.settings import SCENE, TileSettings
-from crossearth_jax.tiles.sheet import SHEET, write_sheet
+from crossearth_jax.tiles.sheet import write_sheet
 from crossearth_jax.tiles.tell import difference_of_pixels, scene_line, total_line
 from crossearth_jax.tiles.threads import cut_all
 
@@ -103,11 +105,11 @@ def make_tiles(
         done = journal.done()
         keys = job.keys(job.tiles)
         if set(keys) <= done.keys() and (out / MANIFEST).exists():
-            tell(f"{out}: complete, nothing to do")
-        else:
-            (out / MANIFEST).unlink(missing_ok=True)
-            with journal.noting() as notes:
-                _cut(job, done, notes, part, workers, tell)
+            tell(f"{terminal(out)}: complete, nothing to do")
+            return read_manifest(out)
+        (out / MANIFEST).unlink(missing_ok=True)
+        with journal.noting() as notes:
+            _cut(job, done, notes, part, workers, tell)
         done = journal.done()
     missing = sum(key not in done for key in keys)
     if missing:
@@ -221,9 +223,10 @@ def _cut(
 ) -> None:
     """Cuts this part's tiles that are not there yet, scene by scene."""
     size, count = job.asked.size, 0
+    classes = len(job.labels.names), job.labels.background
     work = []
     for number, scene in enumerate(job.scenes):
-        pieces = pieces_of(job.of_scene(number), scene, size, workers)
+        pieces = pieces_of(job.of_scene(number), scene, size)
         first = (part[0] - 1 - count) % part[1]  # pieces are dealt over all scenes
         count += len(pieces)
         work.append(pieces[first :: part[1]])
@@ -231,9 +234,9 @@ def _cut(
     total = sum(key not in done for keys in mine for key in keys)
     with progress("cutting", total, "tiles", quiet=not total) as advance:
         for number, (pieces, keys) in enumerate(zip(work, mine, strict=True)):
-            left = [p for p in pieces if not set(job.keys(p.tiles)) <= done.keys()]
+            left = [_left(job, piece, done) for piece in pieces]
+            left = [piece for piece in left if piece.tiles]
             scene_labels = job.labels_of(number)
-            classes = len(job.labels.names), job.labels.background
             found = cut_all(scene_labels, left, job.asked, classes, job.out, workers)
             for tile in found:
                 notes.add(tile)
@@ -242,6 +245,12 @@ def _cut(
             if keys:
                 cut = [done[key] for key in keys]
                 tell(scene_line(scene_labels, cut, job.labels))
+
+
+def _left(job: _Job, piece: Piece, done: dict[Key, CutTile]) -> Piece:
+    """A piece without the tiles that are there."""
+    pairs = zip(piece.tiles, job.keys(piece.tiles), strict=True)
+    return replace(piece, tiles=tuple(tile for tile, key in pairs if key not in done))
 
 
 def _finish(
@@ -263,8 +272,7 @@ def _finish(
         )
     manifest = build_manifest(job.scenes, labels, job.classes, job.asked, cut)
     write_classes(job.out, job.classes)
-    if not (job.out / SHEET).exists() or not (job.out / MANIFEST).exists():
-        write_sheet(job.out, made, job.classes, manifest)
+    write_sheet(job.out, made, job.classes, manifest)
     write_manifest(job.out, manifest)
     tell(total_line(job.out, manifest, any(t.split == VAL for t in made)))
     return manifest

@@ -13,6 +13,7 @@ from crossearth_jax import __version__
 from crossearth_jax.data.classes import ClassSet
 from crossearth_jax.data.tile_folder import CLASSES, FORMAT, MANIFEST, VERSION
 from crossearth_jax.pixels.labels import IGNORE
+from crossearth_jax.system.read_json import read_json
 from crossearth_jax.system.whole_file import whole_file
 from crossearth_jax.tiles.cut import EMPTY, MADE, CutTile
 from crossearth_jax.tiles.pixels import tile_type
@@ -103,6 +104,21 @@ def _pixels(
     totals = [sum(column) for column in zip(*rows, strict=True)]
     totals = totals or [0] * (len(names) + 1)
     return dict(zip((*names, "ignored"), totals, strict=True))
+
+
+def read_manifest(out: Path) -> dict[str, Any]:
+    """What `write_manifest` wrote.
+
+    Raises:
+      ValueError: the file is damaged.
+    """
+    path = out / MANIFEST
+    try:
+        return dict(read_json(path, max_bytes=64 << 20))
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"got a damaged {path} ({error}): remove it and start again"
+        ) from error
 
 
 def write_manifest(out: Path, manifest: Mapping[str, Any]) -> None:
