@@ -17,7 +17,7 @@ from crossearth_jax.tiles.plan import TRAIN, Rect, Tile
 from crossearth_jax.tiles.scene_labels import ReadIds, SceneLabels
 from crossearth_jax.tiles.scenes import TiledScene
 from crossearth_jax.tiles.settings import TileSettings
-from crossearth_jax.tiles.write import Georeference, write_image, write_label
+from crossearth_jax.tiles.write import CrsTags, Georeference, write_image, write_label
 
 PIECE = 1024  # pixels of the side of what a thread reads at a time
 STRIPED_PIECE = 2**22  # pixels of the same in scenes that are stored in strips
@@ -113,6 +113,7 @@ class Cutter:
         self.scene, self.asked, self.folder = scene, asked, folder
         self.read_pixels, self.read_ids = read_pixels, read_ids
         self.num_classes, self.background = labels
+        self.crs = CrsTags.of(scene.grid.crs)
 
     def cut(self, piece: Piece) -> Iterator[CutTile]:
         """Writes the tiles of a piece that are wanted; yields what became of each."""
@@ -164,7 +165,7 @@ class Cutter:
         ids: UInt8[np.ndarray, "s s"],
     ) -> None:
         transform = self.scene.transform_at(tile.top, tile.left)
-        place = Georeference(self.scene.grid.crs, transform)
+        place = Georeference(self.crs, transform)
         name = f"{name_of(tile, self.scene, self.asked.size)}.tif"
         folder = self.folder / tile.split
         write_image(folder / "images" / name, pixels, place)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -162,7 +163,8 @@ class Burner:
         shapes = _clipped(self.shapes[found], frame)
         there = ~geo.needed("shapely").is_empty(shapes)
         if there.any():
-            pairs = zip(shapes[there], self.ids[found[there]].tolist(), strict=True)
+            ids_of = self.ids[found[there]].tolist()
+            pairs = zip(_as_rings(shapes[there]), ids_of, strict=True)
             geo.needed("rasterio.features").rasterize(
                 pairs,
                 out=ids,
@@ -185,6 +187,30 @@ def _clipped(shapes: np.ndarray, frame: Any) -> np.ndarray:
         lower = shapely.get_dimensions(shapes) < 2
         shapes[lower] = shapely.Polygon()
     return shapes
+
+
+def _as_rings(polygons: np.ndarray) -> list[dict[str, Any]]:
+    """Polygons as GeoJSON has them, all at once: shapely makes them one by one."""
+    shapely = geo.needed("shapely")
+    kind, points, (rings, *ends) = shapely.to_ragged_array(polygons)
+    xy, first = points.tolist(), rings.tolist()
+    if kind == shapely.GeometryType.POLYGON:
+        (parts,) = ends
+        groups = [[k] for k in range(len(parts) - 1)]
+    else:
+        parts, outer = ends
+        groups = [list(range(a, b)) for a, b in pairwise(outer.tolist())]
+    parts = parts.tolist()
+
+    def rings_of(part: int) -> list[list[Any]]:
+        return [
+            xy[first[k] : first[k + 1]] for k in range(parts[part], parts[part + 1])
+        ]
+
+    return [
+        {"type": "MultiPolygon", "coordinates": [rings_of(part) for part in group]}
+        for group in groups
+    ]
 
 
 def _natural(name: str) -> tuple[int, float, str]:
