@@ -4,7 +4,7 @@
 
 The scene is made on the fly: four bands of 16 bits, DEFLATE in blocks of 512, with a
 house on every 100 by 100 pixels as a polygon in EPSG:4326. Both read it, scale three
-bands to 8 bits, burn the polygons and write images and labels of 512 by 512, of the same
+bands to 8 bits, burn the polygons and write images and labels of 512 by 512, in the
 same formats, each in its own process. Time is from the first look at the files to the
 last file written; ours has digests, the picture and the manifest in it. Speeds are
 megapixels of scene per second.

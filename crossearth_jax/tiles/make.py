@@ -1,6 +1,8 @@
 """Scenes and labels to a folder of tiles: planned, cut, described."""
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ import numpy as np
 
 from crossearth_jax.data.classes import ENCODINGS, ClassSet
 from crossearth_jax.data.infer import distinct_colours
+from crossearth_jax.predict import geo
 from crossearth_jax.predict.sources import Source, identity
 from crossearth_jax.system.escape import terminal
 from crossearth_jax.system.progress import progress
@@ -108,7 +111,7 @@ def make_tiles(
             tell(f"{terminal(out)}: complete, nothing to do")
             return read_manifest(out)
         (out / MANIFEST).unlink(missing_ok=True)
-        with journal.noting() as notes:
+        with _quiet(), journal.noting() as notes:
             _cut(job, done, notes, part, workers, tell)
         done = journal.done()
     missing = sum(key not in done for key in keys)
@@ -245,6 +248,15 @@ def _cut(
             if keys:
                 cut = [done[key] for key in keys]
                 tell(scene_line(scene_labels, cut, job.labels))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No warnings for the rasters without a place that rasterio itself makes."""
+    errors = geo.needed("rasterio.errors")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", errors.NotGeoreferencedWarning)
+        yield
 
 
 def _left(job: _Job, piece: Piece, done: dict[Key, CutTile]) -> Piece:

@@ -203,9 +203,8 @@ def _as_rings(polygons: np.ndarray) -> list[dict[str, Any]]:
     parts = parts.tolist()
 
     def rings_of(part: int) -> list[list[Any]]:
-        return [
-            xy[first[k] : first[k + 1]] for k in range(parts[part], parts[part + 1])
-        ]
+        ends = first[parts[part] : parts[part + 1] + 1]
+        return [xy[a:b] for a, b in pairwise(ends)]
 
     return [
         {"type": "MultiPolygon", "coordinates": [rings_of(part) for part in group]}

@@ -45,7 +45,7 @@ class CrsTags:
         """
         io, rasterio = geo.needed("rasterio.io"), geo.needed("rasterio")
         about = {"driver": "GTiff", "height": 1, "width": 1, "count": 1, "crs": crs}
-        grid = rasterio.Affine(1, 0, 0, 0, -1, 0)
+        grid = rasterio.Affine(2, 0, 2, 0, -2, 2)
         with io.MemoryFile() as memory:
             with memory.open(dtype="uint8", transform=grid, **about) as file:
                 file.write(np.zeros((1, 1, 1), np.uint8))
@@ -53,10 +53,8 @@ class CrsTags:
         with tifffile.TiffFile(BytesIO(content)) as file:
             tags = file.pages.first.tags
             kinds = ((GEO_KEYS, SHORT), (GEO_DOUBLES, DOUBLE), (GEO_TEXT, TEXT))
-            found = [
-                (code, kind, tags[code].value) for code, kind in kinds if code in tags
-            ]
-        return cls(tuple((code, kind, len(v), v, True) for code, kind, v in found))
+            found = [(c, kind, tags[c].value) for c, kind in kinds if c in tags]
+        return cls(tuple((c, kind, len(v), v, True) for c, kind, v in found))
 
 
 @dataclass(frozen=True)
