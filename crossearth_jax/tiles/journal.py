@@ -29,7 +29,7 @@ class Journal:
     """
 
     def __init__(self, out: Path, part: tuple[int, int]) -> None:
-        self.out, self.folder = out, out / FOLDER
+        self.out, self.folder, self.part = out, out / FOLDER, part
         self.path = self.folder / f"done-{part[0]}-of-{part[1]}.jsonl"
 
     def check(self, settings: Mapping[str, Any]) -> bool:
@@ -132,10 +132,9 @@ class Journal:
     @contextmanager
     def noting(self) -> Iterator["Notes"]:
         """Opens the journal of this part for more lines."""
-        for split in (TRAIN, VAL):
-            for place in (self.out / split).glob("*/.*.tmp"):  # of what was killed
-                if f".{os.getpid()}.tmp" in place.name:
-                    place.unlink(missing_ok=True)
+        if self.part == (1, 1):  # files of other parts may be in use
+            for place in self.out.glob("*/*/.*.tmp"):  # of what was killed
+                place.unlink(missing_ok=True)
         with self.path.open("a", encoding="utf-8") as file:
             if file.tell():
                 file.write("\n")  # behind a line that was cut off

@@ -165,6 +165,10 @@ def _planned(
             f"labelled area: whole scenes, so what nothing covers is {name} (--area "
             "hull or FILE: of an area alone)"
         )
+    reached = {tile.scene for tile in tiles}
+    for number, scene in enumerate(scenes):
+        if number not in reached:
+            tell(f"{terminal(scene.source.name)}: no tile in the labelled area")
     if warning := difference_of_pixels(scenes, asked):
         tell(warning)
     colours = distinct_colours(len(labels.names))
@@ -239,15 +243,16 @@ def _cut(
         for number, (pieces, keys) in enumerate(zip(work, mine, strict=True)):
             left = [_left(job, piece, done) for piece in pieces]
             left = [piece for piece in left if piece.tiles]
+            if not keys:
+                continue
             scene_labels = job.labels_of(number)
             found = cut_all(scene_labels, left, job.asked, classes, job.out, workers)
             for tile in found:
                 notes.add(tile)
                 done[tile.key] = tile
                 advance()
-            if keys:
-                cut = [done[key] for key in keys]
-                tell(scene_line(scene_labels, cut, job.labels))
+            cut = [done[key] for key in keys]
+            tell(scene_line(scene_labels, cut, job.labels))
 
 
 @contextmanager

@@ -57,6 +57,21 @@ def test_a_pixel_belongs_to_what_covers_its_middle(tmp_path, crs):
     assert line.startswith("a.tif: 16 tiles, 9.5 % building")
 
 
+def test_a_rotated_scene_has_its_labels_and_place(tmp_path):
+    turned = rasterio.Affine(0.8, 0.6, LEFT, 0.6, -0.8, TOP)
+    source = scene(tmp_path / "a.tif", transform=turned)
+    shape = shapely.transform(
+        shapely.box(*OFF_GRID),
+        lambda points: np.stack(turned * points.T, 1),
+    )
+    found, _ = made(tmp_path, polygons(tmp_path / "l.gpkg", [shape]), source)
+    left, top, right, bottom = OFF_GRID
+    assert np.array_equal(found, middles_in(left, top, right, bottom))
+    with rasterio.open(tmp_path / "tiles/train/images/a_64_128_128_192.tif") as tile:
+        assert tile.transform.almost_equals(turned * turned.translation(64, 128))
+        assert tile.crs == UTM
+
+
 def test_shares_are_those_of_the_polygons(tmp_path):
     rng = np.random.default_rng(0)
     places = rng.uniform(30, 226, (60, 2))
