@@ -65,7 +65,7 @@ def build_manifest(
             _source(scene, tiles, splits)
             for scene, tiles in zip(scenes, cut, strict=True)
         ],
-        "pixels": {split: _pixels(every, split, names) for split in splits},
+        "pixels": {split: pixels_of(every, split, names) for split in splits},
         "labels": [{"path": str(p), "sha256": digest(p)} for p in labels],
         "options": asdict(asked),
         "tool": f"crossearth_jax {__version__}",
@@ -97,9 +97,16 @@ def _source(
     }
 
 
-def _pixels(
+def pixels_of(
     tiles: Sequence[CutTile], split: str, names: Sequence[str]
 ) -> dict[str, int]:
+    """Pixels of a split's tiles by class, and "ignored".
+
+    Args:
+      tiles: of all splits.
+      split: "train" or "val".
+      names: of the classes.
+    """
     rows = [t.pixels for t in tiles if t.split == split and t.state == MADE]
     totals = [sum(column) for column in zip(*rows, strict=True)]
     totals = totals or [0] * (len(names) + 1)

@@ -61,7 +61,7 @@ class LabelSettings:
             raise ValueError(f"got --buffer {self.buffer:g}, expected metres above 0")
         if not 0 <= self.edge_ignore <= MOST_EDGE:
             raise ValueError(
-                f"got --edge-ignore {self.edge_ignore}, expected 0 to {MOST_EDGE} pixels"
+                f"got --edge-ignore {self.edge_ignore}, expected 0 to {MOST_EDGE}"
             )
         if self.area not in (SCENE, HULL) and not Path(self.area).exists():
             raise ValueError(

@@ -84,29 +84,43 @@ class Georeference:
 
 
 def write_image(
-    path: Path, pixels: Num[np.ndarray, "c h w"], place: Georeference
+    path: Path, pixels: Num[np.ndarray, "c h w"], place: Georeference | None
 ) -> None:
     """Writes an image, uncompressed: training reads it hundreds of times.
+
+    Args:
+      path: of the file.
+      pixels: one band or three.
+      place: where it lies, if that is known.
 
     Raises:
       OSError: it cannot be written.
     """
+    tags = place.tags() if place else []
     if len(pixels) == 1:
-        _write(path, pixels[0], place.tags())
+        _write(path, pixels[0], tags)
     else:
         colours = np.ascontiguousarray(np.moveaxis(pixels, 0, 2))
-        _write(path, colours, place.tags(), photometric="rgb")
+        _write(path, colours, tags, photometric="rgb")
 
 
-def write_label(path: Path, ids: UInt8[np.ndarray, "h w"], place: Georeference) -> None:
+def write_label(
+    path: Path, ids: UInt8[np.ndarray, "h w"], place: Georeference | None
+) -> None:
     """Writes class ids; 255 is marked as no data.
+
+    Args:
+      path: of the file.
+      ids: class ids.
+      place: where it lies, if that is known.
 
     Raises:
       OSError: it cannot be written.
     """
     nodata = (NODATA, TEXT, 0, str(IGNORE), True)
     small = {"compression": "zlib", "compressionargs": {"level": 1}}
-    _write(path, np.ascontiguousarray(ids), [*place.tags(), nodata], **small)
+    tags = place.tags() if place else []
+    _write(path, np.ascontiguousarray(ids), [*tags, nodata], **small)
 
 
 def _write(
