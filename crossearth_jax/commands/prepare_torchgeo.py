@@ -29,7 +29,7 @@ def add_torchgeo(sets: Any) -> None:
     add("--raw", required=True, metavar="DIR", help="the data set's root")
     add("--out", type=Path, required=True, metavar="DIR", help="gets the images")
     add(
-        "--splits",
+        "--split",
         type=_splits,
         default={"train": "train", "val": "val"},
         metavar="train[=NAME],…",
@@ -80,7 +80,7 @@ def export_torchgeo(options: argparse.Namespace) -> None:
     asked = Export(
         dataset=options.dataset,
         raw=options.raw,
-        splits=options.splits,
+        splits=options.split,
         bands=options.bands,
         scale=options.scale,
         first=options.first,

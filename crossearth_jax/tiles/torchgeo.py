@@ -106,8 +106,8 @@ def _opened(asked: Export, split: str) -> Any:
     kind = getattr(module, asked.dataset, None)
     if not isinstance(kind, type):
         raise ValueError(
-            f"got --dataset {asked.dataset}, expected a class of torchgeo.datasets such "
-            "as LandCoverAI: see TorchGeo's list of data sets"
+            f"got --dataset {asked.dataset}, expected a class of torchgeo.datasets "
+            "such as LandCoverAI: see TorchGeo's list of data sets"
         )
     given = {"root": asked.raw, "split": split, "download": asked.download}
     known = signature(kind).parameters
@@ -125,7 +125,7 @@ def _opened(asked: Export, split: str) -> Any:
         raise ValueError(
             f"{asked.dataset}, split {split}: cannot be opened ({reason}): put its "
             f"files into {asked.raw} as TorchGeo wants them, pass --download, or "
-            "correct --splits and --set"
+            "correct --split and --set"
         ) from error
     return data
 
@@ -168,9 +168,8 @@ def _pair(
     """Image and class ids of a sample."""
     is_pair = isinstance(sample, Mapping) and {"image", "mask"} <= sample.keys()
     if not is_pair:
-        found = (
-            ", ".join(map(quoted, sample)) if isinstance(sample, Mapping) else "none"
-        )
+        keys = list(sample) if isinstance(sample, Mapping) else []
+        found = ", ".join(map(quoted, keys)) or "none"
         raise ValueError(
             f"{asked.dataset}, sample {where}: got the keys {found}, expected `image` "
             "and `mask`: only data sets of segmentation can be exported"

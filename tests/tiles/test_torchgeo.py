@@ -85,7 +85,7 @@ def test_values_are_scaled_and_classes_numbered(tmp_path, capsys):
     assert exported(tmp_path / "t", "Deep") == 1
     assert "pass --scale LOW,HIGH" in capsys.readouterr().err
     assert not (tmp_path / "t").exists()
-    line = ("--scale", "0,4000", "--first", "1", "--splits", "train")
+    line = ("--scale", "0,4000", "--first", "1", "--split", "train")
     assert exported(tmp_path / "t", "Deep", *line) == 0
     sample = Deep("raw")[0]
     images, labels = (tiles(tmp_path / "t", kind) for kind in ("images", "labels"))
@@ -120,7 +120,7 @@ def test_it_goes_on_where_it_stopped(tmp_path, monkeypatch):
     ("name", "line", "says"),
     [
         ("Nothing", (), "expected a class of torchgeo.datasets"),
-        ("LandCover", ("--splits", "train=big"), "cannot be opened"),
+        ("LandCover", ("--split", "train=big"), "cannot be opened"),
         ("LandCover", ("--set", "place=3"), "root, split, transforms, download, area"),
         ("LandCover", ("--bands", "0,1,7"), "it has 4 bands"),
         ("LandCover", ("--first", "-1"), "got the mask values 2"),
