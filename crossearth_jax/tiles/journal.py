@@ -2,8 +2,9 @@
 
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,17 @@ class Journal:
             except OSError:  # a disk without locks
                 pass
             yield
+
+    def remove_empty(self) -> None:
+        """Leaves no folder without tiles; without any tile, nothing is left at all."""
+        for split in (TRAIN, VAL):
+            for kind in ("images", "labels", ""):
+                with suppress(OSError):  # it has files
+                    (self.out / split / kind).rmdir()
+        if not any((self.out / split).exists() for split in (TRAIN, VAL)):
+            shutil.rmtree(self.folder)
+            with suppress(OSError):
+                self.out.rmdir()
 
     @contextmanager
     def noting(self) -> Iterator["Notes"]:

@@ -27,7 +27,7 @@ from crossearth_jax.tiles.manifest import (
     write_manifest,
 )
 from crossearth_jax.tiles.overlap import boxes_of, without_shared_ground
-from crossearth_jax.tiles.plan import VAL, Ground, Tile, plan_tiles
+from crossearth_jax.tiles.plan import TRAIN, VAL, Ground, Tile, plan_tiles
 from crossearth_jax.tiles.scene_labels import Labels, SceneLabels
 from crossearth_jax.tiles.scenes import TiledScene, look_at
 from crossearth_jax.tiles.settings import SCENE, TileSettings
@@ -102,14 +102,14 @@ def make_tiles(
     job = _planned(sources, labels, out, asked, tell)
     settings = _settings(job, labels)
     journal = Journal(out, part)
-    journal.check(settings)
+    is_begun = journal.check(settings)
+    keys = job.keys(job.tiles)
+    if is_begun and (out / MANIFEST).exists() and set(keys) <= journal.done().keys():
+        tell(f"{terminal(out)}: complete, nothing to do")
+        return read_manifest(out)
     journal.begin(settings, val=asked.split != "none")
     with journal.alone():
         done = journal.done()
-        keys = job.keys(job.tiles)
-        if set(keys) <= done.keys() and (out / MANIFEST).exists():
-            tell(f"{terminal(out)}: complete, nothing to do")
-            return read_manifest(out)
         (out / MANIFEST).unlink(missing_ok=True)
         with _quiet(), journal.noting() as notes:
             _cut(job, done, notes, part, workers, tell)
@@ -121,7 +121,18 @@ def make_tiles(
             "them writes the manifest"
         )
         return None
-    return _finish(job, labels, done, tell)
+    cut = [
+        [done[key] for key in job.keys(job.of_scene(number))]
+        for number in range(len(job.scenes))
+    ]
+    made = {tile.split for tiles in cut for tile in tiles if tile.state == MADE}
+    journal.remove_empty()
+    if TRAIN not in made:
+        raise ValueError(
+            f"{out}: got no training tile with labelled pixels, expected some: correct "
+            "--area or the labels, or raise --keep-empty"
+        )
+    return _finish(job, labels, cut, tell)
 
 
 def _planned(
@@ -273,20 +284,11 @@ def _left(job: _Job, piece: Piece, done: dict[Key, CutTile]) -> Piece:
 def _finish(
     job: _Job,
     labels: Sequence[Path],
-    done: dict[Key, CutTile],
+    cut: Sequence[Sequence[CutTile]],
     tell: Callable[[str], None],
 ) -> dict[str, Any]:
     """Classes, picture, and last the manifest, which marks a folder as complete."""
-    cut = [
-        [done[key] for key in job.keys(job.of_scene(number))]
-        for number in range(len(job.scenes))
-    ]
     made = [tile for tiles in cut for tile in tiles if tile.state == MADE]
-    if not made:
-        raise ValueError(
-            f"{job.out}: got no tile with a labelled pixel, expected some: correct "
-            "--area or the labels, or raise --keep-empty"
-        )
     manifest = build_manifest(job.scenes, labels, job.classes, job.asked, cut)
     write_classes(job.out, job.classes)
     write_sheet(job.out, made, job.classes, manifest)

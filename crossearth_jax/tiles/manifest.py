@@ -84,10 +84,9 @@ def _source(
     from crossearth_jax.tiles.geometry import crs_name, crs_of
 
     made = Counter(tile.split for tile in tiles if tile.state == MADE)
-    is_file = isinstance(scene.source, Path)
     return {
         "path": str(scene.source),
-        "sha256": digest(scene.source) if is_file else None,
+        "sha256": digest(scene.source) if isinstance(scene.source, Path) else None,
         "crs": crs_name(crs_of(scene.grid.crs)),
         "gsd": scene.gsd,
         "size": list(scene.size),

@@ -42,17 +42,13 @@ class VectorLabels:
                 f"from a column; columns are {columns}"
             )
         self.names = self._names()
+        self.background = None if asked.background is None else 0
         unknown = [name for name in asked.order if name not in self.names]
         if unknown:
             raise ValueError(
                 f"got --order with {quoted(unknown[0])}, expected classes of "
                 f"{', '.join(map(quoted, self.names))}"
             )
-
-    @property
-    def background(self) -> int | None:
-        """Class id of what makes a tile empty."""
-        return None if self.asked.background is None else 0
 
     def _names(self) -> tuple[str, ...]:
         """The background, and the classes in the order of their names."""

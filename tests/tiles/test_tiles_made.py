@@ -234,6 +234,15 @@ def test_a_folder_of_other_options_is_refused_with_what_differs(tmp_path, houses
     assert everything(tmp_path / "t") == before
 
 
+def test_without_a_training_tile_nothing_is_left(tmp_path):
+    labels = polygons(tmp_path / "l.gpkg", [rect(0, 0, 9, 9)])
+    values = np.zeros((3, 256, 256), np.uint16)
+    source = write(tmp_path / "a.tif", values, **GRID, nodata=0)
+    with pytest.raises(ValueError, match="no training tile"):
+        make_quietly([source], labels, tmp_path / "t", asked(bands=None))
+    assert not (tmp_path / "t").exists()
+
+
 def test_a_removed_tile_is_made_again(tmp_path, houses):
     source = scene(tmp_path / "a.tif")
     make_quietly([source], houses, tmp_path / "t", asked())
