@@ -135,8 +135,11 @@ class Cutter:
             return
         pixels, valid = self.read_pixels(*window)
         ids[~valid] = IGNORE
-        for tile, y, x in places:
-            state = self._state(tile, ids[y, x])
+        for (tile, y, x), state in zip(places, states, strict=True):
+            # What has no object by its labels alone stays so, wherever data is missing:
+            # a restart, which may read less, says the same.
+            if state == MADE:
+                state = self._state(tile, ids[y, x])
             if state == MADE:
                 self._write(tile, pixels[:, y, x], ids[y, x])
             yield self._noted(tile, state, ids[y, x])
