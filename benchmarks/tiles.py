@@ -90,7 +90,7 @@ def measure(who: str, folder: Path, workers: int) -> dict[str, float]:
     if who == PLAIN:
         plain_loop(folder, out)
     else:
-        _ours(folder, out, workers)
+        our_tiles(folder, out, workers)
     seconds, cpu = time.perf_counter() - begin, time.process_time() - cpu
     with needed("rasterio").open(folder / "scene.tif") as scene:
         megapixels = scene.width * scene.height / 1e6
@@ -98,7 +98,8 @@ def measure(who: str, folder: Path, workers: int) -> dict[str, float]:
     return {"speed": megapixels / seconds, "cpu": 1e3 * cpu / megapixels}
 
 
-def _ours(folder: Path, out: Path, workers: int) -> None:
+def our_tiles(folder: Path, out: Path, workers: int) -> None:
+    """What is measured."""
     from crossearth_jax.tiles.make import make_tiles
     from crossearth_jax.tiles.settings import LabelSettings, TileSettings
 

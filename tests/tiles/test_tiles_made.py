@@ -18,6 +18,7 @@ from labelled import (
 from PIL import Image
 from rasters import write
 
+from benchmarks import tiles as benchmark
 from crossearth_jax.commands.tiles import asked_of, tiles_parser
 from crossearth_jax.data.classes import ClassSet
 from crossearth_jax.data.decode import read_image, read_label
@@ -297,3 +298,21 @@ def test_progress_of_nothing_is_silent(tmp_path, houses, capsys):
     make.make_tiles([source], [houses], tmp_path / "t", asked())
     out = capsys.readouterr().out.splitlines()
     assert len(out) == 2 and "complete" in out[1]
+
+
+def test_a_plain_loop_over_rasterio_gives_the_same_tiles(tmp_path):
+    benchmark.write_scene(tmp_path, 1100)
+    benchmark.plain_loop(tmp_path, tmp_path / "plain")
+    benchmark.our_tiles(tmp_path, tmp_path / "ours", 2)
+    for kind in ("images", "labels"):
+        for path in (tmp_path / "plain" / kind).iterdir():
+            left, top = map(int, path.stem.split("_"))
+            name = f"scene_{left}_{top}_{left + 512}_{top + 512}.tif"
+            with rasterio.open(path) as file:
+                wanted, grid = file.read().astype(int), (file.crs, file.transform)
+            with rasterio.open(tmp_path / "ours" / "train" / kind / name) as file:
+                found = file.read().astype(int)
+                assert (file.crs, file.transform) == grid
+            # The loop scales in float32.
+            assert np.abs(found - wanted).max() <= (kind == "images")
+            assert (found != wanted).mean() < 1e-3
