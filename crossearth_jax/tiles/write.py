@@ -9,6 +9,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import tifffile
 from jaxtyping import Num, UInt8
@@ -100,8 +101,14 @@ def write_image(
     if len(pixels) == 1:
         _write(path, pixels[0], tags)
     else:
-        colours = np.ascontiguousarray(np.moveaxis(pixels, 0, 2))
-        _write(path, colours, tags, photometric="rgb")
+        _write(path, _interleaved(pixels), tags, photometric="rgb")
+
+
+def _interleaved(pixels: Num[np.ndarray, "3 h w"]) -> Num[np.ndarray, "h w 3"]:
+    """Pixel by pixel; OpenCV takes a 20th of NumPy's time, but knows few types."""
+    if pixels.dtype == np.uint8:
+        return cv2.merge(list(pixels))
+    return np.ascontiguousarray(np.moveaxis(pixels, 0, 2))
 
 
 def write_label(
