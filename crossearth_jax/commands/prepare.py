@@ -6,6 +6,11 @@ from pathlib import Path
 
 from crossearth_jax.commands.errors import guarded
 from crossearth_jax.commands.parser import add_traceback, make_parser
+from crossearth_jax.commands.prepare_torchgeo import (
+    TORCHGEO,
+    add_torchgeo,
+    export_torchgeo,
+)
 from crossearth_jax.data.prepare import (
     casid,
     deepglobe,
@@ -39,6 +44,9 @@ def main(argv: Sequence[str]) -> int:
 
 def run(options: argparse.Namespace) -> None:
     """Prepares one data set."""
+    if options.name == TORCHGEO:
+        export_torchgeo(options)
+        return
     prepare(
         _data_set(options),
         options.raw,
@@ -95,6 +103,7 @@ def _parser() -> argparse.ArgumentParser:
         )
         if name == "potsdam":
             _add_potsdam(one)
+    add_torchgeo(sets)
     return parser
 
 

@@ -50,7 +50,8 @@ class Area:
         if self.shape is None:
             return
         shapely = geo.needed("shapely")
-        frame = box_of(self.scene, top, left, *ids.shape, CLIPPED)
+        height, width = ids.shape
+        frame = box_of(self.scene, top, left, height, width, CLIPPED)
         shape = shapely.intersection(self.shape, frame)
         outside = np.ones(ids.shape, np.uint8)
         if not shapely.is_empty(shape):

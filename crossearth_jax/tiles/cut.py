@@ -1,7 +1,6 @@
 """Pieces of a scene to tiles: read once, labelled once, written tile by tile."""
 
 import hashlib
-import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -18,10 +17,10 @@ from crossearth_jax.tiles.plan import TRAIN, Rect, Tile
 from crossearth_jax.tiles.scene_labels import ReadIds, SceneLabels
 from crossearth_jax.tiles.scenes import TiledScene
 from crossearth_jax.tiles.settings import TileSettings
-from crossearth_jax.tiles.write import Georeference, write_image, write_label
+from crossearth_jax.tiles.write import CrsTags, Georeference, write_image, write_label
 
-PIECE = 2**23  # pixels that all threads together read at a time
-STRIPED_PIECE = 2**24  # the same of scenes that are stored in strips
+PIECE = 1024  # pixels of the side of what a thread reads at a time
+STRIPED_PIECE = 2**22  # pixels of the same in scenes that are stored in strips
 MADE, EMPTY, NOTHING = "made", "empty", "nothing"
 
 
@@ -50,11 +49,12 @@ class CutTile:
 
 @dataclass(frozen=True)
 class Piece:
-    """Neighbouring tiles that are read together.
+    """Neighbouring tiles that are read and labelled together.
 
     Attributes:
-      tiles: of one scene.
-      rect: that covers them.
+      tiles: to make.
+      rect: that covers all tiles of the piece, also those that are made already, so
+        that every restart labels the same pixels in the same call.
     """
 
     tiles: tuple[Tile, ...]
@@ -66,22 +66,17 @@ def name_of(tile: Tile, scene: TiledScene, size: int) -> str:
     return tile_name(scene.name, tile.top, tile.left, size)
 
 
-def pieces_of(
-    tiles: Sequence[Tile], scene: TiledScene, size: int, threads: int
-) -> list[Piece]:
+def pieces_of(tiles: Sequence[Tile], scene: TiledScene, size: int) -> list[Piece]:
     """Groups the tiles of a scene, so that no block of its file is read many times.
 
     Args:
       tiles: of the scene.
       scene: whose file is stored in blocks, or in strips as wide as it is.
       size: of a tile.
-      threads: that read at the same time.
     """
-    side = max(size, math.isqrt(PIECE // threads))
-    width = side
+    side = width = max(size, PIECE)
     if scene.is_striped:
-        width = max(size, min(scene.grid.width, STRIPED_PIECE // threads // size))
-        side = size
+        side, width = size, max(size, STRIPED_PIECE // size)
     groups: dict[tuple[int, int, str], list[Tile]] = defaultdict(list)
     for tile in tiles:
         groups[tile.top // side, tile.left // width, tile.split].append(tile)
@@ -118,6 +113,7 @@ class Cutter:
         self.scene, self.asked, self.folder = scene, asked, folder
         self.read_pixels, self.read_ids = read_pixels, read_ids
         self.num_classes, self.background = labels
+        self.crs = CrsTags.of(scene.grid.crs)
 
     def cut(self, piece: Piece) -> Iterator[CutTile]:
         """Writes the tiles of a piece that are wanted; yields what became of each."""
@@ -139,8 +135,11 @@ class Cutter:
             return
         pixels, valid = self.read_pixels(*window)
         ids[~valid] = IGNORE
-        for tile, y, x in places:
-            state = self._state(tile, ids[y, x])
+        for (tile, y, x), state in zip(places, states, strict=True):
+            # What has no object by its labels alone stays so, wherever data is missing:
+            # a restart, which may read less, says the same.
+            if state == MADE:
+                state = self._state(tile, ids[y, x])
             if state == MADE:
                 self._write(tile, pixels[:, y, x], ids[y, x])
             yield self._noted(tile, state, ids[y, x])
@@ -169,7 +168,7 @@ class Cutter:
         ids: UInt8[np.ndarray, "s s"],
     ) -> None:
         transform = self.scene.transform_at(tile.top, tile.left)
-        place = Georeference(self.scene.grid.crs, transform)
+        place = Georeference(self.crs, transform)
         name = f"{name_of(tile, self.scene, self.asked.size)}.tif"
         folder = self.folder / tile.split
         write_image(folder / "images" / name, pixels, place)

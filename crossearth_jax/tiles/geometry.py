@@ -24,13 +24,11 @@ class Polygons:
       shapes: shapely geometries.
       rows: which feature each came from.
       repaired: how many features were invalid.
-      empty: how many had no geometry.
     """
 
     shapes: np.ndarray
     rows: np.ndarray
     repaired: int
-    empty: int
 
 
 def polygons_of(
@@ -58,7 +56,7 @@ def polygons_of(
     shapely = geo.needed("shapely")
     shapes, rows = _parts(shapes)
     there = ~(shapely.is_missing(shapes) | shapely.is_empty(shapes))
-    empty, shapes, rows = int((~there).sum()), shapes[there], rows[there]
+    shapes, rows = shapely.force_2d(shapes[there]), rows[there]
     kinds = shapely.get_type_id(shapes)
     _check_kinds(kinds, path, buffer)
     wrong = ~shapely.is_valid(shapes)
@@ -77,7 +75,7 @@ def polygons_of(
     if is_line.any() and buffer is not None:
         shapes[is_line] = _widened(shapes[is_line], scene, buffer)
     shapes, kept = _polygonal(shapes)
-    return Polygons(shapes, rows[kept], int(wrong.sum()), empty)
+    return Polygons(shapes, rows[kept], int(wrong.sum()))
 
 
 def _parts(shapes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

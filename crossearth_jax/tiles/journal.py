@@ -2,8 +2,9 @@
 
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ class Journal:
     """
 
     def __init__(self, out: Path, part: tuple[int, int]) -> None:
-        self.out, self.folder = out, out / FOLDER
+        self.out, self.folder, self.part = out, out / FOLDER, part
         self.path = self.folder / f"done-{part[0]}-of-{part[1]}.jsonl"
 
     def check(self, settings: Mapping[str, Any]) -> bool:
@@ -129,13 +130,23 @@ class Journal:
                 pass
             yield
 
+    def remove_empty(self) -> None:
+        """Leaves no folder without tiles; without any tile, nothing is left at all."""
+        for split in (TRAIN, VAL):
+            for kind in ("images", "labels", ""):
+                with suppress(OSError):  # it has files
+                    (self.out / split / kind).rmdir()
+        if not any((self.out / split).exists() for split in (TRAIN, VAL)):
+            shutil.rmtree(self.folder)
+            with suppress(OSError):
+                self.out.rmdir()
+
     @contextmanager
     def noting(self) -> Iterator["Notes"]:
         """Opens the journal of this part for more lines."""
-        for split in (TRAIN, VAL):
-            for place in (self.out / split).glob("*/.*.tmp"):  # of what was killed
-                if f".{os.getpid()}.tmp" in place.name:
-                    place.unlink(missing_ok=True)
+        if self.part == (1, 1):  # files of other parts may be in use
+            for place in self.out.glob("*/*/.*.tmp"):  # of what was killed
+                place.unlink(missing_ok=True)
         with self.path.open("a", encoding="utf-8") as file:
             if file.tell():
                 file.write("\n")  # behind a line that was cut off

@@ -63,7 +63,7 @@ class Layer:
             path,
             name,
             _crs(path, about["crs"]),
-            None if box is None else tuple(map(float, box)),
+            None if box is None else _box(box),
             tuple(map(str, about["fields"])),
         )
 
@@ -177,6 +177,11 @@ def _layer_name(path: Path, wanted: str | None) -> str | None:
     return wanted or names[0]
 
 
+def _box(bounds: Sequence[float]) -> Box:
+    west, south, east, north = map(float, bounds)
+    return west, south, east, north
+
+
 def _crs(path: Path, text: Any) -> Any:
     if not text:
         raise ValueError(
@@ -208,7 +213,7 @@ def _of_parquet(path: Path, name: str | None) -> Layer:
         )
     frame = _whole(path)
     fields = tuple(str(c) for c in frame.columns if c != frame.geometry.name)
-    box = tuple(map(float, frame.total_bounds)) if len(frame) else None
+    box = _box(frame.total_bounds) if len(frame) else None
     if box is None:
         raise ValueError(
             f"{path}: got no feature, expected polygons: export the labels again"

@@ -1,7 +1,9 @@
 """Scenes and labels to a folder of tiles: planned, cut, described."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,24 +11,27 @@ import numpy as np
 
 from crossearth_jax.data.classes import ENCODINGS, ClassSet
 from crossearth_jax.data.infer import distinct_colours
+from crossearth_jax.predict import geo
 from crossearth_jax.predict.sources import Source, identity
+from crossearth_jax.system.escape import terminal
 from crossearth_jax.system.progress import progress
 from crossearth_jax.tiles.area import Area
-from crossearth_jax.tiles.cut import MADE, CutTile, name_of, pieces_of
+from crossearth_jax.tiles.cut import MADE, CutTile, Piece, name_of, pieces_of
 from crossearth_jax.tiles.journal import Journal, Notes
 from crossearth_jax.tiles.labels import labels_of
 from crossearth_jax.tiles.manifest import (
     MANIFEST,
     build_manifest,
+    read_manifest,
     write_classes,
     write_manifest,
 )
 from crossearth_jax.tiles.overlap import boxes_of, without_shared_ground
-from crossearth_jax.tiles.plan import VAL, Ground, Tile, plan_tiles
+from crossearth_jax.tiles.plan import TRAIN, VAL, Ground, Tile, plan_tiles
 from crossearth_jax.tiles.scene_labels import Labels, SceneLabels
 from crossearth_jax.tiles.scenes import TiledScene, look_at
 from crossearth_jax.tiles.settings import SCENE, TileSettings
-from crossearth_jax.tiles.sheet import SHEET, write_sheet
+from crossearth_jax.tiles.sheet import write_sheet
 from crossearth_jax.tiles.tell import difference_of_pixels, scene_line, total_line
 from crossearth_jax.tiles.threads import cut_all
 
@@ -97,17 +102,17 @@ def make_tiles(
     job = _planned(sources, labels, out, asked, tell)
     settings = _settings(job, labels)
     journal = Journal(out, part)
-    journal.check(settings)
+    is_begun = journal.check(settings)
+    keys = job.keys(job.tiles)
+    if is_begun and (out / MANIFEST).exists() and set(keys) <= journal.done().keys():
+        tell(f"{terminal(out)}: complete, nothing to do")
+        return read_manifest(out)
     journal.begin(settings, val=asked.split != "none")
     with journal.alone():
         done = journal.done()
-        keys = job.keys(job.tiles)
-        if set(keys) <= done.keys() and (out / MANIFEST).exists():
-            tell(f"{out}: complete, nothing to do")
-        else:
-            (out / MANIFEST).unlink(missing_ok=True)
-            with journal.noting() as notes:
-                _cut(job, done, notes, part, workers, tell)
+        (out / MANIFEST).unlink(missing_ok=True)
+        with _quiet(), journal.noting() as notes:
+            _cut(job, done, notes, part, workers, tell)
         done = journal.done()
     missing = sum(key not in done for key in keys)
     if missing:
@@ -116,7 +121,18 @@ def make_tiles(
             "them writes the manifest"
         )
         return None
-    return _finish(job, labels, done, tell)
+    cut = [
+        [done[key] for key in job.keys(job.of_scene(number))]
+        for number in range(len(job.scenes))
+    ]
+    made = {tile.split for tiles in cut for tile in tiles if tile.state == MADE}
+    journal.remove_empty()
+    if TRAIN not in made:
+        raise ValueError(
+            f"{out}: got no training tile with labelled pixels, expected some: correct "
+            "--area or the labels, or raise --keep-empty"
+        )
+    return _finish(job, labels, cut, tell)
 
 
 def _planned(
@@ -160,6 +176,10 @@ def _planned(
             f"labelled area: whole scenes, so what nothing covers is {name} (--area "
             "hull or FILE: of an area alone)"
         )
+    reached = {tile.scene for tile in tiles}
+    for number, scene in enumerate(scenes):
+        if number not in reached:
+            tell(f"{terminal(scene.source.name)}: no tile in the labelled area")
     if warning := difference_of_pixels(scenes, asked):
         tell(warning)
     colours = distinct_colours(len(labels.names))
@@ -221,9 +241,10 @@ def _cut(
 ) -> None:
     """Cuts this part's tiles that are not there yet, scene by scene."""
     size, count = job.asked.size, 0
+    classes = len(job.labels.names), job.labels.background
     work = []
     for number, scene in enumerate(job.scenes):
-        pieces = pieces_of(job.of_scene(number), scene, size, workers)
+        pieces = pieces_of(job.of_scene(number), scene, size)
         first = (part[0] - 1 - count) % part[1]  # pieces are dealt over all scenes
         count += len(pieces)
         work.append(pieces[first :: part[1]])
@@ -231,40 +252,46 @@ def _cut(
     total = sum(key not in done for keys in mine for key in keys)
     with progress("cutting", total, "tiles", quiet=not total) as advance:
         for number, (pieces, keys) in enumerate(zip(work, mine, strict=True)):
-            left = [p for p in pieces if not set(job.keys(p.tiles)) <= done.keys()]
+            left = [_left(job, piece, done) for piece in pieces]
+            left = [piece for piece in left if piece.tiles]
+            if not keys:
+                continue
             scene_labels = job.labels_of(number)
-            classes = len(job.labels.names), job.labels.background
             found = cut_all(scene_labels, left, job.asked, classes, job.out, workers)
             for tile in found:
                 notes.add(tile)
                 done[tile.key] = tile
                 advance()
-            if keys:
-                cut = [done[key] for key in keys]
-                tell(scene_line(scene_labels, cut, job.labels))
+            cut = [done[key] for key in keys]
+            tell(scene_line(scene_labels, cut, job.labels))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No warnings for the rasters without a place that rasterio itself makes."""
+    errors = geo.needed("rasterio.errors")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", errors.NotGeoreferencedWarning)
+        yield
+
+
+def _left(job: _Job, piece: Piece, done: dict[Key, CutTile]) -> Piece:
+    """A piece without the tiles that are there."""
+    pairs = zip(piece.tiles, job.keys(piece.tiles), strict=True)
+    return replace(piece, tiles=tuple(tile for tile, key in pairs if key not in done))
 
 
 def _finish(
     job: _Job,
     labels: Sequence[Path],
-    done: dict[Key, CutTile],
+    cut: Sequence[Sequence[CutTile]],
     tell: Callable[[str], None],
 ) -> dict[str, Any]:
     """Classes, picture, and last the manifest, which marks a folder as complete."""
-    cut = [
-        [done[key] for key in job.keys(job.of_scene(number))]
-        for number in range(len(job.scenes))
-    ]
     made = [tile for tiles in cut for tile in tiles if tile.state == MADE]
-    if not made:
-        raise ValueError(
-            f"{job.out}: got no tile with a labelled pixel, expected some: correct "
-            "--area or the labels, or raise --keep-empty"
-        )
     manifest = build_manifest(job.scenes, labels, job.classes, job.asked, cut)
     write_classes(job.out, job.classes)
-    if not (job.out / SHEET).exists() or not (job.out / MANIFEST).exists():
-        write_sheet(job.out, made, job.classes, manifest)
+    write_sheet(job.out, made, job.classes, manifest)
     write_manifest(job.out, manifest)
     tell(total_line(job.out, manifest, any(t.split == VAL for t in made)))
     return manifest

@@ -13,6 +13,7 @@ from crossearth_jax import __version__
 from crossearth_jax.data.classes import ClassSet
 from crossearth_jax.data.tile_folder import CLASSES, FORMAT, MANIFEST, VERSION
 from crossearth_jax.pixels.labels import IGNORE
+from crossearth_jax.system.read_json import read_json
 from crossearth_jax.system.whole_file import whole_file
 from crossearth_jax.tiles.cut import EMPTY, MADE, CutTile
 from crossearth_jax.tiles.pixels import tile_type
@@ -64,7 +65,7 @@ def build_manifest(
             _source(scene, tiles, splits)
             for scene, tiles in zip(scenes, cut, strict=True)
         ],
-        "pixels": {split: _pixels(every, split, names) for split in splits},
+        "pixels": {split: pixels_of(every, split, names) for split in splits},
         "labels": [{"path": str(p), "sha256": digest(p)} for p in labels],
         "options": asdict(asked),
         "tool": f"crossearth_jax {__version__}",
@@ -83,10 +84,9 @@ def _source(
     from crossearth_jax.tiles.geometry import crs_name, crs_of
 
     made = Counter(tile.split for tile in tiles if tile.state == MADE)
-    is_file = isinstance(scene.source, Path)
     return {
         "path": str(scene.source),
-        "sha256": digest(scene.source) if is_file else None,
+        "sha256": digest(scene.source) if isinstance(scene.source, Path) else None,
         "crs": crs_name(crs_of(scene.grid.crs)),
         "gsd": scene.gsd,
         "size": list(scene.size),
@@ -96,13 +96,35 @@ def _source(
     }
 
 
-def _pixels(
+def pixels_of(
     tiles: Sequence[CutTile], split: str, names: Sequence[str]
 ) -> dict[str, int]:
+    """Pixels of a split's tiles by class, and "ignored".
+
+    Args:
+      tiles: of all splits.
+      split: "train" or "val".
+      names: of the classes.
+    """
     rows = [t.pixels for t in tiles if t.split == split and t.state == MADE]
     totals = [sum(column) for column in zip(*rows, strict=True)]
     totals = totals or [0] * (len(names) + 1)
     return dict(zip((*names, "ignored"), totals, strict=True))
+
+
+def read_manifest(out: Path) -> dict[str, Any]:
+    """What `write_manifest` wrote.
+
+    Raises:
+      ValueError: the file is damaged.
+    """
+    path = out / MANIFEST
+    try:
+        return dict(read_json(path, max_bytes=64 << 20))
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"got a damaged {path} ({error}): remove it and start again"
+        ) from error
 
 
 def write_manifest(out: Path, manifest: Mapping[str, Any]) -> None:

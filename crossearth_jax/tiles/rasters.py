@@ -21,7 +21,8 @@ from crossearth_jax.tiles.scenes import TiledScene
 from crossearth_jax.tiles.settings import HULL, LabelSettings, check_class_name
 
 BLOCK = 2048  # pixels of the side of what is read at a time to see which ids occur
-BEYOND = -1  # marks what a file does not cover, in 32 bits
+BEYOND = -1  # marks what a file does not cover, or has no data for
+EXACT = 1e-3  # of a pixel; GDAL would take an eighth
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,6 @@ class Mosaic:
         """Values of the pixels that the middles of a window's pixels lie in."""
         warp = geo.needed("rasterio.vrt")
         enums = geo.needed("rasterio.enums")
-        nodata = dataset.nodata
         with (
             geo.explained(file.path, DAMAGED),
             warp.WarpedVRT(
@@ -139,17 +139,13 @@ class Mosaic:
                 height=height,
                 width=width,
                 resampling=enums.Resampling.nearest,
-                tolerance=0,  # GDAL's own is an eighth of a pixel
+                tolerance=EXACT,
                 dtype="float64",
-                src_nodata=nodata,
-                nodata=float(BEYOND) if nodata is None else nodata,
-                init_dest_nodata=True,
+                src_nodata=BEYOND if dataset.nodata is None else dataset.nodata,
+                nodata=BEYOND,
             ) as laid,
         ):
-            values = laid.read(1)
-        if nodata is not None:
-            return np.where(values == nodata, BEYOND, values)
-        return values
+            return laid.read(1)
 
 
 def _looked_at(path: Path) -> LabelRaster:

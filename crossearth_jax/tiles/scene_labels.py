@@ -95,8 +95,8 @@ def without_edges(ids: UInt8[np.ndarray, "h w"], pixels: int) -> np.ndarray:
     side = 2 * pixels + 1
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
     # What is beyond the border is taken as the border's own, so it makes no edge.
-    around = {"borderType": cv2.BORDER_REPLICATE}
-    low, high = (change(ids, disc, **around) for change in (cv2.erode, cv2.dilate))
+    low = cv2.erode(ids, disc, borderType=cv2.BORDER_REPLICATE)
+    high = cv2.dilate(ids, disc, borderType=cv2.BORDER_REPLICATE)
     return np.where(low == high, ids, np.uint8(IGNORE))
 
 

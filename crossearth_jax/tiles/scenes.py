@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Num
+from jaxtyping import Num
 
 from crossearth_jax.predict import geo
 from crossearth_jax.predict.ground import pixel_metres
-from crossearth_jax.predict.resample import resampled
 from crossearth_jax.predict.scaling import sample_of
 from crossearth_jax.predict.scene import Grid, Reading, Scene, open_scene
 from crossearth_jax.predict.sources import Source, address_of, settings_of
@@ -89,48 +88,12 @@ class TiledScene:
         return geo.needed("rasterio").Affine(a, b, corner[0], d, e, corner[1])
 
     @contextmanager
-    def opened(self) -> Iterator["OpenScene"]:
+    def opened(self) -> Iterator[Scene]:
         """Opens the file; each thread needs its own."""
         rasterio = geo.needed("rasterio")
         with limits(self.source), rasterio.open(address_of(self.source)) as dataset:
             values = replace(self.scene.values, dataset=dataset)
-            yield OpenScene(replace(self.scene, source=dataset, values=values))
-
-
-@dataclass(frozen=True)
-class OpenScene:
-    """Reads windows of the pixels that tiles have."""
-
-    scene: Scene
-
-    def read(
-        self, top: int, left: int, height: int, width: int, *, as_stored: bool
-    ) -> tuple[Num[np.ndarray, "h w 3"], Bool[np.ndarray, "h w"]]:
-        """Values of a window, and where there is data.
-
-        Args:
-          top: first row.
-          left: first column.
-          height: rows.
-          width: columns.
-          as_stored: means of the file's values where pixels are resampled, not of the
-            colours 0-255 that they become. Others are the file's values anyway.
-        """
-        scene = self.scene
-        if not scene.is_resampled:
-            return scene.values.read((left, top, width, height))
-
-        def read_window(
-            rows: tuple[int, int], columns: tuple[int, int]
-        ) -> tuple[np.ndarray, np.ndarray]:
-            area = columns[0], rows[0], columns[1] - columns[0], rows[1] - rows[0]
-            pixels, valid = scene.values.read(area)
-            return pixels if as_stored else scene.colours(pixels), valid
-
-        size = scene.source.height, scene.source.width
-        wanted = scene.grid.height, scene.grid.width
-        rows, columns = (top, top + height), (left, left + width)
-        return resampled(read_window, size, wanted, rows, columns)
+            yield replace(self.scene, source=dataset, values=values)
 
 
 @contextmanager

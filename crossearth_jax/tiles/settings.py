@@ -9,6 +9,7 @@ from crossearth_jax.system.escape import quoted
 SPLITS = ("blocks", "scenes", "none")
 SCENE, HULL = "scene", "hull"  # areas that need no file
 MOST_PIXELS = 8192  # of a tile's side
+MOST_EDGE = 64  # pixels
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,10 @@ class LabelSettings:
             )
         if self.buffer is not None and not 0 < self.buffer < float("inf"):
             raise ValueError(f"got --buffer {self.buffer:g}, expected metres above 0")
+        if not 0 <= self.edge_ignore <= MOST_EDGE:
+            raise ValueError(
+                f"got --edge-ignore {self.edge_ignore}, expected 0 to {MOST_EDGE}"
+            )
         if self.area not in (SCENE, HULL) and not Path(self.area).exists():
             raise ValueError(
                 f"got --area {self.area}, expected {SCENE}, {HULL} or a file of "
@@ -117,8 +122,26 @@ class TileSettings:
             raise ValueError(
                 f"got --keep-empty {self.keep_empty:g}, expected a share of 0 to 1"
             )
-        if self.scale is not None and self.percentiles is not None:
-            raise ValueError("got --scale and --percentiles, expected one of them")
+        if self.seed < 0:
+            raise ValueError(f"got --seed {self.seed}, expected 0 or more")
+        self._check_scaling()
+
+    def _check_scaling(self) -> None:
+        if self.scale is not None:
+            low, high = self.scale
+            if not -float("inf") < low < high < float("inf"):
+                raise ValueError(
+                    f"got --scale {low:g},{high:g}, expected LOW,HIGH with LOW < HIGH"
+                )
+        if self.percentiles is not None:
+            low, high = self.percentiles
+            if not 0 <= low < high <= 100:
+                raise ValueError(
+                    f"got --percentiles {low:g},{high:g}, expected LOW,HIGH between 0 "
+                    "and 100"
+                )
+            if self.scale is not None:
+                raise ValueError("got --scale and --percentiles, expected one of them")
 
 
 def check_class_name(where: str, name: str) -> None:

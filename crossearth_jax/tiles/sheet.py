@@ -23,7 +23,7 @@ from crossearth_jax.system.whole_file import whole_file
 from crossearth_jax.tiles.cut import CutTile
 
 SHEET = "contact_sheet.png"
-MOST = 12  # tiles
+MOST = 8  # tiles
 ACROSS = 2
 
 

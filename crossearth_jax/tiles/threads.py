@@ -10,8 +10,6 @@ from crossearth_jax.tiles.cut import CutTile, Piece, cutter
 from crossearth_jax.tiles.scene_labels import SceneLabels
 from crossearth_jax.tiles.settings import TileSettings
 
-_END = None
-
 
 def cut_all(
     labels: SceneLabels,
@@ -48,7 +46,7 @@ def cut_all(
                         found.put(tile)
                         if stop.is_set():
                             break
-            found.put(_END)
+            found.put(None)
         except BaseException as error:
             found.put(error)
 
@@ -64,7 +62,7 @@ def cut_all(
             item = found.get()
             if isinstance(item, BaseException):
                 raise item
-            if item is _END:
+            if item is None:  # a thread has ended
                 running -= 1
             else:
                 yield item

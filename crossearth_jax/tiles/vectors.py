@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -41,17 +42,13 @@ class VectorLabels:
                 f"from a column; columns are {columns}"
             )
         self.names = self._names()
+        self.background = None if asked.background is None else 0
         unknown = [name for name in asked.order if name not in self.names]
         if unknown:
             raise ValueError(
                 f"got --order with {quoted(unknown[0])}, expected classes of "
                 f"{', '.join(map(quoted, self.names))}"
             )
-
-    @property
-    def background(self) -> int | None:
-        """Class id of what makes a tile empty."""
-        return None if self.asked.background is None else 0
 
     def _names(self) -> tuple[str, ...]:
         """The background, and the classes in the order of their names."""
@@ -162,7 +159,8 @@ class Burner:
         shapes = _clipped(self.shapes[found], frame)
         there = ~geo.needed("shapely").is_empty(shapes)
         if there.any():
-            pairs = zip(shapes[there], self.ids[found[there]].tolist(), strict=True)
+            ids_of = self.ids[found[there]].tolist()
+            pairs = zip(_as_rings(shapes[there]), ids_of, strict=True)
             geo.needed("rasterio.features").rasterize(
                 pairs,
                 out=ids,
@@ -185,6 +183,29 @@ def _clipped(shapes: np.ndarray, frame: Any) -> np.ndarray:
         lower = shapely.get_dimensions(shapes) < 2
         shapes[lower] = shapely.Polygon()
     return shapes
+
+
+def _as_rings(polygons: np.ndarray) -> list[dict[str, Any]]:
+    """Polygons as GeoJSON has them, all at once: shapely makes them one by one."""
+    shapely = geo.needed("shapely")
+    kind, points, (rings, *ends) = shapely.to_ragged_array(polygons)
+    xy, first = points.tolist(), rings.tolist()
+    if kind == shapely.GeometryType.POLYGON:
+        (parts,) = ends
+        groups = [[k] for k in range(len(parts) - 1)]
+    else:
+        parts, outer = ends
+        groups = [list(range(a, b)) for a, b in pairwise(outer.tolist())]
+    parts = parts.tolist()
+
+    def rings_of(part: int) -> list[list[Any]]:
+        ends = first[parts[part] : parts[part + 1] + 1]
+        return [xy[a:b] for a, b in pairwise(ends)]
+
+    return [
+        {"type": "MultiPolygon", "coordinates": [rings_of(part) for part in group]}
+        for group in groups
+    ]
 
 
 def _natural(name: str) -> tuple[int, float, str]:

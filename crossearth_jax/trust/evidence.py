@@ -53,8 +53,9 @@ class Evidence:
     @classmethod
     def none(cls, num_classes: int) -> "Evidence":
         """Of no pixel."""
-        empty = (np.zeros(num_classes) for _ in range(6))
-        return cls(*empty, np.zeros((num_classes, num_classes)))
+        empty = np.zeros(num_classes)
+        mass = np.zeros((num_classes, num_classes))
+        return cls(empty, empty, empty, empty, empty, empty, mass)
 
     @classmethod
     def of(cls, scores: Float[np.ndarray, "n K"], thresholds: Thresholds) -> "Evidence":
