@@ -60,7 +60,8 @@ def _check(content: Any) -> None:
     for curve in CURVES:
         reliability = content.get("reliability")
         bins = reliability.get(curve) if isinstance(reliability, dict) else None
-        lists = [bins.get(name) if isinstance(bins, dict) else None for name in BINS]
+        found = bins if isinstance(bins, dict) else {}
+        lists: list[Any] = [found.get(name) for name in BINS]
         if not all(isinstance(one, list) for one in lists):
             raise ValueError(f"it has no reliability {curve} calibration")
         if len({len(one) for one in lists}) != 1 or len(lists[0]) > MOST_DOMAINS:

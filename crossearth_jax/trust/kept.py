@@ -35,7 +35,8 @@ def write_baseline(workdir: Path, baseline: Baseline, weights: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / seal.NAME).unlink(missing_ok=True)  # a kill leaves it unsealed
     with whole_file(folder / NAME) as place, place.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **_to_arrays(baseline))
+        arrays: dict[str, Any] = _to_arrays(baseline)
+        np.savez_compressed(file, **arrays)
     seal.write(folder, {"weights": weights})
     return folder / NAME
 
