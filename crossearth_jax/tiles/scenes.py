@@ -193,7 +193,7 @@ def _checked(
     if types == {"uint8"} and asked.scale is not None and asked.scale[1] > EIGHT_BITS:
         low, high = asked.scale
         raise ValueError(
-            f"{source}: got 8 bits with --scale {low:g},{high:g}, expected values up to "
+            f"{source}: got 8 bits with --scale {low:g},{high:g}, expected values to "
             f"{EIGHT_BITS}: leave --scale out, and cut scenes of other types into "
             "another folder"
         )

@@ -302,6 +302,7 @@ def test_progress_of_nothing_is_silent(tmp_path, houses, capsys):
     assert len(out) == 2 and "complete" in out[1]
 
 
+@pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
 def test_a_plain_loop_over_rasterio_gives_the_same_tiles(tmp_path):
     benchmark.write_scene(tmp_path, 1100)
     benchmark.plain_loop(tmp_path, tmp_path / "plain")
