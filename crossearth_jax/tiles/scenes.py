@@ -23,6 +23,7 @@ from crossearth_jax.tiles.settings import TileSettings
 
 CACHE = 64 << 20  # bytes that GDAL keeps of decoded blocks, in all
 NAME = 120  # characters of a scene's name in those of its tiles
+EIGHT_BITS = 255
 STRIP = 64  # rows of blocks that are as wide as the scene
 MOST_VALUES = 2**22  # of all scenes together, for percentiles
 
@@ -188,6 +189,13 @@ def _checked(
         raise ValueError(
             f"{source}: got bands of types {', '.join(sorted(types))}, expected one "
             "type: convert the file first, such as with `gdal_translate -ot UInt16`"
+        )
+    if types == {"uint8"} and asked.scale is not None and asked.scale[1] > EIGHT_BITS:
+        low, high = asked.scale
+        raise ValueError(
+            f"{source}: got 8 bits with --scale {low:g},{high:g}, expected values to "
+            f"{EIGHT_BITS}: leave --scale out, and cut scenes of other types into "
+            "another folder"
         )
     identity: tuple[int, ...] = ()
     if isinstance(source, Path):

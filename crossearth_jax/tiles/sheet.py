@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tifffile
 from jaxtyping import UInt8
 
 from crossearth_jax.data.classes import ClassSet
@@ -17,7 +18,6 @@ from crossearth_jax.pixels.contact_sheet import (
     fitted_ids,
 )
 from crossearth_jax.pixels.legend import class_entries, not_annotated
-from crossearth_jax.predict import geo
 from crossearth_jax.system.escape import terminal
 from crossearth_jax.system.whole_file import whole_file
 from crossearth_jax.tiles.cut import CutTile
@@ -73,24 +73,21 @@ def _cell(
     classes: ClassSet,
     scale: Sequence[Sequence[float]] | None,
 ) -> Cell:
-    rasterio = geo.needed("rasterio")
     folder, name = out / tile.split, f"{tile.name}.tif"
-    with rasterio.open(folder / "images" / name) as file:
-        image = _eight_bits(file.read(), scale)
-    with rasterio.open(folder / "labels" / name) as file:
-        ids = file.read(1)
+    image = _eight_bits(tifffile.imread(folder / "images" / name), scale)
+    ids = tifffile.imread(folder / "labels" / name)
     image = fitted(image)
     shown = class_map(fitted_ids(ids, image), classes.palette)
     return f"{tile.split} {terminal(tile.name)}", [image, shown]
 
 
 def _eight_bits(
-    bands: np.ndarray, scale: Sequence[Sequence[float]] | None
+    colours: np.ndarray, scale: Sequence[Sequence[float]] | None
 ) -> UInt8[np.ndarray, "h w 3"]:
+    if colours.ndim == 2:
+        colours = colours[..., None]
     if scale is not None:
-        low, high = np.array(scale, np.float64).T[:, :, None, None]
-        bands = np.nan_to_num((bands - low) / (high - low) * 255).clip(0, 255)
-    colours = np.moveaxis(bands, 0, 2)
-    if colours.shape[2] == 1:
-        colours = colours.repeat(3, axis=2)
-    return np.ascontiguousarray(np.rint(colours).astype(np.uint8))
+        low, high = np.array(scale, np.float64).T
+        colours = np.nan_to_num((colours - low) / (high - low) * 255).clip(0, 255)
+    colours = np.rint(colours).astype(np.uint8)
+    return colours.repeat(3, axis=2) if colours.shape[2] == 1 else colours

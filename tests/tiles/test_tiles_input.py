@@ -120,6 +120,12 @@ def test_scenes_that_do_not_fit_together(folder, capsys):
     assert "got float32 values, expected uint16 as in a.tif" in ended(capsys, *line)
 
 
+def test_a_scale_beyond_8_bits_is_not_for_8_bits(folder, capsys):
+    scene("a.tif", dtype=np.uint8)
+    error = ended(capsys, "a.tif", "--labels", "l.gpkg", *BURN)
+    assert "got 8 bits with --scale 0,4000" in error
+
+
 def test_names_of_classes_from_strangers(folder, capsys):
     (folder / "l.gpkg").unlink()
     polygons("l.gpkg", [rect(5, 5, 90, 90)], kind=["\x1b[31mroof"])

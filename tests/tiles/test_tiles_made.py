@@ -22,6 +22,8 @@ from benchmarks import tiles as benchmark
 from crossearth_jax.commands.tiles import asked_of, tiles_parser
 from crossearth_jax.data.classes import ClassSet
 from crossearth_jax.data.decode import read_image, read_label
+from crossearth_jax.data.scaled import read_scaled
+from crossearth_jax.data.tile_folder import tile_folder
 from crossearth_jax.predict.scene import Reading, open_scene
 from crossearth_jax.tiles import make
 from crossearth_jax.tiles.journal import Notes
@@ -300,6 +302,7 @@ def test_progress_of_nothing_is_silent(tmp_path, houses, capsys):
     assert len(out) == 2 and "complete" in out[1]
 
 
+@pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
 def test_a_plain_loop_over_rasterio_gives_the_same_tiles(tmp_path):
     benchmark.write_scene(tmp_path, 1100)
     benchmark.plain_loop(tmp_path, tmp_path / "plain")
@@ -316,3 +319,25 @@ def test_a_plain_loop_over_rasterio_gives_the_same_tiles(tmp_path):
             # The loop scales in float32.
             assert np.abs(found - wanted).max() <= (kind == "images")
             assert (found != wanted).mean() < 1e-3
+
+
+@pytest.mark.parametrize("keep_bits", [False, True])
+@pytest.mark.parametrize(
+    ("bands", "dtype"), [(3, np.uint16), (3, np.float32), (1, np.int16), (3, np.uint8)]
+)
+def test_training_sees_the_pixels_that_predict_sees(
+    tmp_path, houses, bands, dtype, keep_bits
+):
+    source = scene(tmp_path / "a.tif", 128, 128, bands, dtype)
+    scale = (20.0, 200.0) if dtype == np.uint8 else (200.0, 3000.0)
+    settings = asked(bands=None, keep_bits=keep_bits, scale=scale)
+    make_quietly([source], houses, tmp_path / "t", settings)
+    folder = tile_folder(tmp_path / "t")
+    numbers = tuple(3 * folder.scenes.bands)[:3]
+    reading = Reading(numbers, folder.scenes.scale)
+    with open_scene(source, reading) as opened:
+        wanted, _ = opened.read_rows(0, 128)
+    for path in (tmp_path / "t" / "train" / "images").iterdir():
+        left, top = map(int, path.stem.split("_")[1:3])
+        seen, _ = read_scaled(path, folder.tiles)
+        assert np.array_equal(seen, wanted[top : top + 64, left : left + 64])
