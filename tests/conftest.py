@@ -46,8 +46,11 @@ def pytest_terminal_summary(
 
 @pytest.fixture(scope="session", autouse=True)
 def shared_compilations(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Many tests compile the same tiny step: once a session is enough."""
-    folder = tmp_path_factory.mktemp("compiled")
+    """Many tests compile the same tiny step: once is enough, for all workers."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder = shared / "compiled"
+    folder.mkdir(exist_ok=True)
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
