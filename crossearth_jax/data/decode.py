@@ -35,6 +35,7 @@ from crossearth_jax.data.tags import (
     colour_bands,
     tags_of,
     tags_of_page,
+    warn_of_alpha,
 )
 from crossearth_jax.data.timed import TIMEOUT_S, read_in_time
 from crossearth_jax.system.escape import cut
@@ -108,7 +109,10 @@ def read_image_and_mask(
     colours = found.colours(path)
     if colours.shape[2] == 1:
         colours = np.repeat(colours, 3, axis=2)
-    return np.ascontiguousarray(colours), found.transparent()
+    hidden, band = found.transparent(), found.tags.alpha()
+    if hidden is not None and band is not None:
+        warn_of_alpha(path, band, pixels[:, :, band], hidden)
+    return np.ascontiguousarray(colours), hidden
 
 
 def read_label(

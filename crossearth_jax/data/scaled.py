@@ -27,7 +27,13 @@ from crossearth_jax.data.image_budget import check_bytes, check_structure
 from crossearth_jax.data.packed import Packed
 from crossearth_jax.data.pixel_limit import MAX_PIXELS, TooLargeError, open_image
 from crossearth_jax.data.raw_images import RawImages
-from crossearth_jax.data.tags import WRITE_THREE, Tags, check_upright, colour_bands
+from crossearth_jax.data.tags import (
+    WRITE_THREE,
+    Tags,
+    check_upright,
+    colour_bands,
+    warn_of_alpha,
+)
 from crossearth_jax.data.timed import TIMEOUT_S, read_in_time
 from crossearth_jax.pixels.imagenet import IMAGENET_GREY
 from crossearth_jax.pixels.scaling import Pair, scaled_bands
@@ -143,7 +149,7 @@ def read_scaled(
         return read_image_and_mask(path, data=data, **limits)
     values = _native(path, data, tags, max_pixels)
     chosen = values[:, :, list(choice.bands)]
-    hidden = _without_data(values, chosen, choice, tags)
+    hidden = _without_data(path, values, chosen, choice, tags)
     image = chosen if choice.scale is None else scaled_bands(chosen, choice.scale)
     image = np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
     if not hidden.any():
@@ -217,6 +223,7 @@ def _checked(
 
 
 def _without_data(
+    path: Path | Packed,
     values: Num[np.ndarray, "H W C"],
     chosen: Num[np.ndarray, "H W c"],
     choice: Choice,
@@ -226,7 +233,9 @@ def _without_data(
     hidden = np.zeros(chosen.shape[:2], bool)
     alpha = tags.alpha()
     if alpha is not None and alpha not in choice.bands:
-        hidden |= values[:, :, alpha] == 0
+        transparent = values[:, :, alpha] == 0
+        warn_of_alpha(path, alpha, values[:, :, alpha], transparent)
+        hidden |= transparent
     if isinstance(tags.nodata, int | float):
         hidden |= (chosen == tags.nodata).all(2)
     elif tags.nodata is not None and len(tags.nodata) <= values.shape[2]:

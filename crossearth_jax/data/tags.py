@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tifffile
+from absl import logging
+from jaxtyping import Num
 from PIL import Image, TiffImagePlugin
 
 from crossearth_jax.data.packed import Packed
@@ -21,6 +24,7 @@ EXTRA_SAMPLES, GDAL_NODATA = 338, 42113
 BITS, SAMPLE_FORMAT = 258, 339
 NUMBERS = {1: "uint", 2: "int", 3: "float", 4: "uint"}  # values of SAMPLE_FORMAT
 ALPHA = (1, 2)  # values of EXTRA_SAMPLES
+FEW = 16  # values of an alpha band that only cuts out, with soft edges
 COLOUR = (2, 6)  # values of PHOTOMETRIC: RGB, YCbCr
 PALETTE = 3  # likewise
 # What to do with bands that nothing tells apart.
@@ -60,6 +64,30 @@ class Tags:
         first = self.bands - len(self.extra)
         found = [first + i for i, code in enumerate(self.extra) if code in ALPHA]
         return found[0] if found else None
+
+
+def warn_of_alpha(
+    path: object, band: int, values: Num[np.ndarray, "H W"], hidden: np.ndarray
+) -> None:
+    """Once: GDAL marks a fourth band as alpha by default, also if it is near infrared.
+
+    Args:
+      path: of the image.
+      band: that is marked, counted from 0.
+      values: of it.
+      hidden: where they are 0.
+    """
+    if hidden.any() and len(np.unique(values[:512, :512])) > FEW:
+        logging.log_first_n(
+            logging.WARNING,
+            "%s: band %d is marked as alpha, so there is no data where it is 0; if it "
+            "is a colour such as near infrared, mark it as one: `gdal_edit.py "
+            "-colorinterp_%d undefined FILE` (reported once)",
+            1,
+            path,
+            band + 1,
+            band + 1,
+        )
 
 
 def tags_of(image: Image.Image) -> Tags:

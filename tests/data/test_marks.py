@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 import tifffile
+from absl import logging
 from PIL import Image
 
 from crossearth_jax.data.check_files import check_headers
 from crossearth_jax.data.classes import ClassSet, LabelEncoding
 from crossearth_jax.data.datasets import FolderSource
-from crossearth_jax.data.decode import read_image, read_label
+from crossearth_jax.data.decode import read_image, read_image_and_mask, read_label
 from crossearth_jax.data.folders import Pair
 
 NAMES = ("ground", "roof", "road")
@@ -182,3 +183,18 @@ def test_lerc_is_read_by_gdal(pair):
 def test_numbers_with_a_list_of_names_are_as_before(pair):
     encoding = LabelEncoding("ids", ignore=2, ids=((0, 0), (1, 1)))
     assert (label(pair, encoding)[4:] == 255).all()
+
+
+def test_a_colour_that_is_marked_as_alpha_is_reported(tmp_path, caplog, monkeypatch):
+    """GDAL's default for four bands; what only cuts out is not."""
+    monkeypatch.setattr(logging, "_log_counter_per_token", {})  # once a process
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (40, 40, 4), np.uint8)
+    for name, alpha, warned in (("cut", 255 * (image[..., 3] > 99), 0), ("nir", 0, 1)):
+        image[..., 3] = alpha if name == "cut" else rng.integers(0, 256, (40, 40))
+        path = tmp_path / f"{name}.tif"
+        tifffile.imwrite(path, image, photometric="rgb", extrasamples=["unassalpha"])
+        caplog.clear()
+        _, hidden = read_image_and_mask(path)
+        assert hidden is not None and hidden.any()
+        assert caplog.text.count("band 4 is marked as alpha") == warned
