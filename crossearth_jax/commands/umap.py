@@ -5,6 +5,7 @@ import csv
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,24 @@ import numpy as np
 from crossearth_jax.commands.errors import guarded
 from crossearth_jax.commands.options import add_model
 from crossearth_jax.commands.parser import make_parser
+from crossearth_jax.commands.predict_as_trained import as_trained
+from crossearth_jax.commands.predict_inputs import find_sources
+from crossearth_jax.commands.predict_options import add_reading, reading_of
+from crossearth_jax.commands.umap_scenes import sample_scene
 from crossearth_jax.data.classes import KINDS, ClassSet
 from crossearth_jax.data.datasets import ScoredDomain
 from crossearth_jax.features.domains import choose_domains
-from crossearth_jax.features.extractor import has_injector, make_extractor
+from crossearth_jax.features.extractor import (
+    Extractor,
+    has_injector,
+    make_extractor,
+)
 from crossearth_jax.features.gap import domain_gaps, needed, silhouettes
 from crossearth_jax.features.pca import fit_basis
-from crossearth_jax.features.plot import Scatter, embed, write_scatter
+from crossearth_jax.features.plot import MARKERS, Scatter, embed, write_scatter
 from crossearth_jax.features.sample import Bounds, Sample, sample_domain
+from crossearth_jax.pixels.labels import IGNORE
+from crossearth_jax.predict.sources import Source
 from crossearth_jax.report.table import Section, Table
 from crossearth_jax.run.trained import TrainedRun, load_run
 from crossearth_jax.system.compiling import set_up_compiler
@@ -45,15 +56,26 @@ def run(options: argparse.Namespace) -> None:
     trained = load_run(options.checkpoint, options.precision, options.step)
     classes = trained.classes
     domains = choose_domains(trained, options.domains, options.encoding)
+    sources = find_sources(options.scenes)
+    if len(domains) + len(sources) > len(MARKERS):
+        raise ValueError(
+            f"got {len(domains)} domains and {len(sources)} scenes, expected at most "
+            f"{len(MARKERS)} together: choose with --domains and --scenes"
+        )
     injector = has_injector(trained) if options.injector is None else options.injector
-    samples = _sampled(trained, domains, bounds, options, injector)
-    reduced, explained = reduced_samples(samples)
+    extract = make_extractor(
+        trained, taps=[options.tap - 1], variants=[injector], batch=options.batch
+    )
+    samples = _sampled(extract, trained.classes, domains, bounds)
+    scenes = _scenes(extract, trained, sources, bounds, options)
+    reduced, explained = reduced_samples([*samples, *scenes])
     seen = {"tap": options.tap, "injector": injector}
     numbers = {
         "about": {**trained.about(), "features": seen, "bounds": asdict(bounds)},
         "dimensions": reduced[0].features.shape[1],
         "explained_variance": explained,
-        **measured(reduced, classes, options.seed),
+        **measured(reduced[: len(samples)], classes, options.seed),
+        "scenes": {one.domain: len(one.classes) for one in scenes},
     }
     points = drawn(reduced, _title(trained, options.tap, injector), options.seed)
     options.out.mkdir(parents=True, exist_ok=True)
@@ -66,27 +88,42 @@ def run(options: argparse.Namespace) -> None:
     print(f"\npicture: {pictures[0]}, numbers: {options.out / 'umap.json'}")
 
 
-def _sampled(
+def _scenes(
+    extract: Extractor,
     trained: TrainedRun,
-    domains: Sequence[ScoredDomain],
+    sources: Sequence[Source],
     bounds: Bounds,
     options: argparse.Namespace,
-    injector: bool,
+) -> list[Sample]:
+    """A sample of each scene without labels."""
+    if not sources:
+        return []
+    reading = as_trained(reading_of(options), trained.raw_images, options)
+    samples = []
+    for source in sources:
+        samples.append(sample_scene(extract, source, reading, bounds))
+        count = len(samples[-1].classes)
+        print(f"{terminal(source.stem)}: {count} tokens of a scene", flush=True)
+    return samples
+
+
+def _sampled(
+    extract: Extractor,
+    classes: ClassSet,
+    domains: Sequence[ScoredDomain],
+    bounds: Bounds,
 ) -> list[Sample]:
     """A sample of each domain; prints what was found while the next is computed."""
-    extract = make_extractor(
-        trained, taps=[options.tap - 1], variants=[injector], batch=options.batch
-    )
     samples = []
     for domain in domains:
         sample = sample_domain(
             lambda image: extract(image)[0, 0],
             domain,
-            num_classes=len(trained.classes.names),
+            num_classes=len(classes.names),
             token=extract.token,
             bounds=bounds,
         )
-        print(_counted(sample, trained.classes), flush=True)
+        print(_counted(sample, classes), flush=True)
         samples.append(sample)
     return samples
 
@@ -182,13 +219,14 @@ def _write_points(
     classes: ClassSet,
 ) -> None:
     """One line per point: which image it comes from, and where it is drawn."""
-    images = [
-        domain.source.names[place]
-        for domain, sample in zip(domains, samples, strict=True)
-        for place in sample.images.tolist()
+    known = [
+        [domain.source.names[place] for place in sample.images.tolist()]
+        for domain, sample in zip(domains, samples, strict=False)
     ]
+    scenes = [[one.domain] * len(one.classes) for one in samples[len(domains) :]]
+    images = list(chain.from_iterable([*known, *scenes]))
     names = [points.names[i] for i in points.domains.tolist()]
-    kinds = [classes.names[k] for k in points.classes.tolist()]
+    kinds = ["" if k == IGNORE else classes.names[k] for k in points.classes.tolist()]
     with whole_file(path) as place, place.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("x", "y", "class", "domain", "image"))
@@ -221,4 +259,12 @@ def _parser() -> argparse.ArgumentParser:
         help="share of a token's pixels that are of one class; default 0.75",
     )
     add("--seed", type=int, default=0, help="of the draws, the folds and UMAP")
+    add(
+        "--scenes",
+        nargs="+",
+        default=(),
+        metavar="SCENE",
+        help="rasters without labels, marked among the domains",
+    )
+    add_reading(parser)
     return parser

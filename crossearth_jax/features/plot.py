@@ -11,6 +11,7 @@ from jaxtyping import Float, Float32, Int
 
 from crossearth_jax.data.classes import ClassSet
 from crossearth_jax.features.gap import needed
+from crossearth_jax.pixels.labels import IGNORE
 from crossearth_jax.system.escape import terminal
 from crossearth_jax.system.whole_file import whole_file
 
@@ -25,6 +26,7 @@ COLOURS = (
     "#F0E442",
     "#000000",
 )
+UNLABELLED = "#999999"
 MARKERS = ("o", "*", "^", "s", "D", "P", "X", "v")
 NEIGHBOURS = 15
 LEAST = 5  # points that can be drawn
@@ -94,6 +96,8 @@ def write_scatter(points: Scatter, classes: ClassSet, paths: Sequence[Path]) -> 
         left, right = figure.subplots(1, 2)
         present = [k for k in range(len(classes.names)) if (points.classes == k).any()]
         kinds = [(k, classes.names[k], class_colour(classes, k)) for k in present]
+        if (points.classes == IGNORE).any():
+            kinds.append((IGNORE, "scene without labels", UNLABELLED))
         by_domain = [(i, name, COLOURS[i]) for i, name in enumerate(points.names)]
         by_class = "class by colour, domain by marker (as on the right)"
         _panel(left, points, points.classes, kinds, by_class)
