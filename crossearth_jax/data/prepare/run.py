@@ -252,10 +252,9 @@ def _warn(data_set: DataSet, folder: Path, manifest: dict[str, Any]) -> None:
             f"{folder / 'contact_sheet.png'}; if it is wrong, these are {some}"
         )
     values = manifest["label_values"]["before"]
-    if coloured := sum(n for value, n in values.items() if value.endswith(NOT_GREY)):
-        print(
-            f"{folder}: {coloured} pixels of the masks are not grey, their mean counts"
-        )
+    coloured = sum(n for value, n in values.items() if value.endswith(NOT_GREY))
+    if coloured:
+        print(f"{folder}: {coloured} mask pixels are not grey; their mean is compared")
     for split in sorted(manifest["expected"].keys() | manifest["counts"].keys()):
         count = manifest["counts"].get(split, 0)
         expected = manifest["expected"].get(split, count)
