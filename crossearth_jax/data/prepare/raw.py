@@ -145,7 +145,7 @@ class RawFiles:
                 f"{folder}: got no such folder, expected the downloaded archives or "
                 "extracted folders in it: check --raw"
             )
-        loose = _loose(self.folder)
+        loose = loose_files(self.folder)
         refuse_control(self.folder, [str(f.relative_to(self.folder)) for f in loose])
         found = [member for path in loose for member in self._members(path)]
         self.members = tuple(sorted(found, key=lambda member: member.name))
@@ -204,7 +204,8 @@ def _inside(path: Path, folder: str) -> Iterator[Member]:
             waiting.append(((*within, inside), name[: -len(suffix)]))
 
 
-def _loose(folder: Path) -> list[Path]:
+def loose_files(folder: Path) -> list[Path]:
+    """All files below a folder but georeferencing, statistics and hidden ones."""
     files = (path for path in folder.rglob("*") if path.is_file())
     return sorted(f for f in files if not _passed_over(f.relative_to(folder)))
 

@@ -31,15 +31,18 @@ def find(raw: RawFiles) -> list[Item]:
 
     A tile of `train_no` that is called as one of `train` becomes `N_no`.
     """
-    pairs = paired(_files(raw, "images?"), _files(raw, "(?:label|mask)s?"))
+    pairs = paired(files_in(raw, "images?"), files_in(raw, "(?:label|mask)s?"))
     return [
         Item(domain, split, name, image, label)
         for (domain, split, name), image, label in pairs
     ]
 
 
-def _files(raw: RawFiles, folder: str) -> list[tuple[Key, Member]]:
-    """TIFFs; of a domain and split without any, PNGs that somebody made of them."""
+def files_in(raw: RawFiles, folder: str) -> list[tuple[Key, Member]]:
+    """Tiles by domain, split and name.
+
+    TIFFs; of a domain and split without any, PNGs that somebody made of them.
+    """
     tiles = _tiles(raw, folder, "tiff?")
     there = {key[:2] for key, _ in tiles}
     packed = _tiles(raw, folder, "png")

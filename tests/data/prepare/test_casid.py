@@ -150,7 +150,7 @@ def test_an_incomplete_climate_is_skipped(tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "WARNING skipped sub: got 1 image(s) without label" in shown
     assert "region00_near_sub_000.png" in shown and "drive.google" not in shown
-    with pytest.raises(ValueError, match="without label .*_near_tem_000.png"):
+    with pytest.raises(ValueError, match=r"without label .*_near_tem_000\.png"):
         found(tmp_path / "b", without_label="tem", climates=("tem",))
 
 
