@@ -118,7 +118,7 @@ class _Zip(Archive):
 
     def sizes(self) -> Iterator[tuple[str, int]]:
         for info in self.zip.infolist():
-            if not info.is_dir():
+            if info.filename and not info.is_dir():
                 yield info.filename, info.file_size
 
     def open(self, name: str) -> IO[bytes]:

@@ -217,6 +217,13 @@ def test_stored_archives_that_lie_about_their_place(tmp_path):
         RawFiles(tmp_path)
 
 
+def test_a_member_without_a_name_is_skipped(tmp_path):
+    whole = zipped({"x": b"1", "a.png": b"2"}).replace(b"x", b"\0")
+    write_folder(tmp_path, {"Val.zip": zipped({"in.zip": whole})})
+    (member,) = RawFiles(tmp_path).members
+    assert (member.name, member.read()) == ("Val/in/a.png", b"2")
+
+
 def test_members_are_bounded_in_tar_and_nested_archives(tmp_path, monkeypatch):
     monkeypatch.setattr(raw, "MAX_MEMBER", 10)
     write_folder(tmp_path, {"V.zip": zipped({"in.zip": zipped({"a.png": b"x" * 11})})})

@@ -18,7 +18,7 @@ from crossearth_jax.data.prepare.distribution import (
 )
 from crossearth_jax.hub import fetch
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "hub"))
+sys.path.append(str(Path(__file__).parents[2] / "hub"))
 import loopback
 
 
