@@ -14,6 +14,7 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -82,23 +83,23 @@ class _Slice(io.RawIOBase):
         return len(found)
 
 
-class Archive:
+class Archive(ABC):
     """An open archive, which closes its file when it is forgotten."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file = file
 
+    @abstractmethod
     def sizes(self) -> Iterator[tuple[str, int]]:
         """Names of the files in it, and their bytes."""
-        raise LookupError
 
+    @abstractmethod
     def open(self, name: str) -> IO[bytes]:
         """A file in it."""
-        raise LookupError(name)
 
+    @abstractmethod
     def nested(self, name: str) -> BinaryIO:
         """A file in it that can be read in any order."""
-        raise LookupError(name)
 
     def __del__(self) -> None:
         self.file.close()
@@ -189,7 +190,8 @@ def _open_version(
     except NoRoomError as error:
         raise ValueError(f"{_shown(path, within)}: {error}") from error
     except (*DAMAGED, NotImplementedError, RuntimeError, ValueError) as error:
-        why = why_not_whole(path, within, size, error)
+        kind = "zip" if archive_suffix(name).lower() == ".zip" else "tar"
+        why = why_not_whole(path, within, kind, size, error)
         raise ValueError(f"{_shown(path, within)}: {why}") from error
 
 

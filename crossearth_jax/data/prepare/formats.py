@@ -50,13 +50,14 @@ def advice(names: Iterable[str]) -> str:
 
 
 def why_not_whole(
-    path: Path, within: tuple[str, ...], size: int, error: BaseException
+    path: Path, within: tuple[str, ...], kind: str, size: int, error: BaseException
 ) -> str:
     """Why an archive could not be opened, and what to do.
 
     Args:
       path: of the outermost archive.
       within: names of the archives in it that lead to this one.
+      kind: "zip" or "tar".
       size: bytes of the outermost.
       error: what went wrong.
     """
@@ -74,7 +75,6 @@ def why_not_whole(
             )
     if not within and (what := _really(path)):
         return f"got {what}, expected what its name says: {_remedy(what)}"
-    kind = "tar" if ".t" in "".join(path.suffixes[-2:]).lower() else "zip"
     got = "an archive in it that is" if within else f"{size:,} bytes that are"
     return (
         f"got {got} not a whole {kind} archive ({error}): the download was probably "

@@ -84,6 +84,23 @@ def test_official_vaihingen(tmp_path):
     assert all("participants" in item.label.name for item in items)
 
 
+def test_large_and_encrypted_inner_archives(tmp_path, monkeypatch):
+    """13 GB have 64-bit records, here forced on small ones."""
+    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 10)
+    whole = zipped({"P/in.zip": zipped({"a.png": b"x" * 50})})
+    assert b"PK\6\6" in whole
+    write_folder(tmp_path / "a", {"my.test.zip": whole})
+    (member,) = RawFiles(tmp_path / "a").members
+    assert (member.name, member.read()) == ("my.test/P/in/a.png", b"x" * 50)
+    locked = bytearray(whole)
+    for signature, offset in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        find = locked.index if signature == b"PK\3\4" else locked.rindex
+        locked[find(signature) + offset] |= 1
+    write_folder(tmp_path / "b", {"my.test.zip": bytes(locked)})
+    with pytest.raises(ValueError, match=r"P/in\.zip.*encrypted.*another tool"):
+        RawFiles(tmp_path / "b")
+
+
 def test_extracted_archives_beside_the_outer_one_are_no_second_copy(tmp_path):
     mini_potsdam.write_raw(tmp_path, size=16, areas=((2, 10),), bands=("rgb",))
     in_one(tmp_path, tmp_path / "Potsdam.zip", "Potsdam")
@@ -170,6 +187,7 @@ def test_formats_are_named(tmp_path, name, said):
             {"Val.zip": zipped({"in.zip": b"x" * 99})},
             r"Val.zip \[in.zip\].*not a whole",
         ),
+        ({"my.test.zip": b"x" * 99}, "not a whole zip archive"),
         ({"Val.tar": b"x" * 9999}, "not a whole tar archive"),
         ({"Val.tar.gz": b"\x1f\x8b" + b"x" * 99}, "not a whole tar archive"),
         ({"Val.tar.gz": b""}, "not a whole tar archive"),
