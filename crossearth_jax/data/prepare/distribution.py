@@ -82,7 +82,7 @@ DISTRIBUTIONS = {
     "rescuenet": Distribution(
         "https://github.com/BinaLab/RescueNet-A-High-Resolution-Post-Disaster-UAV-"
         "Dataset-for-Semantic-Segmentation",
-        "CDLA-Permissive-1.0",
+        "copies state CDLA-Permissive-1.0 or CC BY-NC-ND: see the page",
     ),
     "whu_building": Distribution(
         "https://gpcv.whu.edu.cn/data/building_dataset.html", "see the page"
