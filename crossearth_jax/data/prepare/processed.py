@@ -7,7 +7,12 @@ CrossEarth's masks are 0 and 1, in folders `label2` and `…_labels_new`.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from crossearth_jax.data.prepare import massachusetts, rescuenet, whu_building
+from crossearth_jax.data.prepare import (
+    loveda,
+    massachusetts,
+    rescuenet,
+    whu_building,
+)
 from crossearth_jax.data.prepare.items import (
     DataSet,
     IdMap,
@@ -118,10 +123,13 @@ def _vaihingen(raw: RawFiles) -> list[Item]:
     return [Item("vaihingen", *pair) for pair in found]
 
 
-def _loveda(raw: RawFiles) -> list[Item]:
+def _loveda(raw: RawFiles) -> Sequence[Item]:
+    """Also the folders as published, which CrossEarth's copy keeps."""
+    if not (found := _img_ann(raw, r"\d{1,9}")):
+        return loveda.find(raw)
     return [
         Item(f"loveda_{_scene(split, name, image)}", split, name, image, label)
-        for split, name, image, label in _img_ann(raw, r"\d{1,9}")
+        for split, name, image, label in found
     ]
 
 

@@ -1,5 +1,6 @@
 """Copies that CrossEarth's authors and mmsegmentation's converters made."""
 
+import mini_loveda
 import numpy as np
 import pytest
 from mini_files import counts, encoded, labelled, read, write_folder
@@ -9,7 +10,14 @@ from PIL import Image
 from crossearth_jax.commands.prepare import DATA_SETS
 from crossearth_jax.data.prepare import potsdam
 from crossearth_jax.data.prepare.items import IdMap, Mask
-from crossearth_jax.data.prepare.processed import CROSSEARTH, MMSEG, origins, processed
+from crossearth_jax.data.prepare.processed import (
+    CROSSEARTH,
+    LOVEDA_RURAL,
+    LOVEDA_URBAN,
+    MMSEG,
+    origins,
+    processed,
+)
 from crossearth_jax.data.prepare.raw import RawFiles
 from crossearth_jax.data.prepare.run import find_items, prepare
 from crossearth_jax.pixels.labels import IGNORE
@@ -42,7 +50,7 @@ def test_every_set_has_its_origins():
 @pytest.mark.parametrize("origin", [CROSSEARTH, MMSEG])
 def test_img_dir_and_ann_dir_of_potsdam(tmp_path, origin, capsys):
     names = ("train/2_10_0_0_512_512", "val/2_13_0_0_512_512")
-    for bands in ("potsdam_IRRG", "potsdam_rgb"):
+    for bands in ("Potsdam/IRRG", "potsdam_rgb"):
         write_img_ann(tmp_path / "raw" / bands, names, 7)  # 0 is the boundary
     manifests = prepare(of("potsdam", origin), tmp_path / "raw", tmp_path / "out")
     assert set(manifests) == {"potsdam_irrg", "potsdam_rgb"}
@@ -78,14 +86,15 @@ def test_img_dir_of_vaihingen_and_loveda(tmp_path):
         ("loveda_rural", "val"): 1,
         ("loveda_urban", "val"): 1,
     }
+    mini_loveda.write_raw(tmp_path / "as_published")
+    files = RawFiles(tmp_path / "as_published")
+    assert find_items(of("loveda"), files) == find_items(DATA_SETS["loveda"], files)
     write_img_ann(tmp_path / "l", ["val/7"], 8)
     with pytest.raises(ValueError, match="got number 7 in val"):
         find_items(of("loveda", MMSEG), RawFiles(tmp_path / "l"))
 
 
 def test_the_numbers_of_loveda_give_the_published_counts():
-    from crossearth_jax.data.prepare.processed import LOVEDA_RURAL, LOVEDA_URBAN
-
     for scene, numbers in (("urban", LOVEDA_URBAN), ("rural", LOVEDA_RURAL)):
         for split, those in numbers.items():
             expected = DATA_SETS["loveda"].expected[f"loveda_{scene}", split]
