@@ -1,4 +1,4 @@
-"""`crossearth prepare NAME --raw DIR --out DIR`."""
+"""`crossearth prepare NAME --raw DIR --out DIR`, `--check` and `--download`."""
 
 import argparse
 from collections.abc import Sequence
@@ -21,8 +21,12 @@ from crossearth_jax.data.prepare import (
     vaihingen,
     whu_building,
 )
+from crossearth_jax.data.prepare.check import check
+from crossearth_jax.data.prepare.distribution import DISTRIBUTIONS
 from crossearth_jax.data.prepare.items import DataSet
+from crossearth_jax.data.prepare.processed import PUBLISHED, origins, processed
 from crossearth_jax.data.prepare.run import prepare
+from crossearth_jax.hub.archives import fetch_archive
 
 DATA_SETS = {
     "potsdam": potsdam.data_set(),
@@ -37,23 +41,54 @@ DATA_SETS = {
 
 
 def main(argv: Sequence[str]) -> int:
-    """Prepares one data set; returns the exit status."""
+    """Downloads, checks or prepares one data set; returns the exit status."""
     stopped = "stopped; the same command goes on from here"
-    return guarded(run, _parser().parse_args(argv), stopped)
+    parser = _parser()
+    options = parser.parse_args(argv)
+    if options.out is None and not (options.check or options.download):
+        parser.error("expected --out DIR, --check or --download")
+    return guarded(run, options, stopped)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Prepares one data set."""
+    """Downloads, checks and prepares one data set, whichever was asked for."""
     if options.name == TORCHGEO:
         export_torchgeo(options)
         return
-    prepare(
-        _data_set(options),
-        options.raw,
-        options.out,
-        workers=options.workers,
-        pack=options.pack,
-    )
+    data_set = processed(_data_set(options), options.origin)
+    if options.download:
+        _download(options.name, options.raw)
+    if options.check:
+        check(data_set, options.raw)
+    if options.out is not None:
+        prepare(
+            data_set,
+            options.raw,
+            options.out,
+            workers=options.workers,
+            pack=options.pack,
+        )
+
+
+def _download(name: str, raw: Path) -> None:
+    """Fetches the archives of a data set with an open licence."""
+    known = DISTRIBUTIONS[name]
+    print(f"{name}: {known.terms}; {known.page}", flush=True)
+    open_ones = [each for each in known.archives if each.url]
+    if not open_ones:
+        raise ValueError(
+            f"got --download for {name}, which no program may or can fetch (terms: "
+            f"{known.terms}), expected {DATA_SETS[name].hint}: take it from "
+            f"{known.page} and put it into {raw}"
+        )
+    for each in open_ones:
+        assert each.url and each.bytes and each.md5
+        place = raw / each.name
+        fetched = fetch_archive(
+            each.url, place, size=each.bytes, md5=each.md5, page=known.page
+        )
+        how = "MD5 as published" if fetched else "here already; --check reads its MD5"
+        print(f"{place}: {each.bytes:,} bytes, {how}", flush=True)
 
 
 def _data_set(options: argparse.Namespace) -> DataSet:
@@ -82,12 +117,11 @@ def _parser() -> argparse.ArgumentParser:
             type=Path,
             required=True,
             metavar="DIR",
-            help="folder with the zip archives as downloaded, extracted folders, or "
-            "both, anywhere below",
+            help="folder with the zip or tar archives as downloaded, extracted "
+            "folders, or both, anywhere below",
         )
-        one.add_argument(
-            "--out", type=Path, required=True, metavar="DIR", help="gets the domains"
-        )
+        one.add_argument("--out", type=Path, metavar="DIR", help="gets the domains")
+        _add_before(one, name)
         one.add_argument(
             "--workers",
             type=_workers,
@@ -105,6 +139,32 @@ def _parser() -> argparse.ArgumentParser:
             _add_potsdam(one)
     add_torchgeo(sets)
     return parser
+
+
+def _add_before(parser: argparse.ArgumentParser, name: str) -> None:
+    """What concerns the raw files."""
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="compare the archives with published sizes and MD5 where they are known, "
+        "and look for pairs; nothing is written without --out",
+    )
+    fetched = ", ".join(a.name for a in DISTRIBUTIONS[name].archives if a.url)
+    parser.add_argument(
+        "--download",
+        action="store_true",
+        help=f"fetch {fetched} into --raw first ({DISTRIBUTIONS[name].terms})"
+        if fetched
+        else "print terms and address, which you have to visit yourself",
+    )
+    parser.add_argument(
+        "--from",
+        dest="origin",
+        choices=origins(name),
+        default=PUBLISHED,
+        help="whose files these are: as published (default), or a copy that was "
+        "processed already",
+    )
 
 
 def _add_potsdam(parser: argparse.ArgumentParser) -> None:

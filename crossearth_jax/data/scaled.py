@@ -158,6 +158,29 @@ def read_scaled(
     return image, hidden
 
 
+def read_bands(
+    path: Path | Packed, bands: tuple[int, ...], data: bytes
+) -> UInt8[np.ndarray, "H W C"]:
+    """Some bands of an 8-bit image, whatever they are marked as.
+
+    Args:
+      path: names the file in errors.
+      bands: which, counted from 1.
+      data: its content.
+
+    Raises:
+      ValueError: it cannot be read, lacks a band, or has more than 8 bits.
+    """
+    tags = _tags(path, data, MAX_PIXELS)
+    values = _native(path, data, tags, MAX_PIXELS)
+    if values.dtype != np.uint8 or max(bands) > values.shape[2]:
+        raise ValueError(
+            f"{path}: got {values.shape[2]} band(s) of {values.dtype}, expected at "
+            f"least {max(bands)} of uint8: is this the file that was published?"
+        )
+    return np.ascontiguousarray(values[:, :, [band - 1 for band in bands]])
+
+
 def _tags(path: Path | Packed, data: bytes, max_pixels: int) -> Tags:
     try:
         check_structure(data)

@@ -139,22 +139,22 @@ def _from_server(url: str, place: Path) -> Path:
     pooch.get_logger().setLevel(logging.WARNING)
     place.parent.mkdir(parents=True, exist_ok=True)
     got = pooch.retrieve(
-        url, None, fname=place.name, path=place.parent, downloader=_resuming
+        url, None, fname=place.name, path=place.parent, downloader=resuming
     )
     return Path(got)
 
 
-def _resuming(url: str, output: str, _: Any) -> None:
+def resuming(url: str, output: str, _: Any) -> None:
     """A downloader for pooch: what an earlier try left is gone on with."""
     requests = needed("requests", PURPOSE, cache.EXTRA)
     here = Path(output).parent
-    part = here / f".{url.rpartition('/')[2]}.part"
+    part = here / f".{url.partition('?')[0].rpartition('/')[2]}.part"
     done = part.stat().st_size if part.exists() else 0
     headers = {"Range": f"bytes={done}-"} if done else {}
     with requests.get(url, stream=True, timeout=_SILENCE_S, headers=headers) as answer:
         if answer.status_code == 416:  # there is nothing behind what is here
             part.unlink()
-            return _resuming(url, output, _)
+            return resuming(url, output, _)
         answer.raise_for_status()
         if answer.status_code != 206:
             done = 0

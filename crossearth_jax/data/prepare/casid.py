@@ -5,9 +5,9 @@ already (one tile an image) and counts ids from 0 or from 1.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -22,15 +22,26 @@ from crossearth_jax.data.prepare.items import (
 )
 from crossearth_jax.data.prepare.raw import Member, RawFiles
 from crossearth_jax.pixels.labels import Colour
+from crossearth_jax.system.escape import LINE, terminal
 
-# Folder or archive names of a climate, in small letters only, without "climate".
+# Folder or archive names of a climate and of a split, in small letters only.
 FOLDERS = {
     "sub": ("sub", "subms", "subtropicalmonsoon"),
     "tem": ("tem", "temms", "temperatemonsoon"),
     "tms": ("tms", "troms", "tropicalmonsoon"),
     "trf": ("trf", "trorf", "tropicalrainforest"),
 }
-SPLITS = {"train": ("train", "alltrain"), "test": ("test", "alltest")}
+SPLITS = ("train", "test")
+CLIMATE_OF = {word: key for key, words in FOLDERS.items() for word in words}
+# What else such a name may hold, as of an archive that mends another.
+OTHER_WORDS = "all|casid|caisd|climate|data|fixed|fix|images?|imgs?|labels?|missing|new"
+LONGEST = 60  # letters of such a name
+FIX = (
+    "TemMs/all_test has no images in CrossEarth's CAISD.zip; its authors posted them "
+    "at https://drive.google.com/file/d/1TBzszefsrtUVZ8aRXWOTS_8YVf-GcL6s and "
+    "https://pan.baidu.com/s/1dFaUJ4c8GwEYSFomOrtrTg (code 8kqp), see "
+    "https://github.com/VisionXLab/CrossEarth/issues/15: put that archive beside it"
+)
 LABEL_ENDING = re.compile("[-_]label$", re.IGNORECASE)
 
 COLOURS: dict[Colour, int] = {c: k for k, c in enumerate(CASID.palette)}
@@ -50,23 +61,67 @@ def find(raw: RawFiles) -> list[Item]:
     """Pairs `NAME.png` with `NAME-label.png`, or equal names in a label folder.
 
     Climate and split come from the names of folders or archives; a split also from
-    text files of names instead (`…train….txt`, `…test….txt`).
+    text files of names instead (`…train….txt`, `…test….txt`). Images of no climate are
+    those that a climate's labels lack, where the names agree. A climate in which one
+    has no partner is skipped with a warning.
 
     Raises:
-      ValueError: a file of a climate is neither train nor test, or has no partner.
+      ValueError: a file of a climate is neither train nor test, or every climate is
+        incomplete.
     """
-    listed = _listed_splits(raw)
-    found: dict[str, list[tuple[Key, Member]]] = {"image": [], "label": [], "ids": []}
-    for member in raw.images():
-        if climate := _named(member, FOLDERS):
-            kind, name = _kind_and_name(member)
-            split = _named(member, SPLITS) or listed.get(name) or _no_split(member)
-            found[kind].append((Key(climate, split, name), member))
+    found = _by_kind(raw)
     # CrossEarth's configs read `label_id` where both are there.
     with_ids = {key for key, _ in found["ids"]}
     labels = [pair for pair in found["label"] if pair[0] not in with_ids]
-    pairs = paired(found["image"], labels + found["ids"])
-    return [Item(*key, image, label) for key, image, label in pairs]
+    images, labels = found["image"], labels + found["ids"]
+    items, incomplete = [], []
+    for climate in FOLDERS:
+        ours, theirs = (
+            [(key, member) for key, member in every if key.climate == climate]
+            for every in (images, labels)
+        )
+        try:
+            pairs = paired(ours, theirs)
+        except ValueError as error:
+            more = f"; {FIX}" if climate == "tem" else ""
+            incomplete.append(f"{climate}: {error}{more}")
+        else:
+            items += [Item(*key, image, label) for key, image, label in pairs]
+    if incomplete and not items:
+        raise ValueError("; ".join(incomplete))
+    for each in incomplete:
+        print(f"WARNING skipped {terminal(each, LINE)}")
+    return items
+
+
+def _by_kind(raw: RawFiles) -> dict[str, list[tuple[Key, Member]]]:
+    """Images, labels and `label_id`s of all climates."""
+    listed = _listed_splits(raw)
+    found: dict[str, list[tuple[Key, Member]]] = {"image": [], "label": [], "ids": []}
+    placeless = []
+    for member in raw.images():
+        kind, name = _kind_and_name(member)
+        if climate := _named(member, "climate"):
+            split = _named(member, "split") or listed.get(name) or _no_split(member)
+            found[kind].append((Key(climate, split, name), member))
+        elif kind == "image":
+            placeless.append((name, member))
+    found["image"] += _adopted(found, placeless)
+    return found
+
+
+def _adopted(
+    found: dict[str, list[tuple[Key, Member]]], placeless: list[tuple[str, Member]]
+) -> Iterator[tuple[Key, Member]]:
+    """Images of no climate that have the name of a label without an image."""
+    missing = {key for key, _ in found["label"] + found["ids"]}
+    missing -= {key for key, _ in found["image"]}
+    by_name: dict[str, list[Key]] = {}
+    for key in missing:
+        by_name.setdefault(key.name, []).append(key)
+    for name, member in placeless:
+        if len(keys := by_name.get(name, [])) == 1:
+            yield keys[0], member
 
 
 def label_code(items: Sequence[Item]) -> LabelCode:
@@ -115,15 +170,31 @@ def _kind_and_name(member: Member) -> tuple[str, str]:
 
 
 def _plain(name: str) -> str:
-    return re.sub("[^a-z]", "", name.lower()).removesuffix("climate")
+    return re.sub("[^a-z]", "", name.lower())
 
 
-def _named(member: Member, names: dict[str, tuple[str, ...]]) -> str | None:
-    """The key whose names hold that of a folder above `member`, the innermost first."""
+def _pattern() -> re.Pattern[str]:
+    """A climate, a split or both, among other words."""
+    names = "|".join(sorted(CLIMATE_OF, key=len, reverse=True))
+    other = f"(?:{OTHER_WORDS})*"
+    return re.compile(
+        f"{other}(?P<first>{'|'.join(SPLITS)})?{other}(?P<climate>{names})?{other}"
+        f"(?P<split>{'|'.join(SPLITS)})?{other}"
+    )
+
+
+NAMED = _pattern()
+
+
+def _named(member: Member, what: Literal["climate", "split"]) -> str | None:
+    """Its climate or split by the folders above `member`, the innermost first."""
     for folder in PurePosixPath(member.name).parent.parts[::-1]:
-        for key, spellings in names.items():
-            if _plain(folder) in spellings:
-                return key
+        plain = _plain(folder)
+        if len(plain) <= LONGEST and (match := NAMED.fullmatch(plain)):
+            if what == "climate" and match["climate"]:
+                return CLIMATE_OF[match["climate"]]
+            if what == "split" and (split := match["split"] or match["first"]):
+                return split
     return None
 
 

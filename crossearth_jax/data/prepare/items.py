@@ -14,6 +14,8 @@ from crossearth_jax.pixels.labels import IGNORE, Colour
 Key = TypeVar("Key", bound=Hashable)
 RawLabel = Integer[np.ndarray, "H W"] | UInt8[np.ndarray, "H W 3"]
 Ids = UInt8[np.ndarray, "H W"]
+MOST_COLOURED = 0.01  # of a grey mask's pixels; more make it a label of colours
+NOT_GREY = ", not grey"  # of raw label values
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,8 @@ class Mask:
 
     def encode_counted(self, raw: RawLabel) -> tuple[Ids, dict[str, int]]:
         """As `encode`, with the pixels of every value found."""
+        if self.threshold is not None and raw.ndim == 3:
+            return self._nearly_grey(raw, self.threshold)
         values = _one_channel(raw, "black and white")
         if self.threshold is None:
             return _encode(values, {0: 0, self.white: 1}, str)
@@ -114,6 +118,20 @@ class Mask:
             )
         low, high = np.bincount(ids.reshape(-1), minlength=2).tolist()
         return ids, {f"< {self.threshold}": low, f">= {self.threshold}": high}
+
+    def _nearly_grey(
+        self, raw: UInt8[np.ndarray, "H W 3"], threshold: int
+    ) -> tuple[Ids, dict[str, int]]:
+        """A lossy mask with a few pixels of colour, of which the mean decides."""
+        coloured = (raw != raw[:, :, :1]).any(2)
+        if coloured.mean() > MOST_COLOURED:
+            _one_channel(raw, "black and white")
+        ids = (raw.sum(2, dtype=np.int32) >= 3 * threshold).astype(np.uint8)
+        counts = {}
+        for here, which in ((~coloured, ""), (coloured, NOT_GREY)):
+            low, high = np.bincount(ids[here], minlength=2).tolist()
+            counts |= {f"< {threshold}{which}": low, f">= {threshold}{which}": high}
+        return ids, counts
 
     def describe(self) -> str:
         """One line for manifest and terminal."""
@@ -136,6 +154,7 @@ class Item:
       image: the raw image.
       label: the raw label.
       code: how this label is encoded where it differs from the data set's.
+      bands: of the image that are taken, counted from 1; () takes its own colours.
     """
 
     domain: str
@@ -144,6 +163,7 @@ class Item:
     image: Member
     label: Member
     code: LabelCode | None = None
+    bands: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -174,7 +194,7 @@ class DataSet:
 
 
 def keyed(found: Iterable[tuple[Key, Member]]) -> dict[Key, Member]:
-    """One member per key; of an archive's member and its extracted copy, the copy.
+    """One member per key; of a member and its extracted copy, the copy.
 
     Raises:
       ValueError: two different files claim one key.
@@ -184,13 +204,29 @@ def keyed(found: Iterable[tuple[Key, Member]]) -> dict[Key, Member]:
         other = members.setdefault(key, member)
         if other is member:
             continue
-        if other.size != member.size or bool(other.inside) == bool(member.inside):
+        if other.size != member.size or other.depth == member.depth:
             raise ValueError(
                 f"got two files for {key!r}: {other} and {member}, expected one: "
                 "remove one of them"
             )
-        members[key] = other if member.inside else member
+        members[key] = min(other, member, key=lambda one: one.depth)
     return members
+
+
+def without_participants(
+    found: Iterable[tuple[Key, Member]],
+) -> list[tuple[Key, Member]]:
+    """Leaves out what a contest gave to participants where the whole is there too.
+
+    The ISPRS archives `…for_participants…` repeat files of `…all…` and `…COMPLETE…`.
+    """
+    parts: list[tuple[Key, Member]] = []
+    whole: list[tuple[Key, Member]] = []
+    for key, member in found:
+        some = "participants" in member.name.lower()
+        (parts if some else whole).append((key, member))
+    keys = {key for key, _ in whole}
+    return whole + [(key, member) for key, member in parts if key not in keys]
 
 
 def paired(

@@ -175,6 +175,16 @@ def build_manifest(
     }
 
 
+def absent_classes(manifest: Mapping[str, Any]) -> list[str]:
+    """Names of the classes of which no label of any split has a pixel."""
+    splits = manifest["pixels"].values()
+    return [
+        name
+        for name in manifest["classes"]
+        if not any(pixels[name] for pixels in splits)
+    ]
+
+
 def read_manifest(folder: Path) -> dict[str, Any] | None:
     """The manifest of a domain's folder, None if it is not complete."""
     path = folder / "manifest.json"

@@ -17,15 +17,18 @@ def find(raw: RawFiles) -> list[Item]:
 
     Also the layout of the author's site, `SPLIT/sat` and `SPLIT/map`.
     """
-    pairs = paired(_files(raw, "(?:/sat)?"), _files(raw, "(?:_labels|/map)"))
+    pairs = paired(files_in(raw, "(?:/sat)?"), files_in(raw, "(?:_labels|/map)"))
     return [
         Item("massachusetts", split, name, image, label)
         for (split, name), image, label in pairs
     ]
 
 
-def _files(raw: RawFiles, folder: str) -> list[tuple[tuple[str, str], Member]]:
-    pattern = rf"({'|'.join(SPLITS)}){folder}/([^/]+)\.tiff?"
+def files_in(
+    raw: RawFiles, folder: str, ending: str = "tiff?"
+) -> list[tuple[tuple[str, str], Member]]:
+    """Files by split and name; `folder` is a pattern of what follows the split's."""
+    pattern = rf"({'|'.join(SPLITS)}){folder}/([^/]+)\.{ending}"
     return [
         ((SPLITS[match[1].lower()], match[2]), member)
         for member, match in raw.match(pattern)

@@ -21,6 +21,7 @@ from crossearth_jax.data.prepare.items import (
     Item,
     Palette,
     paired,
+    without_participants,
 )
 from crossearth_jax.data.prepare.raw import Member, RawFiles
 from crossearth_jax.pixels.labels import IGNORE, Colour
@@ -41,6 +42,9 @@ TILES = 144  # of an area of 6000 x 6000 pixels
 # colours), 6_7 has most of its cars as (252, 255, 0). Both train.
 LOSSY_LABELS = frozenset({(4, 12), (6, 7)})
 
+# Where the bands of both domains are in `4_Ortho_RGBIR`, counted from 1.
+OF_RGBIR = {"irrg": (4, 1, 2), "rgb": (1, 2, 3)}
+
 SIX_CLASSES: Mapping[Colour, int] = {
     BLACK: IGNORE,  # boundaries between objects
     WHITE: 0,
@@ -51,8 +55,9 @@ SIX_CLASSES: Mapping[Colour, int] = {
     RED: 5,
 }
 HINT = (
-    "2_Ortho_RGB.zip and/or 3_Ortho_IRRG.zip, and 5_Labels_all_noBoundary.zip, of "
-    "the ISPRS 2D semantic labelling benchmark, Potsdam"
+    "Potsdam.zip, or of it 2_Ortho_RGB.zip and/or 3_Ortho_IRRG.zip (or "
+    "4_Ortho_RGBIR.zip for both) and 5_Labels_all_noBoundary.zip, of the ISPRS "
+    "2D semantic labelling benchmark, Potsdam"
 )
 
 
@@ -100,9 +105,11 @@ def data_set(
 
 def _items(files: RawFiles, prefix: str, lossy: Palette) -> Iterator[Item]:
     areas = TRAIN | VAL
-    labels = _by_area(files, r"label_noBoundary")
-    for bands in ("irrg", "rgb"):
-        images = _by_area(files, bands)
+    labels = without_participants(_by_area(files, r"label_noBoundary"))
+    all_bands = _by_area(files, "RGBIR")
+    for bands, places in OF_RGBIR.items():
+        own = _by_area(files, bands)
+        images = own or all_bands
         if images and not labels:
             raise ValueError(_no_labels(files))
         if not images:
@@ -119,6 +126,7 @@ def _items(files: RawFiles, prefix: str, lossy: Palette) -> Iterator[Item]:
                 image=image,
                 label=label,
                 code=lossy if area in LOSSY_LABELS else None,
+                bands=() if own else places,
             )
 
 

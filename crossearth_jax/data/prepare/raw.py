@@ -1,18 +1,13 @@
-"""The raw files as downloaded: loose files and members of zip archives, as one index.
+"""The raw files as downloaded: loose files and members of archives, as one index.
 
-Archives are never unpacked to disk: members are read one at a time.
+Members are read one at a time; see `archive` for archives in archives.
 """
 
 import io
-import lzma
 import re
 import shutil
-import struct
-import zipfile
-import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -25,18 +20,20 @@ from crossearth_jax.data.folders import (
     SIDE_SUFFIXES,
     refuse_control,
 )
+from crossearth_jax.data.prepare.archive import (
+    DAMAGED,
+    PIECE,
+    archive_suffix,
+    open_archive,
+)
+from crossearth_jax.data.prepare.formats import advice
+from crossearth_jax.data.scaled import read_bands
 from crossearth_jax.data.timed import read_in_time
 from crossearth_jax.system.escape import terminal
-from crossearth_jax.system.zip_directory import check_directory
 
 MAX_MEMBER = 160_000_000  # bytes; the largest, of Potsdam, are 6000 x 6000 x 4
-MAX_DIRECTORY = 8 * 2**20  # bytes of an archive's table of contents
-MAX_MEMBERS = 60_000  # of an archive; the largest data set has 30,000
-PIECE = 2**22  # bytes unpacked at a time
-_DAMAGED = (
-    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError),
-    *(OSError, MemoryError, struct.error),
-)
+MAX_DEPTH = 3  # archives around a file
+MAX_NESTED = 30  # archives in an archive, all depths together
 
 
 @dataclass(frozen=True)
@@ -50,16 +47,23 @@ class Member:
         `Train/Train/a.png`): what patterns match.
       inside: the name in the archive; empty for a loose file.
       size: bytes, uncompressed.
+      within: names of the archives in the archive around it, outermost first.
     """
 
     path: Path
     name: str
     inside: str
     size: int
+    within: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        inside = terminal(self.inside)
+        inside = terminal("/".join((*self.within, self.inside)))
         return f"{self.path} [{inside}]" if inside else str(self.path)
+
+    @property
+    def depth(self) -> int:
+        """Archives around it."""
+        return len(self.within) + bool(self.inside)
 
     @property
     def suffix(self) -> str:
@@ -86,12 +90,13 @@ class Member:
             )
         try:
             whole = io.BytesIO()  # whose value is no copy, unlike joined pieces
-            with _open_zip(self.path).open(self.inside) as stream:
+            archive = open_archive(self.path, self.within)
+            with archive.open(self.inside) as stream:
                 shutil.copyfileobj(stream, whole, PIECE)
             return whole.getvalue()
-        except _DAMAGED as error:
+        except DAMAGED as error:
             raise ValueError(
-                f"{self}: got a damaged archive ({error}), expected a whole zip: "
+                f"{self}: got a damaged archive ({error}), expected a whole one: "
                 "download it again"
             ) from error
         except (NotImplementedError, RuntimeError) as error:
@@ -100,9 +105,15 @@ class Member:
                 "another tool and leave the folder in its place"
             ) from error
 
-    def image(self) -> UInt8[np.ndarray, "H W 3"]:
-        """Decodes the file as an image; see `decode.read_image`."""
-        return read_image(Path(str(self)), data=self.read())
+    def image(self, bands: tuple[int, ...] = ()) -> UInt8[np.ndarray, "H W 3"]:
+        """Decodes the file as an image; see `decode.read_image`.
+
+        Args:
+          bands: the three to take, counted from 1; () takes the file's own colours.
+        """
+        if not bands:
+            return read_image(Path(str(self)), data=self.read())
+        return read_bands(Path(str(self)), bands, self.read())
 
     def label(
         self, *, indexed: bool
@@ -112,7 +123,7 @@ class Member:
 
 
 class RawFiles:
-    """All files below a folder, those inside zip archives included.
+    """All files below a folder, those inside archives included.
 
     Georeferencing, statistics, hidden files and what macOS and Windows add are
     skipped.
@@ -120,7 +131,6 @@ class RawFiles:
     Attributes:
       folder: as given.
       members: sorted by name.
-      nested: archives inside archives, which are not opened.
     """
 
     def __init__(self, folder: Path | str) -> None:
@@ -135,7 +145,7 @@ class RawFiles:
                 f"{folder}: got no such folder, expected the downloaded archives or "
                 "extracted folders in it: check --raw"
             )
-        loose = _loose(self.folder)
+        loose = loose_files(self.folder)
         refuse_control(self.folder, [str(f.relative_to(self.folder)) for f in loose])
         found = [member for path in loose for member in self._members(path)]
         self.members = tuple(sorted(found, key=lambda member: member.name))
@@ -144,9 +154,6 @@ class RawFiles:
                 f"{folder}: got a folder without files, expected the downloaded "
                 "archives or extracted folders: check --raw"
             )
-        self.nested = tuple(
-            member for member in self.members if member.inside.lower().endswith(".zip")
-        )
 
     def match(self, pattern: str) -> list[tuple[Member, re.Match[str]]]:
         r"""Members whose name matches from its start or from a "/", to its end.
@@ -163,19 +170,42 @@ class RawFiles:
         """Members that are images or labels by their ending."""
         return (member for member in self.members if member.suffix in IMAGE_SUFFIXES)
 
+    def advice(self) -> str:
+        """What to do about files of formats that are not read; see `formats.advice`."""
+        return advice(PurePosixPath(member.name).name for member in self.members)
+
     def _members(self, path: Path) -> list[Member]:
         name = path.relative_to(self.folder).as_posix()
-        if path.suffix.lower() != ".zip":
+        if not (suffix := archive_suffix(name)):
             return [Member(path, name, "", path.stat().st_size)]
-        folder = name[: -len(path.suffix)]
-        return [
-            Member(path, f"{folder}/{info.filename}", info.filename, info.file_size)
-            for info in _open_zip(path).infolist()
-            if not _passed_over(PurePosixPath(info.filename)) and not info.is_dir()
-        ]
+        return list(_inside(path, name[: -len(suffix)]))
 
 
-def _loose(folder: Path) -> list[Path]:
+def _inside(path: Path, folder: str) -> Iterator[Member]:
+    """Files in an archive and in those within it, which are named as if extracted."""
+    waiting: list[tuple[tuple[str, ...], str]] = [((), folder)]
+    opened = 0
+    while waiting:
+        within, folder = waiting.pop()
+        for inside, size in open_archive(path, within).sizes():
+            if _passed_over(PurePosixPath(inside)):
+                continue
+            name, suffix = f"{folder}/{inside}", archive_suffix(inside)
+            if not suffix:
+                yield Member(path, name, inside, size, within)
+                continue
+            opened += 1
+            if opened > MAX_NESTED or len(within) + 2 > MAX_DEPTH:
+                raise ValueError(
+                    f"{path}: got more than {MAX_NESTED} archives in it, or more than "
+                    f"{MAX_DEPTH} in one another ({terminal(name)}), expected what is "
+                    "published: extract the outer one"
+                )
+            waiting.append(((*within, inside), name[: -len(suffix)]))
+
+
+def loose_files(folder: Path) -> list[Path]:
+    """All files below a folder but georeferencing, statistics and hidden ones."""
     files = (path for path in folder.rglob("*") if path.is_file())
     return sorted(f for f in files if not _passed_over(f.relative_to(folder)))
 
@@ -187,24 +217,3 @@ def _passed_over(path: PurePosixPath | Path) -> bool:
         or path.name.lower() in SIDE_NAMES
         or path.suffix.lower() in SIDE_SUFFIXES
     )
-
-
-def _open_zip(path: Path) -> zipfile.ZipFile:
-    stat = path.stat()
-    return _open_version(path, stat.st_mtime_ns, stat.st_size)
-
-
-@lru_cache(maxsize=16)
-def _open_version(path: Path, changed: int, size: int) -> zipfile.ZipFile:
-    """An archive with its index, kept open for its many members."""
-    try:
-        check_directory(path, MAX_DIRECTORY)
-        archive = zipfile.ZipFile(path)
-        if (count := len(archive.infolist())) > MAX_MEMBERS:
-            raise ValueError(f"it has {count:,} members")
-        return archive
-    except (*_DAMAGED, NotImplementedError, ValueError) as error:
-        raise ValueError(
-            f"{path}: got {size:,} bytes that are not a whole zip archive ({error}): "
-            "the download was probably cut off, download it again"
-        ) from error

@@ -29,6 +29,7 @@ CODE = IdMap(
         10: CLUTTER,  # pool
     }
 )
+BUILDINGS_END = 5  # CrossEarth's processed copy has the ids 1 to 5, of other classes
 SAND = 11  # an id of the 12-class release only
 LOOKED_AT = 24  # labels that are read before anything is written
 HINT = (
@@ -68,9 +69,10 @@ def check_release(items: Sequence[Item]) -> IdMap:
 
     Raises:
       ValueError: a label has ids of the 12-class release, where debris and sand shift
-        all others.
+        all others, or all have only ids that CrossEarth's processed copy has too.
     """
     step = max(1, len(items) // LOOKED_AT)
+    highest = 0
     for item in items[::step]:
         values = np.unique(item.label.label(indexed=True))
         if SAND in values:
@@ -79,6 +81,15 @@ def check_release(items: Sequence[Item]) -> IdMap:
                 "of RescueNet has; its other ids mean other classes too. Expected the "
                 "11-class release (ids 0 to 10): download that one"
             )
+        highest = max(highest, int(values[-1]))
+    if highest <= BUILDINGS_END:
+        raise ValueError(
+            f"got no id above {highest} in {len(items[::step])} labels (e.g. "
+            f"{items[0].label}), expected vehicles, roads and trees (6 to 10) of the "
+            "11-class release: CrossEarth's processed RescueNet has the same folders "
+            "but other classes as 1 to 5; add --from crossearth for it, or download "
+            "the release"
+        )
     return CODE
 
 

@@ -14,10 +14,11 @@ from typing import Any
 
 from crossearth_jax.data.prepare.alone import alone
 from crossearth_jax.data.prepare.contact_sheet import write_contact_sheet
-from crossearth_jax.data.prepare.items import DataSet, Item, LabelCode
+from crossearth_jax.data.prepare.items import NOT_GREY, DataSet, Item, LabelCode
 from crossearth_jax.data.prepare.manifest import (
     Journal,
     Written,
+    absent_classes,
     build_manifest,
     read_manifest,
     settings_of,
@@ -58,8 +59,7 @@ def prepare(
         holds something else.
     """
     files = RawFiles(raw)
-    items = list(data_set.find(files))
-    _check_items(data_set, files, items)
+    items = find_items(data_set, files)
     _say_extra(files, items)
 
     @cache
@@ -85,15 +85,26 @@ def prepare(
     return manifests
 
 
+def find_items(data_set: DataSet, files: RawFiles) -> list[Item]:
+    """All raw pairs of a data set.
+
+    Raises:
+      ValueError: there is none, one lacks its partner, or two are the same; also says
+        what to do about files of formats that are not read.
+    """
+    try:
+        items = list(data_set.find(files))
+        _check_items(data_set, files, items)
+    except ValueError as error:
+        raise ValueError(f"{error}{files.advice()}") from error
+    return items
+
+
 def _check_items(data_set: DataSet, files: RawFiles, items: Sequence[Item]) -> None:
     if not items:
-        nested = "".join(
-            f"; {member} is an archive in an archive: extract the outer one"
-            for member in files.nested[:3]
-        )
         raise ValueError(
             f"{files.folder}: got {len(files.members)} files, none of them of "
-            f"{data_set.title}: expected {data_set.hint}{nested}"
+            f"{data_set.title}: expected {data_set.hint}"
         )
     keys = Counter((item.domain, item.split, item.name) for item in items)
     if repeats := [key for key, count in keys.items() if count > 1]:
@@ -227,6 +238,23 @@ def _finish(
     write_contact_sheet(folder / "contact_sheet.png", pairs, data_set.classes, total)
     write_manifest(folder, manifest)
     print(f"{folder}: {_counts(manifest)}; labels: {manifest['labels']}")
+    _warn(data_set, folder, manifest)
+    return manifest
+
+
+def _warn(data_set: DataSet, folder: Path, manifest: dict[str, Any]) -> None:
+    """Of classes without a pixel, and of numbers of images that were not expected."""
+    if absent := absent_classes(manifest):
+        some = "another release, or labels that somebody encoded anew"
+        print(
+            f"WARNING {folder.name}: NO PIXEL of {', '.join(absent)} in "
+            f"{sum(manifest['counts'].values())} labels, expected every class: look at "
+            f"{folder / 'contact_sheet.png'}; if it is wrong, these are {some}"
+        )
+    values = manifest["label_values"]["before"]
+    coloured = sum(n for value, n in values.items() if value.endswith(NOT_GREY))
+    if coloured:
+        print(f"{folder}: {coloured} mask pixels are not grey; their mean is compared")
     for split in sorted(manifest["expected"].keys() | manifest["counts"].keys()):
         count = manifest["counts"].get(split, 0)
         expected = manifest["expected"].get(split, count)
@@ -235,7 +263,6 @@ def _finish(
                 f"WARNING {folder.name}/{split}: got {count} images, expected "
                 f"{expected} ({count - expected:+d}): {data_set.hint}"
             )
-    return manifest
 
 
 def _counts(manifest: dict[str, Any]) -> str:

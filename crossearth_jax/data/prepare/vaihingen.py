@@ -8,6 +8,7 @@ from crossearth_jax.data.prepare.items import (
     Item,
     Palette,
     paired,
+    without_participants,
 )
 from crossearth_jax.data.prepare.potsdam import SIX_CLASSES
 from crossearth_jax.data.prepare.raw import RawFiles
@@ -17,7 +18,7 @@ from crossearth_jax.data.prepare.raw import RawFiles
 TRAIN = frozenset({1, 3, 5, 7, 11, 13, 15, 17, 21, 23, 26, 28, 30, 32, 34, 37})
 VAL = frozenset({2, 4, 6, 8, 10, 12, 14, 16, 20, 22, 24, 27, 29, 31, 33, 35, 38})
 HINT = (
-    "ISPRS_semantic_labeling_Vaihingen.zip (top/) and "
+    "Vaihingen.zip, or of it ISPRS_semantic_labeling_Vaihingen.zip (top/) and "
     "ISPRS_semantic_labeling_Vaihingen_ground_truth_eroded_COMPLETE.zip of the ISPRS "
     "2D semantic labelling benchmark, Vaihingen"
 )
@@ -42,7 +43,9 @@ def find(files: RawFiles) -> Sequence[Item]:
     areas = TRAIN | VAL
     pairs = paired(
         [(int(m[1]), image) for image, m in images if int(m[1]) in areas],
-        [(int(m[1]), label) for label, m in labels if int(m[1]) in areas],
+        without_participants(
+            (int(m[1]), label) for label, m in labels if int(m[1]) in areas
+        ),
     )
     return [
         Item(

@@ -27,22 +27,46 @@ OTHER_PARTS = re.compile("whole area|whole image|global cities")
 
 
 def find(raw: RawFiles) -> list[Item]:
-    """Pairs `{train,val,test}/image/N.tif` with `label/N.tif` in both archives."""
-    pairs = paired(_files(raw, "images?"), _files(raw, "(?:label|mask)s?"))
+    """Pairs `{train,val,test}/image/N.tif` with `label/N.tif` in both archives.
+
+    A tile of `train_no` that is called as one of `train` becomes `N_no`.
+    """
+    pairs = paired(files_in(raw, "images?"), files_in(raw, "(?:label|mask)s?"))
     return [
         Item(domain, split, name, image, label)
         for (domain, split, name), image, label in pairs
     ]
 
 
-def _files(raw: RawFiles, folder: str) -> list[tuple[Key, Member]]:
-    pattern = rf"(train|val|test)(?:_no|_all)?/{folder}/([^/]+)\.tiff?"
-    found = []
+def files_in(raw: RawFiles, folder: str) -> list[tuple[Key, Member]]:
+    """Tiles by domain, split and name.
+
+    TIFFs; of a domain and split without any, PNGs that somebody made of them.
+    """
+    tiles = _tiles(raw, folder, "tiff?")
+    there = {key[:2] for key, _ in tiles}
+    packed = _tiles(raw, folder, "png")
+    return tiles + [(key, member) for key, member in packed if key[:2] not in there]
+
+
+def _tiles(raw: RawFiles, folder: str, ending: str) -> list[tuple[Key, Member]]:
+    pattern = rf"(train|val|test)(_no|_all)?/{folder}/([^/]+)\.{ending}"
+    found: list[tuple[Key, bool, Member]] = []
     for member, match in raw.match(pattern):
         above = member.name[: match.start(1)].lower()
         if not OTHER_PARTS.search(above):
-            found.append(((_domain(member, above), match[1].lower(), match[2]), member))
-    return found
+            key = _domain(member, above), match[1].lower(), match[3]
+            found.append((key, (match[2] or "").lower() == "_no", member))
+    with_buildings = {key for key, without, _ in found if not without}
+    return [
+        (_without_building(key) if without and key in with_buildings else key, member)
+        for key, without, member in found
+    ]
+
+
+def _without_building(key: Key) -> Key:
+    """The key of a tile of `train_no` or `test_no` whose number another one has."""
+    return (*key[:2], f"{key[2]}_no")
 
 
 def _domain(member: Member, above: str) -> str:

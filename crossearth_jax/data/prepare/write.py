@@ -51,7 +51,7 @@ def write_item(job: Job) -> Written:
         names the file.
     """
     item = job.item
-    image = item.image.image()
+    image = item.image.image(item.bands)
     raw = item.label.label(indexed=job.code.indexed)
     if image.shape[:2] != raw.shape[:2]:
         raise ValueError(

@@ -144,9 +144,45 @@ def test_unknown_colour_is_counted():
         code.encode(label)
 
 
-def test_missing_label_is_named(tmp_path):
-    with pytest.raises(ValueError, match=r"without label .*region01_near_tem_000\.png"):
-        found(tmp_path, without_label="tem")
+def test_an_incomplete_climate_is_skipped(tmp_path, capsys):
+    items = found(tmp_path / "a", without_label="sub")
+    assert {i.domain for i in items} == {"tem", "tms", "trf"}
+    shown = capsys.readouterr().out
+    assert "WARNING skipped sub: got 1 image(s) without label" in shown
+    assert "region00_near_sub_000.png" in shown and "drive.google" not in shown
+    with pytest.raises(ValueError, match=r"without label .*_near_tem_000\.png"):
+        found(tmp_path / "b", without_label="tem", climates=("tem",))
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "TemMs/all_test/image",
+        "TemMs_all_test",
+        "temms-test-images-fixed/new",
+        "all_test/image",  # the names of its images tell the climate
+        "download (1)",
+    ],
+)
+def test_the_climate_without_images_and_its_fix(tmp_path, capsys, place):
+    """CAISD.zip has no images in TemMs/all_test; its authors posted them apart."""
+    write_raw(tmp_path, size=8, zipped=False)
+    (image,) = (tmp_path / "TemMs/all_test/image").iterdir()
+    picture = image.read_bytes()
+    image.unlink()
+    items = DATA_SET.find(RawFiles(tmp_path))
+    assert {i.domain for i in items} == {"sub", "tms", "trf"}
+    shown = capsys.readouterr().out
+    assert "WARNING skipped tem: got 1 label(s) without image" in shown
+    assert "1TBzszefsrtUVZ8aRXWOTS_8YVf-GcL6s" in shown and "8kqp" in shown
+    write_folder(tmp_path, {f"{place}/{image.name}": picture})
+    assert counts(DATA_SET.find(RawFiles(tmp_path))) == ALL
+    assert "WARNING" not in capsys.readouterr().out
+
+
+def test_long_names_of_folders_cost_nothing(tmp_path):
+    write_folder(tmp_path, {f"{'all' * 80}x/a.png": b"x"})
+    assert not DATA_SET.find(RawFiles(tmp_path))
 
 
 def test_truncated_archive_is_named(tmp_path):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from mini_deepglobe import TRAIN, write_raw
-from mini_files import counts, files_in, labelled, read, truncate
+from mini_files import counts, encoded, files_in, labelled, read, truncate
 
 from crossearth_jax.data.prepare.deepglobe import DATA_SET
 from crossearth_jax.data.prepare.raw import RawFiles
@@ -41,6 +41,23 @@ def test_land_cover_labels_are_refused():
     colours[0, 0] = 0, 255, 255
     with pytest.raises(ValueError, match="colour label"):
         DATA_SET.code.encode(colours)
+
+
+def test_a_few_coloured_pixels_follow_the_threshold(tmp_path, capsys):
+    write_raw(tmp_path / "raw", size=16, zipped=False)
+    path = tmp_path / "raw/train/104_mask.png"
+    mask = read(path).copy()
+    mask[0, 0], mask[0, 1] = (255, 250, 250), (100, 130, 130)
+    path.write_bytes(encoded(mask, "png"))
+    manifests = prepare(DATA_SET, tmp_path / "raw", tmp_path / "out")
+    label = read(tmp_path / "out/deepglobe/train/labels/104.png")
+    truth = labelled(104, 2, 16)[1]
+    truth[0, :2] = 1, 0
+    np.testing.assert_array_equal(label, truth)
+    values = manifests["deepglobe"]["label_values"]["before"]
+    assert values["< 128, not grey"] == values[">= 128, not grey"] == 1
+    assert sum(values.values()) == 3 * 16 * 16
+    assert "2 mask pixels are not grey" in capsys.readouterr().out
 
 
 def test_missing_mask_is_named(tmp_path):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from mini_files import counts, read, truncate
 from outside import REALDATA, needs_realdata
+from PIL import Image
 
 from crossearth_jax.data.known_classes import ISPRS
 from crossearth_jax.data.prepare import potsdam, rescuenet, vaihingen
@@ -172,6 +173,32 @@ def test_rescuenet_refuses(tmp_path):
     mini_rescuenet.write_raw(tmp_path / "d", root="FloodNet-Supervised_v1.0")
     with pytest.raises(ValueError, match="got FloodNet"):
         find(rescuenet.DATA_SET, tmp_path / "d")
+
+
+def processed_rescuenet(folder):
+    """CrossEarth's copy: the same folders, ids 1 to 5."""
+    mini_rescuenet.write_raw(folder, zipped=False)
+    for path in folder.rglob("*_lab.png"):
+        Image.fromarray(read(path) % 5 + 1).save(path)
+
+
+def test_rescuenet_with_other_ids_is_refused(tmp_path):
+    processed_rescuenet(tmp_path / "raw")
+    with pytest.raises(ValueError, match=r"no id above 5 in 6 labels.*--from cross"):
+        prepare(rescuenet.DATA_SET, tmp_path / "raw", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_classes_without_a_pixel_are_warned_of(tmp_path, capsys):
+    mini_rescuenet.write_raw(tmp_path / "raw", zipped=False)
+    prepare(rescuenet.DATA_SET, tmp_path / "raw", tmp_path / "out")
+    assert "NO PIXEL" not in capsys.readouterr().out
+    for path in (tmp_path / "raw").rglob("*_lab.png"):
+        values = read(path)
+        Image.fromarray(np.where(values >= 6, 9, values)).save(path)
+    prepare(rescuenet.DATA_SET, tmp_path / "raw", tmp_path / "again")
+    shown = capsys.readouterr().out
+    assert "WARNING rescuenet: NO PIXEL of surface, car in 6 labels" in shown
 
 
 # Real tiles, in mmsegmentation's encoding: 0 boundary, then the classes from 1 on

@@ -266,12 +266,6 @@ def test_command_prepares_and_reports_errors(tmp_path, capsys, monkeypatch):
         prepare_command.main(["vaihingen", *arguments, "--workers=-1"])
 
 
-def test_archives_in_archives_are_said(tmp_path):
-    write_zip(tmp_path / "Potsdam.zip", {"Potsdam/2_Ortho_RGB.zip": b"x"})
-    with pytest.raises(ValueError, match="archive in an archive: extract the outer"):
-        prepare(POTSDAM, tmp_path, tmp_path / "out")
-
-
 def test_command_imports_no_jax():
     """Worker processes import the command line again."""
     check = (

@@ -51,6 +51,39 @@ def test_folders_named_otherwise(tmp_path):
     assert counts(items) == {("whu_aerial", "train"): 1, ("whu_satellite", "test"): 1}
 
 
+def test_equal_names_with_and_without_buildings(tmp_path):
+    """`train` and `train_no` may number their tiles alike."""
+    image, mask = (encoded(a, "tif") for a in pair(0, 16))
+    root, files = "Satellite dataset II (East Asia)", {}
+    for folder in ("train", "train_no"):
+        files[f"{root}/{folder}/image/0.tif"] = image
+        files[f"{root}/{folder}/label/0.tif"] = mask
+    files[f"{root}/train_no/image/1.tif"] = image
+    files[f"{root}/train_no/label/1.tif"] = mask
+    write_folder(tmp_path, files)
+    items = DATA_SET.find(RawFiles(tmp_path))
+    assert sorted(item.name for item in items) == ["0", "0_no", "1"]
+    for item in items:
+        assert item.image.name.replace("image", "label") == item.label.name
+
+
+def test_png_copies_are_read_where_there_is_no_tiff(tmp_path):
+    image, mask = (encoded(a, "png") for a in pair(0, 16))
+    tiff = encoded(pair(0, 16)[0], "tif")
+    files = {
+        "Aerial/train/image/0.png": image,
+        "Aerial/train/label/0.png": mask,
+        "Aerial/val/image/0.tif": tiff,
+        "Aerial/val/image/preview.png": image,
+        "Aerial/val/label/0.png": mask,
+    }
+    write_folder(tmp_path, files)
+    items = DATA_SET.find(RawFiles(tmp_path))
+    found = {item.split: (item.image.suffix, item.label.suffix) for item in items}
+    assert found == {"train": (".png", ".png"), "val": (".tif", ".png")}
+    assert len(items) == 2
+
+
 def test_tile_of_neither_is_refused(tmp_path):
     write_folder(tmp_path, {"whu/train/image/0.tif": b"x"})
     with pytest.raises(ValueError, match="aerial or satellite"):
