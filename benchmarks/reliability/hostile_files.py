@@ -23,7 +23,7 @@ from crossearth_jax.report import sheet
 from crossearth_jax.report.experiments import read_experiment
 from crossearth_jax.report.score_table import score_table
 from crossearth_jax.run import lock, provenance, seal
-from crossearth_jax.run.log import _keep_lines as _keep
+from crossearth_jax.run.metrics import _cut_after as _keep
 from crossearth_jax.run_settings import read_settings
 from crossearth_jax.scoring.counts import (
     Confidence,
