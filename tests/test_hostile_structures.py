@@ -43,7 +43,7 @@ from crossearth_jax.earth_style.weights import load_style_networks
 from crossearth_jax.predict.stac import items_of
 from crossearth_jax.report.check_report import check_report
 from crossearth_jax.run.lock import this_process
-from crossearth_jax.run.log import _keep_lines
+from crossearth_jax.run.metrics import _cut_after
 from crossearth_jax.run_settings import check_crop
 from crossearth_jax.system import read_json
 from crossearth_jax.system.escape import error_line
@@ -174,7 +174,7 @@ CASES = {  # name: (file, how it is made, how it is read, what is said)
     "log": (
         "a.jsonl",
         made.sparse(b"{", 2**34),
-        lambda p: _keep_lines(p, 1),
+        lambda p: _cut_after(p, 1),
         "damaged",
     ),
     "journal": (
