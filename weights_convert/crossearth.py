@@ -29,6 +29,7 @@ from weights_convert.mapping import (
 )
 from weights_convert.mtp import read_mtp
 from weights_convert.output import Converted, single_precision, write
+from weights_convert.own_parts import own_rules, sizes_of_parts
 from weights_convert.source import open_source
 from weights_convert.torch_layers import (
     attention,
@@ -38,6 +39,11 @@ from weights_convert.torch_layers import (
 )
 
 ANCHORS = ("decode_head.cls_embed.weight",)
+
+
+def whole_rules() -> list[Rule]:
+    """The segmentor, and our own names of what the official code does not have."""
+    return [*mmseg_rules(), *own_rules()]
 
 
 def mmseg_rules() -> list[Rule]:
@@ -138,12 +144,13 @@ def convert_mmseg(
 ) -> Converted:
     """Converts an open checkpoint; see `crossearth`."""
     source = single_precision(file.tensors)
-    rules = mmseg_rules()
+    rules = whole_rules()
     preview = preview_shapes({k: t.shape for k, t in source.items()}, rules)
     frozen = _frozen(file, preview, backbone)
     shapes = preview | {key: t.shape for key, t in frozen.items()}
     rvsa = "backbone.blocks.0.attn.relative_position_bias" in shapes
-    config = read_model(shapes, read_mtp if rvsa else read_backbone)
+    family = read_mtp if rvsa else read_backbone
+    config = read_model(shapes, family, sizes_of_parts(shapes))
     wanted = model_shapes(config) | {
         key: shape for key, shape in preview.items() if key.startswith("torch.")
     }
@@ -162,7 +169,8 @@ def convert_mmseg(
         converted = binary_head.exchanged(converted)
     if converted[binary_head.HEAD[1]].shape[0] == 3:  # two, and "no object"
         facts["classes"] = binary_head.describe(names, swap_classes)
-    facts |= runnable.settings_of(config, sizes or {}, crop)
+    own = runnable.kept_by_us(file) if crop is None and not sizes else {}
+    facts |= own or runnable.settings_of(config, sizes or {}, crop)
     facts |= runnable.classes_of(config.num_classes, classes, file, swap_classes)
     return Converted(frozen | converted, facts)
 
