@@ -7,6 +7,7 @@ tells the prefix; what was chosen, and what was left out, is said in one line.
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,8 @@ from weights_convert.files.lazy_tensor import LazyTensor
 from weights_convert.files.open import WeightFile, open_weights
 
 T = TypeVar("T")
+
+_MOST = 64  # networks in a file
 
 # Parts of a prefix that say whose weights these are.
 AVERAGED = frozenset(
@@ -114,6 +117,8 @@ def choose(found: Sequence[str], prefix: str | None = None, ema: bool = False) -
     Raises:
       ValueError: none is fit, or several are.
     """
+    if len(found) > _MOST:
+        raise ValueError(f"got {len(found)} networks, expected at most {_MOST}")
     listed = ", ".join(cut(each or '""', 80) for each in found[:8]) or "none"
     if prefix is not None and ema:
         raise ValueError("got --prefix and --ema, expected one of them")
@@ -174,8 +179,8 @@ def joined_chunks(tensors: Mapping[str, T]) -> tuple[dict[str, T], int]:
         return dict(tensors), 0
     pairs = sorted((chunk, block) for _, chunk, block in places)
     blocks = [block for _, block in pairs]
-    chunks = sorted({chunk for chunk, _ in pairs})
-    restarts = [b for c in chunks for b in range(sum(x == c for x, _ in pairs))]
+    chunks = Counter(chunk for chunk, _ in pairs)
+    restarts = [block for size in chunks.values() for block in range(size)]
     if blocks != list(range(len(pairs))) and blocks != restarts:
         return dict(tensors), 0
     number = {pair: i for i, pair in enumerate(pairs)}
