@@ -142,7 +142,7 @@ def check_native(arrays: Mapping[str, np.ndarray]) -> None:
         if mask is None:
             sound = not bias.any()
         else:
-            wanted = np.repeat(np.float32([1, 0, 1]), len(bias))
+            wanted = np.repeat(np.array([1, 0, 1], np.float32), len(bias))
             sound = np.array_equal(mask, wanted)
         if not sound:
             raise ValueError(
