@@ -20,8 +20,9 @@ from jax.sharding import Mesh
 from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
-from crossearth_jax.hub.catalogue import models
+from crossearth_jax.hub.catalogue import WHOLE, is_name, models
 from crossearth_jax.hub.weights import find_weights
+from crossearth_jax.models import class_head
 from crossearth_jax.models.backbone import BackboneConfig
 from crossearth_jax.models.crossearth import CrossEarth, ModelConfig
 from crossearth_jax.models.families import FAMILIES, family_of, published
@@ -29,6 +30,7 @@ from crossearth_jax.models.initial_keys import InitialKeys
 from crossearth_jax.models.parameters import (
     aligned,
     digest_of_arrays,
+    dotted,
     fill,
     partition,
     read_weights,
@@ -62,15 +64,42 @@ class Network:
     digest: str
 
 
-def build_network(config: ConfigDict, num_classes: int) -> Network:
+@dataclasses.dataclass(frozen=True)
+class Initial:
+    """What a training starts from, see `run.initial`.
+
+    Attributes:
+      arrays: of everything or of some parts, under dotted paths.
+      rows: of the class head that are taken; None takes it as it is.
+    """
+
+    arrays: Mapping[str, np.ndarray]
+    rows: class_head.Rows | None = None
+
+
+def build_network(
+    config: ConfigDict,
+    num_classes: int,
+    initial: Initial | None = None,
+    *,
+    restored: bool = False,
+) -> Network:
     """The model with its frozen weights, split by `trainable_mask`.
+
+    Args:
+      config: all keys.
+      num_classes: of its head.
+      initial: what it starts from; None reads the file that `train.init` names.
+      restored: a checkpoint's values will replace all that trains, so of `train.init`
+        only a frozen backbone is needed.
 
     Raises:
       ValueError: the backbone is frozen but has no weights, or they do not fit.
     """
     backbone, arithmetic = config.backbone, arithmetic_of(config.precision)
     given = config.train.init
-    init = read_weights(_place(config, given), "crossearth")[0] if given else {}
+    init = (initial or _initial(config, restored)).arrays
+    rows = initial.rows if initial else None
     weights = {k: v for k, v in init.items() if k.startswith("backbone.")}
     if backbone.weights:
         weights = _backbone_weights(config)
@@ -94,22 +123,28 @@ def build_network(config: ConfigDict, num_classes: int) -> Network:
     model = nnx.eval_shape(create)  # shapes only
     like = nnx.to_pure_dict(nnx.state(model))
 
+    init = {} if restored else init
     parts = {path.partition(".")[0] for path in (*weights, *init)}
 
-    def draw() -> PyTree:
+    def draw() -> tuple[PyTree, PyTree]:
         params = nnx.to_pure_dict(nnx.state(create()))
-        return {part: tree for part, tree in params.items() if part not in parts}
+        drawn = {part: tree for part, tree in params.items() if part not in parts}
+        return drawn, {} if rows is None else params["decoder"]["class_head"]
 
     # One compiled call: eager initialisation would compile hundreds of small ones. What
     # is given is not drawn: that alone takes half a minute for ViT-L.
-    params = {**like, **jax.jit(draw, compiler_options=light_optimisation())()}
+    drawn, head = jax.jit(draw, compiler_options=light_optimisation())()
+    params = {**like, **drawn}
     if weights:
         params = fill(params, weights, "backbone")
     if init:
-        params, initial = start_from(params, init)
-        if initial:
+        if rows is not None:
+            fresh = dotted({"decoder": {"class_head": jax.device_get(head)}})
+            init = class_head.with_rows(init, fresh, rows)
+        params, lacking = start_from(params, init)
+        if lacking:
             logging.warning(
-                "train.init %s; at their initial values: %s", given, ", ".join(initial)
+                "train.init %s; at their initial values: %s", given, ", ".join(lacking)
             )
     mask = trainable_mask(params, train_backbone=backbone.trainable)
     trainable, frozen = partition(params, mask)
@@ -120,6 +155,17 @@ def build_network(config: ConfigDict, num_classes: int) -> Network:
     trainable = jax.tree.map(lambda x: jnp.asarray(x, x.dtype), trainable)
     digest = digest_of_arrays(weights) if frozen else ""
     return Network(nnx.graphdef(model), trainable, frozen, model, digest)
+
+
+def _initial(config: ConfigDict, restored: bool) -> Initial:
+    """What `train.init` names where it is a file, or a name of one."""
+    given = config.train.init
+    if not given or (restored and config.backbone.weights):
+        return Initial({})
+    if restored and config.backbone.trainable and not is_name(given):
+        if not Path(given).is_file():  # of another run, which may be gone by now
+            return Initial({})
+    return Initial(read_weights(_place(config, given), "crossearth")[0])
 
 
 def _a_name(config: ConfigDict) -> str:
@@ -149,6 +195,8 @@ def _backbone_weights(config: ConfigDict) -> dict[str, np.ndarray]:
             f"{variant}: set --config.backbone.variant, or convert others with "
             f"`{_convert_command(config)}`"
         )
+    if kind in WHOLE:  # a network around the backbone
+        weights = {k: v for k, v in weights.items() if k.startswith("backbone.")}
     return weights
 
 

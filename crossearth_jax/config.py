@@ -342,9 +342,12 @@ def _train() -> ConfigDict:
             # "skip" the step.
             "on_nan": "stop",
             "nan_patience": 10,  # skipped steps in a row after which the run ends
-            # Converted CrossEarth or Rein weights, or a name, to start from, or for
-            # `crossearth eval` to score where the workdir has no checkpoint.
+            # Workdir of a run, converted CrossEarth or Rein weights, or a name, to
+            # start from, or for `crossearth eval` to score without a checkpoint.
             "init": placeholder(str),
+            # Classes of train.init: "same" as the data's, in order; "by_name": those
+            # of equal names are taken; "fresh": the class head starts anew.
+            "init_classes": "same",
             "log_every": 50,  # steps between lines of metrics.jsonl
             "checkpoint_every": 1_000,  # steps
             "keep": 2,  # newest checkpoints kept

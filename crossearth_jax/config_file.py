@@ -239,6 +239,15 @@ def from_tiles(config: ConfigDict) -> ConfigDict:
     return _completed(config, _from_manifest(found))
 
 
+def with_backbone(config: ConfigDict, weights: str | None) -> ConfigDict:
+    """A copy with these weights of the backbone; None leaves it as it is."""
+    if weights is None:
+        return config
+    config = copy.deepcopy(config)
+    config.backbone.weights = weights
+    return config
+
+
 def from_run(config: ConfigDict, workdir: Path) -> ConfigDict:
     """Takes what images were, where a configuration leaves it open, from a run.
 

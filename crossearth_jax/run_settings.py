@@ -101,6 +101,40 @@ class TrainSettings:
 
 
 @dataclasses.dataclass(frozen=True)
+class StartSettings:
+    """What a training starts from.
+
+    Attributes:
+      given: `train.init`, a workdir, a file or a name; None for initial values.
+      classes: `train.init_classes`.
+      weights: `backbone.weights`.
+      trains_backbone: `backbone.trainable`.
+      crop: pixels of a training crop.
+      patch: pixels of a patch.
+    """
+
+    given: str | None
+    classes: str
+    weights: str | None
+    trains_backbone: bool
+    crop: int
+    patch: int
+
+
+def start_settings(config: ConfigDict) -> StartSettings:
+    """What `run.initial` reads of a configuration."""
+    backbone, train = config.backbone, config.train
+    return StartSettings(
+        given=train.init,
+        classes=train.init_classes,
+        weights=backbone.weights,
+        trains_backbone=backbone.trainable,
+        crop=config.data.crop,
+        patch=backbone.patch_size,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class MidwaySettings:
     """How a run is scored while it trains.
 

@@ -18,10 +18,9 @@ from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
 from crossearth_jax import build
-from crossearth_jax.build import initial_state
 from crossearth_jax.build_data import Data, build_data, build_restyle, weighted
 from crossearth_jax.config import flattened
-from crossearth_jax.config_file import from_run, from_tiles
+from crossearth_jax.config_file import from_run, from_tiles, with_backbone
 from crossearth_jax.data.classes import save_classes
 from crossearth_jax.data.pipeline import Batch, Batches, batch_names, train_batches
 from crossearth_jax.earth_style.restyle import Restyling
@@ -33,6 +32,7 @@ from crossearth_jax.run.best import LAST
 from crossearth_jax.run.checkpoint import Checkpoints
 from crossearth_jax.run.first_step import compiled_step
 from crossearth_jax.run.guard import LossGuard
+from crossearth_jax.run.initial import backbone_of_run, read_initial
 from crossearth_jax.run.lock import WorkdirLock
 from crossearth_jax.run.log import RunLog
 from crossearth_jax.run.loggers.fan_out import FanOut
@@ -40,7 +40,7 @@ from crossearth_jax.run.loggers.protocol import RunFacts
 from crossearth_jax.run.midway import Midway, score_step, scored_domains
 from crossearth_jax.run.rescue import save_before_leaving
 from crossearth_jax.run.stop import StopRequest
-from crossearth_jax.run_settings import RunSettings, read_settings
+from crossearth_jax.run_settings import RunSettings, read_settings, start_settings
 from crossearth_jax.scoring.score_fn import make_score_fn
 from crossearth_jax.system import hosts, sharding
 from crossearth_jax.system.device_memory import out_of_memory_in_words
@@ -89,10 +89,11 @@ def set_up(config: ConfigDict) -> TrainingSetup:
     settings = weighted(settings, data)
     scored_domains(settings.midway, data)
     restyle = build_restyle(settings.style)
-    network = build.build_network(config, len(data.classes.names))
+    initial = read_initial(start_settings(config), data.classes.names)
+    network = build.build_network(config, len(data.classes.names), initial)
     schedule = build.build_schedule(config)
     optimiser = build.build_optimiser(config, network, schedule)
-    state = initial_state(network, optimiser, mesh)
+    state = build.initial_state(network, optimiser, mesh)
     return TrainingSetup(
         settings, mesh, data, restyle, network, schedule, optimiser, state
     )
@@ -120,6 +121,7 @@ def train(
       lock.Gone: the workdir was deleted or moved.
     """
     config = from_tiles(config)
+    config = with_backbone(config, backbone_of_run(start_settings(config)))
     with WorkdirLock(workdir) as held, out_of_memory_in_words():
         loggers = FanOut(read_settings(config).train.loggers)
         setup = set_up(config)
@@ -346,11 +348,13 @@ def evaluate_run(
     """
     # Less than `set_up`: scoring needs no styles, and any number of devices will do.
     config = from_run(from_tiles(config), workdir)
+    config = with_backbone(config, backbone_of_run(start_settings(config)))
     settings = read_settings(config)
     data = build_data(settings.data)
-    network = build.build_network(config, len(data.classes.names))
+    initial = read_initial(start_settings(config), data.classes.names)
+    network = build.build_network(config, len(data.classes.names), initial)
     optimiser = build.build_optimiser(config, network, build.build_schedule(config))
-    state = initial_state(network, optimiser, sharding.make_mesh())
+    state = build.initial_state(network, optimiser, sharding.make_mesh())
     checkpoints = Checkpoints(workdir, frozen=network.digest, read_only=True)
     with closing(checkpoints) as saved:
         found = saved.find(step)

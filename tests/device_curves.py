@@ -17,7 +17,7 @@ from absl import flags
 from small_run import write_backbone
 from tiny import get_config
 
-from crossearth_jax import train
+from crossearth_jax import build, train
 from crossearth_jax.system import sharding
 
 flags.FLAGS.mark_as_parsed()
@@ -35,7 +35,7 @@ def measure(workdir: Path, steps: int, layout: str) -> dict:
     config.backbone.weights = str(workdir / "backbone.safetensors")
     mesh = sharding.make_mesh(config.train.fsdp, jax.devices()[: int(count)])
     run = dataclasses.replace(train.set_up(config), mesh=mesh)
-    state = train.initial_state(run.network, run.optimiser, mesh)
+    state = build.initial_state(run.network, run.optimiser, mesh)
     step_fn, frozen = train.make_step(run)
     key = sharding.replicate(jax.random.key(0), mesh)
     losses = []

@@ -77,7 +77,7 @@ def test_frozen_backbone_without_weights_names_the_conversion(tiny_config):
     for part in (
         "crossearth convert dinov2 ",
         "--crop 64",
-        "--config.backbone.weights to a name",
+        "--config.backbone.weights=NAME",
         "--config.backbone.trainable=True",
     ):
         assert part in str(error.value)

@@ -13,21 +13,26 @@ from crossearth_jax.commands.errors import guarded
 from crossearth_jax.commands.parser import add_traceback, make_parser
 from crossearth_jax.system.escape import terminal
 from crossearth_jax.system.output import until_unread
+from weights_convert.crossearth import ANCHORS as WHOLE
 from weights_convert.crossearth import crossearth, mmseg_rules, rein
+from weights_convert.dinov2 import ANCHORS as DINOV2
 from weights_convert.dinov2 import detect, dinov2
+from weights_convert.dinov3 import ANCHORS as DINOV3
 from weights_convert.dinov3 import PRETRAINING, dinov3, dinov3_rules
-from weights_convert.files.open import open_weights
-from weights_convert.inspect_file import inspect, table
+from weights_convert.files.open import WeightFile, open_weights
+from weights_convert.inspect_file import rows_of, table
 from weights_convert.mapping import Rule
+from weights_convert.mtp import ANCHORS as RVSA
 from weights_convert.mtp import mtp, mtp_rules
 from weights_convert.output import Converted
 from weights_convert.runnable import HIDDEN
+from weights_convert.source import open_source, prefixes, unwrapped
 from weights_convert.style import style
 from weights_convert.to_torch import mmseg_rules_back, to_torch
 
 _HELP = {
     "dinov2": "DINOv2 of torch-hub, Hugging Face, timm or the authors",
-    "dinov3": "DINOv3 ViT-S/B/L of Hugging Face, also of satellite images",
+    "dinov3": "DINOv3 ViT-S/B/L of Hugging Face or Meta, also of satellite images",
     "mtp": "MTP's ViT with RVSA, the encoder or a network around it",
     "crossearth": "a released CrossEarth checkpoint (mmseg)",
     "rein": "a released Rein checkpoint on DINOv2 (mmseg)",
@@ -65,6 +70,17 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_options(add: Callable[..., object], kind: str) -> None:
     """Those that only some kinds have."""
+    if kind in ("dinov2", "dinov3", "mtp", "crossearth", "rein"):
+        add(
+            "--prefix",
+            help="what stands before the names of the wanted network, such as "
+            "student.backbone., where SRC has several; default: by rule, and said",
+        )
+        add(
+            "--ema",
+            action="store_true",
+            help="take the average (EMA) of the weights instead of the weights",
+        )
     if kind == "dinov2":
         add(
             "--crop",
@@ -78,8 +94,8 @@ def _add_options(add: Callable[..., object], kind: str) -> None:
         add(
             "--trained-on",
             choices=PRETRAINING,
-            help="which pixels the weights expect; default: what the "
-            "preprocessor_config.json beside SRC says",
+            help="which pixels the weights expect; default: what the name of SRC, or "
+            "the preprocessor_config.json beside it, says",
         )
     if kind in ("crossearth", "rein"):
         add(
@@ -125,12 +141,25 @@ def _pair(text: str) -> tuple[str, str]:
 
 def guess_rules(path: Path) -> list[Rule]:
     """The mapping table that a file's names belong to; none if they are strange."""
-    keys = {key: t.shape for key, t in open_weights(path).tensors.items()}
+    return _rules_of(_network_in(path)[0])
+
+
+def _network_in(path: Path) -> tuple[WeightFile, dict[str, str]]:
+    """The file with the tensors of the network that is found in it, if one is."""
+    file = open_weights(path, every_table=True)
+    for anchors in (WHOLE, RVSA, DINOV3, DINOV2):
+        if prefixes(unwrapped(file.tensors), anchors):
+            return open_source(path, anchors)
+    return open_weights(path), {}
+
+
+def _rules_of(file: WeightFile) -> list[Rule]:
+    keys = {key: t.shape for key, t in file.tensors.items()}
     if any(key.startswith("decode_head.") for key in keys):
         return mmseg_rules()
     if any(key.startswith(("decoder.", "backbone.blocks.0.norm1.sc")) for key in keys):
         return mmseg_rules_back()
-    for rules_of in (mtp_rules, lambda shapes: detect(shapes).rules, dinov3_rules):
+    for rules_of in (mtp_rules, dinov3_rules, lambda shapes: detect(shapes).rules):
         with contextlib.suppress(ValueError):
             return rules_of(keys)
     return []
@@ -142,7 +171,10 @@ def run(arguments: argparse.Namespace) -> None:
     kind, source = options.pop("kind"), options.pop("source")
     del options["traceback"]
     if kind == "inspect":
-        print(table(inspect(source, guess_rules(source))))
+        file, found = _network_in(source)
+        print(table(rows_of(file.tensors, _rules_of(file))))
+        for fact in found.values():
+            print(terminal(fact, 1_000))
         return
     functions = {
         "dinov2": dinov2,

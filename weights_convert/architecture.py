@@ -82,12 +82,14 @@ def read_backbone(shapes: Mapping[str, Shape]) -> ViTConfig:
 def read_model(
     shapes: Mapping[str, Shape],
     backbone_of: Callable[[Mapping[str, Shape]], BackboneConfig] = read_backbone,
+    parts: Mapping[str, Any] | None = None,
 ) -> ModelConfig:
-    """Sizes of backbone, Rein and Mask2Former; without GSE, Injectors and MIM.
+    """Sizes of backbone, Rein and Mask2Former, and of our own parts as they are given.
 
     Args:
       shapes: of all tensors, under our names.
       backbone_of: reads the sizes of the backbone's family; a stored `grid` is needed.
+      parts: more arguments of `ModelConfig`, see `own_parts.sizes_of_parts`.
 
     Raises:
       ValueError: a tensor that tells a size is missing or has other axes.
@@ -104,15 +106,17 @@ def read_model(
             "they do not belong together"
         )
     weights = shape_of(shapes, f"{encoder}0.self_attn.attention_weights.kernel", 2)[1]
+    own = {
+        "crop": backbone.grid * backbone.patch_size,
+        **(parts or {"gse": False, "mim": False}),
+    }
     return ModelConfig(
+        **own,
         backbone=backbone,
         num_classes=classes - 1,
-        crop=backbone.grid * backbone.patch_size,
         width=width,
         num_queries=num_tokens,
         rein_rank=rank if low_rank else 0,
-        gse=False,
-        mim=False,
         encoder_layers=count(shapes, encoder),
         decoder_layers=count(shapes, decoder),
         heads=1,

@@ -29,12 +29,21 @@ from weights_convert.mapping import (
 )
 from weights_convert.mtp import read_mtp
 from weights_convert.output import Converted, single_precision, write
+from weights_convert.own_parts import own_rules, sizes_of_parts
+from weights_convert.source import open_source
 from weights_convert.torch_layers import (
     attention,
     conv,
     linear,
     norm,
 )
+
+ANCHORS = ("decode_head.cls_embed.weight",)
+
+
+def whole_rules() -> list[Rule]:
+    """The segmentor, and our own names of what the official code does not have."""
+    return [*mmseg_rules(), *own_rules()]
 
 
 def mmseg_rules() -> list[Rule]:
@@ -135,12 +144,13 @@ def convert_mmseg(
 ) -> Converted:
     """Converts an open checkpoint; see `crossearth`."""
     source = single_precision(file.tensors)
-    rules = mmseg_rules()
+    rules = whole_rules()
     preview = preview_shapes({k: t.shape for k, t in source.items()}, rules)
     frozen = _frozen(file, preview, backbone)
     shapes = preview | {key: t.shape for key, t in frozen.items()}
     rvsa = "backbone.blocks.0.attn.relative_position_bias" in shapes
-    config = read_model(shapes, read_mtp if rvsa else read_backbone)
+    family = read_mtp if rvsa else read_backbone
+    config = read_model(shapes, family, sizes_of_parts(shapes))
     wanted = model_shapes(config) | {
         key: shape for key, shape in preview.items() if key.startswith("torch.")
     }
@@ -159,14 +169,15 @@ def convert_mmseg(
         converted = binary_head.exchanged(converted)
     if converted[binary_head.HEAD[1]].shape[0] == 3:  # two, and "no object"
         facts["classes"] = binary_head.describe(names, swap_classes)
-    facts |= runnable.settings_of(config, sizes or {}, crop)
+    own = runnable.kept_by_us(file) if crop is None and not sizes else {}
+    facts |= own or runnable.settings_of(config, sizes or {}, crop)
     facts |= runnable.classes_of(config.num_classes, classes, file, swap_classes)
     return Converted(frozen | converted, facts)
 
 
 def lacks_backbone(source: str | Path) -> bool:
     """Whether a checkpoint leaves the frozen backbone out, as mmseg's do."""
-    names = open_weights(source).tensors
+    names = open_source(source, ANCHORS)[0].tensors
     inside = [name for name in names if name.startswith("backbone.")]
     return all(name.startswith("backbone.reins.") for name in inside)
 
@@ -215,6 +226,8 @@ def crossearth(
     classes: str | None = None,
     crop: int | None = None,
     sizes: Mapping[str, str] | None = None,
+    prefix: str | None = None,
+    ema: bool = False,
 ) -> Converted:
     """Converts a released CrossEarth checkpoint, for `train.init` and `predict`.
 
@@ -229,13 +242,16 @@ def crossearth(
       classes: a known set's name or a class file, to be kept; see `runnable`.
       crop: side of a window of predictions; None takes what the positions show.
       sizes: those that no tensor shows, by key; see `runnable`.
+      prefix: see `open_source`.
+      ema: see `open_source`.
 
     Raises:
-      ValueError: see `open_weights` and `plan_moves`; or the backbone is missing or
+      ValueError: see `open_source` and `plan_moves`; or the backbone is missing or
         does not fit.
     """
     options = {"swap_classes": swap_classes, "background": background}
     options |= {"classes": classes, "crop": crop, "sizes": sizes}
+    options |= {"prefix": prefix, "ema": ema}
     return _mmseg("crossearth", source, target, backbone, allow_unused, options)
 
 
@@ -250,10 +266,13 @@ def rein(
     classes: str | None = None,
     crop: int | None = None,
     sizes: Mapping[str, str] | None = None,
+    prefix: str | None = None,
+    ema: bool = False,
 ) -> Converted:
     """Converts a released Rein checkpoint on DINOv2; see `crossearth`."""
     options = {"swap_classes": swap_classes, "background": background}
     options |= {"classes": classes, "crop": crop, "sizes": sizes}
+    options |= {"prefix": prefix, "ema": ema}
     return _mmseg("rein", source, target, backbone, allow_unused, options)
 
 
@@ -263,11 +282,12 @@ def _mmseg(
     target: str | Path,
     backbone: str | Path | None,
     allow_unused: Sequence[str],
-    options: Mapping[str, Any],
+    options: dict[str, Any],
 ) -> Converted:
-    file = open_weights(source)
+    asked = {name: options.pop(name) for name in ("prefix", "ema")}
+    file, found = open_source(source, ANCHORS, **asked)
     frozen = None if backbone is None else open_weights(find_weights(backbone))
-    converted = convert_mmseg(file, frozen, allow_unused, **options)
+    converted = convert_mmseg(file, frozen, allow_unused, **options).with_facts(found)
     files = [file] if frozen is None else [file, frozen]
     kept = {"allow_unused": [*allow_unused], "swap_classes": options["swap_classes"]}
     return write(target, converted, kind, files, kept)

@@ -21,7 +21,7 @@ from weights_convert.architecture import (
     read_backbone,
 )
 from weights_convert.files.lazy_tensor import LazyTensor
-from weights_convert.files.open import WeightFile, open_weights
+from weights_convert.files.open import WeightFile
 from weights_convert.mapping import (
     Rule,
     Shape,
@@ -30,6 +30,7 @@ from weights_convert.mapping import (
     rule,
 )
 from weights_convert.output import Converted, single_precision, write
+from weights_convert.source import open_source
 from weights_convert.torch_layers import conv, linear, norm
 from weights_convert.transforms import (
     LINEAR,
@@ -38,6 +39,7 @@ from weights_convert.transforms import (
     ZeroRow,
 )
 
+ANCHORS = ("patch_embed.proj.weight", "embeddings.patch_embeddings.projection.weight")
 KERNEL, POSITIONS = "backbone.patch_embed.kernel", "backbone.pos_embed"
 
 
@@ -163,7 +165,12 @@ def detect(shapes: Mapping[str, Shape]) -> SourceFormat:
     Raises:
       ValueError: no DINOv2 under any known naming.
     """
-    if "embeddings.patch_embeddings.projection.weight" in shapes:
+    if "storage_tokens" in shapes:
+        raise ValueError(
+            "got a DINOv3 of its authors, expected a DINOv2: use `crossearth convert "
+            "dinov3`"
+        )
+    if ANCHORS[1] in shapes:
         return SourceFormat("Hugging Face Dinov2Model", hugging_face_rules())
     for prefix in ("", "backbone."):
         kernel = shapes.get(f"{prefix}patch_embed.proj.weight")
@@ -279,20 +286,26 @@ def dinov2(
     crop: int = 512,
     patch: int = 16,
     allow_unused: Sequence[str] = (),
+    prefix: str | None = None,
+    ema: bool = False,
 ) -> Converted:
     """Converts DINOv2 to a file for `backbone.weights`.
 
     Args:
-      source: weights of torch-hub, Hugging Face, timm, or the authors' converted.
+      source: weights of torch-hub, Hugging Face (a folder too), timm, the authors'
+        converted, or a checkpoint of any training that has such a network in it.
       target: the .safetensors file to write.
       crop: side of the training crop in pixels.
       patch: side of a patch in pixels.
       allow_unused: globs of source tensors that may stay unused.
+      prefix: see `open_source`.
+      ema: see `open_source`.
 
     Raises:
-      ValueError: see `open_weights`, `detect`, `plan_moves`; or sizes do not match.
+      ValueError: see `open_source`, `detect`, `plan_moves`; or sizes do not match.
     """
-    file = open_weights(source)
+    file, found = open_source(source, ANCHORS, prefix=prefix, ema=ema)
     converted = convert_dinov2(file, crop=crop, patch=patch, allow_unused=allow_unused)
+    converted = converted.with_facts(found)
     options = {"crop": crop, "patch": patch, "allow_unused": [*allow_unused]}
     return write(target, converted, "dinov2", [file], options)

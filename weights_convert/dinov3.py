@@ -1,4 +1,4 @@
-"""`dinov3`: Hugging Face's DINOv3 ViT-S/B/L to the backbone f_φ.
+"""`dinov3`: DINOv3 ViT-S/B/L, Hugging Face's or the authors', to the backbone f_φ.
 
 Patch and positions stay as they are: the patch is 16 already, and the positions are
 rotary, so one file serves every crop. The final norm and the mask token, for which our
@@ -27,19 +27,22 @@ from weights_convert.architecture import (
     shape_of,
 )
 from weights_convert.files.lazy_tensor import LazyTensor
-from weights_convert.files.open import WeightFile, open_weights
+from weights_convert.files.open import WeightFile
 from weights_convert.mapping import (
     Rule,
     Shape,
     apply_rules,
+    drop,
     rule,
 )
 from weights_convert.output import Converted, single_precision, write
+from weights_convert.source import open_source
 from weights_convert.torch_layers import conv, linear, norm
 from weights_convert.transforms import LINEAR, Squeeze
 
 KERNEL, BIAS = "backbone.patch_embed.kernel", "backbone.patch_embed.bias"
 PATCHES = "embeddings.patch_embeddings.weight"
+ANCHORS = (PATCHES, "storage_tokens")  # Hugging Face's, the authors'
 
 
 @dataclass(frozen=True)
@@ -57,17 +60,19 @@ PRETRAINING = {
 
 
 def dinov3_rules(shapes: Mapping[str, Shape]) -> list[Rule]:
-    """Names of `transformers`, on disk and (with `model.` before layers) in memory.
+    """The authors' names; or `transformers`', on disk and (`model.`) in memory.
 
     Raises:
       ValueError: no such DINOv3.
     """
+    if is_native(shapes):
+        return native_rules()
     blocks = [f"{root}layer." for root in ("", "model.")]
     found = [b for b in blocks if any(key.startswith(b) for key in shapes)]
     if PATCHES not in shapes or not found:
         raise ValueError(
             f"got the tensors {list(shapes)[:5]} …, expected a DINOv3 ViT of Hugging "
-            "Face: see `crossearth convert inspect FILE`"
+            "Face or its authors: see `crossearth convert inspect FILE`"
         )
     e, layer, ours = "embeddings.", f"{found[0]}{{i}}", "backbone.blocks.{i}"
     attention, attn = f"{layer}.attention", f"{ours}.attn"
@@ -86,6 +91,65 @@ def dinov3_rules(shapes: Mapping[str, Shape]) -> list[Rule]:
         rule(f"{e}mask_token", "torch.backbone.mask_token"),
         rule("norm.{leaf:weight|bias}", "torch.backbone.norm.{leaf}"),
     ]
+
+
+def is_native(shapes: Mapping[str, Shape]) -> bool:
+    """Whether names are those of facebookresearch/dinov3."""
+    return "storage_tokens" in shapes
+
+
+def native_rules() -> list[Rule]:
+    """Names of facebookresearch/dinov3, whose keys have a bias that a mask turns off.
+
+    It is carried along with the mask; `check_native` makes sure that it is off.
+    """
+    block, ours = "blocks.{i}", "backbone.blocks.{i}"
+    parts = ("query", "key", "value")
+    biases = [f"{ours}.attn.{part}.bias" for part in parts]
+    biases[1] = f"torch.{biases[1]}"
+    return [
+        rule("cls_token", "backbone.cls_token", Squeeze((0, 1))),
+        rule("storage_tokens", "backbone.register_tokens", Squeeze((0,))),
+        *conv("patch_embed.proj", "backbone.patch_embed", bias=True),
+        *norm(f"{block}.norm{{n:1|2}}", f"{ours}.norm{{n}}"),
+        rule(
+            f"{block}.attn.qkv.weight",
+            tuple(f"{ours}.attn.{part}.kernel" for part in parts),
+            LINEAR,
+        ),
+        rule(f"{block}.attn.qkv.bias", tuple(biases)),
+        rule(f"{block}.attn.qkv.bias_mask", f"torch.{ours}.attn.qkv.bias_mask"),
+        *linear(f"{block}.attn.proj", f"{ours}.attn.out"),
+        rule(f"{block}.ls{{n:1|2}}.gamma", f"{ours}.ls{{n}}"),
+        *linear(f"{block}.mlp.{{part:fc1|fc2}}", f"{ours}.mlp.{{part}}"),
+        rule("mask_token", "torch.backbone.mask_token"),
+        rule("norm.{leaf:weight|bias}", "torch.backbone.norm.{leaf}"),
+        drop("rope_embed.periods", "computed from the width of a head"),
+        drop("local_cls_norm.{leaf:weight|bias}", "of training's small crops"),
+    ]
+
+
+def check_native(arrays: Mapping[str, np.ndarray]) -> None:
+    """Raises if a bias would be lost: of the keys, or of others that a mask turns off.
+
+    Args:
+      arrays: under our names, see `native_rules`.
+    """
+    end = ".attn.key.bias"
+    for name in (name for name in arrays if name.endswith(end)):
+        bias, block = arrays[name], name.removesuffix(end)
+        mask = arrays.get(f"{block}.attn.qkv.bias_mask")
+        if mask is None:
+            sound = not bias.any()
+        else:
+            wanted = np.repeat(np.array([1, 0, 1], np.float32), len(bias))
+            sound = np.array_equal(mask, wanted)
+        if not sound:
+            raise ValueError(
+                f"got {block.removeprefix('torch.backbone.')}.attn.qkv with another "
+                "bias than of queries and values alone, expected the authors' form: "
+                "this is no DINOv3 that is known here"
+            )
 
 
 def read_dinov3(shapes: Mapping[str, Shape]) -> DinoV3Config:
@@ -112,14 +176,17 @@ def read_pixels(source: Path, trained_on: str | None) -> Pixels:
     """What pixels the weights expect.
 
     Args:
-      source: the weight file; Hugging Face's preprocessor_config.json may be beside it.
-      trained_on: a key of `PRETRAINING`; None reads that file.
+      source: the weight file; its name may tell, as the authors' do, or Hugging Face's
+        preprocessor_config.json beside it.
+      trained_on: a key of `PRETRAINING`; None looks there.
 
     Raises:
       ValueError: nothing tells.
     """
     if trained_on is not None:
         return PRETRAINING[trained_on]
+    if told := [name for name in PRETRAINING if name in source.name.lower()]:
+        return PRETRAINING[told[0]]
     path = source.parent / "preprocessor_config.json"
     try:
         found = read_json(path)
@@ -168,11 +235,16 @@ def convert_dinov3(
         key: shape for key, shape in preview.items() if key.startswith("torch.")
     }
     arrays = apply_rules(source, rules, wanted, allow_unused)
+    native = is_native(shapes)
+    if native:
+        check_native(arrays)
     arrays[KERNEL], arrays[BIAS] = for_our_pixels(arrays[KERNEL], arrays[BIAS], pixels)
     return Converted(
         {key: LazyTensor.of(array) for key, array in arrays.items()},
         {
-            "format": "Hugging Face DINOv3ViTModel",
+            "format": "DINOv3 of its authors"
+            if native
+            else "Hugging Face DINOv3ViTModel",
             "architecture": describe_backbone(config),
             "pixels": f"mean {pixels.mean}, std {pixels.std}, now those of ImageNet",
         },
@@ -185,20 +257,25 @@ def dinov3(
     *,
     trained_on: str | None = None,
     allow_unused: Sequence[str] = (),
+    prefix: str | None = None,
+    ema: bool = False,
 ) -> Converted:
     """Converts DINOv3 to a file for `backbone.weights`.
 
     Args:
-      source: weights of Hugging Face.
+      source: weights of Hugging Face (a folder too) or of the authors.
       target: the .safetensors file to write.
       trained_on: "lvd1689m" or "sat493m", which normalise pixels differently; None
-        reads the preprocessor_config.json beside the source.
+        takes what the source's name says, or the preprocessor_config.json beside it.
       allow_unused: globs of source tensors that may stay unused.
+      prefix: see `open_source`.
+      ema: see `open_source`.
 
     Raises:
-      ValueError: see `open_weights`, `dinov3_rules`, `read_pixels`, `plan_moves`.
+      ValueError: see `open_source`, `dinov3_rules`, `read_pixels`, `plan_moves`.
     """
-    file = open_weights(source)
+    file, found = open_source(source, ANCHORS, prefix=prefix, ema=ema)
     converted = convert_dinov3(file, trained_on=trained_on, allow_unused=allow_unused)
+    converted = converted.with_facts(found)
     options = {"trained_on": trained_on, "allow_unused": [*allow_unused]}
     return write(target, converted, "dinov3", [file], options)

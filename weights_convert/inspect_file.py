@@ -1,10 +1,11 @@
 """What a weight file holds, listed without reading its numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from crossearth_jax.system.escape import terminal
+from weights_convert.files.lazy_tensor import LazyTensor
 from weights_convert.files.open import open_weights
 from weights_convert.mapping import Move, Rule, find_moves
 
@@ -38,6 +39,11 @@ def inspect(path: str | Path, rules: Sequence[Rule] = ()) -> list[Row]:
     Raises:
       ValueError: see `open_weights`.
     """
+    return rows_of(open_weights(path).tensors, rules)
+
+
+def rows_of(tensors: Mapping[str, LazyTensor], rules: Sequence[Rule]) -> list[Row]:
+    """Lists tensors of an open file; see `inspect`."""
     return [
         Row(
             key,
@@ -46,7 +52,7 @@ def inspect(path: str | Path, rules: Sequence[Rule] = ()) -> list[Row]:
             tensor.nbytes,
             _target(find_moves(key, rules)) if rules else "",
         )
-        for key, tensor in open_weights(path).tensors.items()
+        for key, tensor in tensors.items()
     ]
 
 

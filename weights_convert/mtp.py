@@ -21,7 +21,7 @@ from weights_convert.architecture import (
     shape_of,
 )
 from weights_convert.files.lazy_tensor import LazyTensor
-from weights_convert.files.open import WeightFile, open_weights
+from weights_convert.files.open import WeightFile
 from weights_convert.mapping import (
     Rule,
     Shape,
@@ -30,11 +30,13 @@ from weights_convert.mapping import (
     rule,
 )
 from weights_convert.output import Converted, single_precision, write
+from weights_convert.source import open_source
 from weights_convert.torch_layers import conv, linear, norm
 from weights_convert.transforms import POINTWISE, Squeeze
 
 _PREFIXES = ("", "encoder.", "backbone.", "module.", "module.encoder.")
 _MARK = "blocks.0.attn.sampling_offsets.2.weight"
+ANCHORS = (_MARK,)
 
 
 def mtp_rules(shapes: Mapping[str, Shape]) -> list[Rule]:
@@ -128,7 +130,12 @@ def convert_mtp(file: WeightFile, *, allow_unused: Sequence[str] = ()) -> Conver
 
 
 def mtp(
-    source: str | Path, target: str | Path, *, allow_unused: Sequence[str] = ()
+    source: str | Path,
+    target: str | Path,
+    *,
+    allow_unused: Sequence[str] = (),
+    prefix: str | None = None,
+    ema: bool = False,
 ) -> Converted:
     """Converts MTP's ViT with RVSA to a file for `backbone.weights`.
 
@@ -136,10 +143,12 @@ def mtp(
       source: weights of MTP, of the encoder or of a network around it.
       target: the .safetensors file to write.
       allow_unused: globs of source tensors that may stay unused.
+      prefix: see `open_source`.
+      ema: see `open_source`.
 
     Raises:
-      ValueError: see `open_weights`, `mtp_rules`, `read_mtp`, `plan_moves`.
+      ValueError: see `open_source`, `mtp_rules`, `read_mtp`, `plan_moves`.
     """
-    file = open_weights(source)
-    converted = convert_mtp(file, allow_unused=allow_unused)
+    file, found = open_source(source, ANCHORS, prefix=prefix, ema=ema)
+    converted = convert_mtp(file, allow_unused=allow_unused).with_facts(found)
     return write(target, converted, "mtp", [file], {"allow_unused": [*allow_unused]})

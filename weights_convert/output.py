@@ -3,7 +3,7 @@
 import json
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,18 +29,40 @@ class Converted:
     tensors: Mapping[str, LazyTensor]
     facts: Mapping[str, Any]
 
+    def with_facts(self, more: Mapping[str, Any]) -> "Converted":
+        """The same with more facts after the others."""
+        return replace(self, facts={**self.facts, **more})
+
 
 def single_precision(tensors: Mapping[str, LazyTensor]) -> dict[str, LazyTensor]:
-    """Floating-point tensors as float32, the type of all our parameters."""
-    return {key: _single(tensor) for key, tensor in tensors.items()}
+    """Tensors as float32, the type of all our parameters, checked when they are read.
+
+    Whole numbers, truth values and complex numbers are no weights: reading one of them
+    raises `ValueError`, and so does a number that float32 cannot hold.
+    """
+    return {key: _single(key, tensor) for key, tensor in tensors.items()}
 
 
-def _single(tensor: LazyTensor) -> LazyTensor:
-    if tensor.dtype == np.float32 or tensor.dtype.kind in "iubc":
+def _single(key: str, tensor: LazyTensor) -> LazyTensor:
+    if tensor.dtype == np.float32:
         return tensor
-    return LazyTensor(
-        tensor.shape, np.dtype(np.float32), lambda: tensor.read().astype(np.float32)
-    )
+
+    def load() -> np.ndarray:
+        if tensor.dtype.kind in "iubc":
+            raise ValueError(
+                f"got {tensor.dtype} numbers in {quoted(key)}, expected floating-point "
+                "weights: the file is quantised, damaged or another network's"
+            )
+        with np.errstate(over="ignore"):
+            array = tensor.read().astype(np.float32)
+        if bad := array.size - np.count_nonzero(np.isfinite(array)):
+            raise ValueError(
+                f"got {bad} {tensor.dtype} numbers in {quoted(key)} beyond float32, "
+                "expected weights: the file is damaged or its training diverged"
+            )
+        return array
+
+    return LazyTensor(tensor.shape, np.dtype(np.float32), load)
 
 
 def provenance(
@@ -53,7 +75,7 @@ def provenance(
     stored = {
         "kind": kind,
         "tool": f"weights_convert {__version__}",
-        "sources": [{"name": f.path.name, "sha256": f.sha256} for f in files],
+        "sources": [each for file in files for each in file.sources()],
         "options": options,
         **facts,
     }
@@ -88,7 +110,8 @@ def check_target(
             f"got the target {target}, expected a name that ends in "
             f"{' or '.join(suffixes)}"
         )
-    if any(target.exists() and target.samefile(file.path) for file in files):
+    places = [place for file in files for place in (file.path, *file.parts)]
+    if any(target.exists() and target.samefile(place) for place in places):
         raise ValueError(f"got {target} as source and target: name another target")
     if not target.absolute().parent.is_dir():
         raise ValueError(f"got the target {target} in a folder that does not exist")

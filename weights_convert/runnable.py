@@ -18,6 +18,7 @@ from crossearth_jax.models.families import VARIANTS
 from crossearth_jax.models.rvsa import RvsaConfig
 from crossearth_jax.pixels.labels import IGNORE
 from crossearth_jax.run_settings import check_crop
+from crossearth_jax.system.read_json import parse_json
 from weights_convert.binary_head import names_of
 from weights_convert.files.open import WeightFile
 
@@ -51,6 +52,18 @@ def settings_of(
         return {"network": None, "why": str(error)}
 
 
+def kept_by_us(file: WeightFile) -> dict[str, Any]:
+    """What `to-torch` kept of a run, as `settings_of`; empty for others' files."""
+    meta = file.metadata.get("meta", file.metadata)
+    meta = meta if isinstance(meta, Mapping) else {}
+    if not str(meta.get("tool", "")).strip('"').startswith("weights_convert "):
+        return {}
+    found = meta.get("network")
+    if isinstance(found, str):  # as a safetensors file keeps it
+        found = parse_json(found)
+    return {"network": dict(found)} if isinstance(found, Mapping) else {}
+
+
 def _settings(
     config: ModelConfig, given: Mapping[str, str], crop: int
 ) -> dict[str, Any]:
@@ -80,6 +93,12 @@ def _settings(
         "rein.rank": config.rein_rank,
         "gse.enabled": config.gse,
         "mim.enabled": config.mim,
+        **({"injector.residual": config.injector_residual} if config.gse else {}),
+        **(
+            {"mim.decoder": config.mim_decoder, "mim.width": config.mim_width}
+            if config.mim
+            else {}
+        ),
         "decoder.width": config.width,
         "decoder.encoder_layers": config.encoder_layers,
         "decoder.decoder_layers": config.decoder_layers,

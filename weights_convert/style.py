@@ -15,7 +15,7 @@ from crossearth_jax.earth_style.statistics import EarthStatistics
 from crossearth_jax.earth_style.weights import check_shapes, state_shapes
 from weights_convert.files.lazy_tensor import LazyTensor
 from weights_convert.files.open import WeightFile, open_weights
-from weights_convert.output import Converted, write
+from weights_convert.output import Converted, single_precision, write
 
 # Counters of training steps that PyTorch's batch norm keeps; nothing reads them.
 DROPPED = re.compile(r".*\.bn\.num_batches_tracked")
@@ -78,8 +78,9 @@ def style(
             )
         tables[name] = {
             key: tensor.read()
-            for key, tensor in tensors.items()
-            if not any(fnmatchcase(key, glob) for glob in allow_unused)
+            for key, tensor in single_precision(tensors).items()
+            if not DROPPED.fullmatch(key)
+            and not any(fnmatchcase(key, glob) for glob in allow_unused)
         }
     if missing := _WIDTHS.keys() - tables.keys():
         raise ValueError(f"{source}: got no {' and no '.join(sorted(missing))} network")

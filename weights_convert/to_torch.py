@@ -1,27 +1,31 @@
 """`to-torch`: a trained checkpoint, or converted weights, back to mmseg's names.
 
-The official code loads the result; what it has no place for (the MIM decoder and
-the prompt, which only training uses) is left out, and GSE and Injectors only if the
-user asks.
+The official code loads the result. What it has no place for (GSE, Injectors, MIM
+decoder and prompt) goes under names of our own, see `own_parts`, and is left out if the
+user asks. `crossearth convert crossearth` reads the result back, bit for bit.
 """
 
 import json
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from crossearth_jax.config import load as read_config
+from crossearth_jax.data.classes import load_classes
+from crossearth_jax.hub.weights import find_weights
 from crossearth_jax.run.checkpoint import read_parameters
+from crossearth_jax.run.trained import find_workdir, step_of
 from crossearth_jax.system.read_json import parse_json
-from weights_convert.crossearth import mmseg_rules
+from weights_convert.crossearth import whole_rules
 from weights_convert.files.lazy_tensor import LazyTensor
 from weights_convert.files.open import WeightFile, open_weights
 from weights_convert.files.torch_write import write_torch
 from weights_convert.mapping import (
     Rule,
     apply_rules,
-    drop,
     invert,
 )
 from weights_convert.output import (
@@ -30,15 +34,12 @@ from weights_convert.output import (
     provenance,
     write_safetensors,
 )
-
-# Where the official code keeps what training alone uses: nowhere.
-_TRAINING_ONLY = (("mim_decoder.{rest:.+}", "MIM decoder"), ("prompt", "MIM prompt"))
+from weights_convert.own_parts import PARTS, settings_of_run
 
 
 def mmseg_rules_back() -> list[Rule]:
-    """Our names to mmseg's."""
-    unused = [drop(name, f"{what}: training only") for name, what in _TRAINING_ONLY]
-    return [*invert(mmseg_rules()), *unused]
+    """Our names to mmseg's, and to our own beside them."""
+    return invert(whole_rules())
 
 
 def to_torch(
@@ -51,22 +52,29 @@ def to_torch(
     """Writes mmseg-style weights.
 
     Args:
-      source: the workdir of a run, of which the newest checkpoint is taken, or a
-        .safetensors file of `crossearth`, `rein` or `dinov2`.
+      source: the workdir of a run, of which the newest checkpoint is taken, one of its
+        checkpoint folders, or a .safetensors file of `crossearth`, `rein` or `dinov2`.
       target: a .pth file with `state_dict` and `meta`, or a .safetensors file.
       backbone: converted DINOv2 to put in; without it a run's frozen backbone is left
         out, as the official code does.
-      allow_unused: globs of our tensors that may be left out, such as `gse.*`.
+      allow_unused: globs of our tensors that are left out if the official code has no
+        place for them, such as `gse.*`, or if there is no rule.
 
     Raises:
       ValueError: there is no checkpoint, or a tensor has no place under mmseg's names.
     """
     tensors, files, facts = _read(Path(source))
     if backbone is not None:
-        file = open_weights(backbone)
+        file = open_weights(find_weights(backbone))
         tensors |= _backbone(file, tensors)
         files.append(file)
     check_target(target, (".pth", ".safetensors"), files)
+    tensors = {
+        key: tensor
+        for key, tensor in tensors.items()
+        if key.partition(".")[0] not in PARTS
+        or not any(fnmatchcase(key, glob) for glob in allow_unused)
+    }
     state = apply_rules(tensors, mmseg_rules_back(), None, allow_unused)
     lazy = {key: LazyTensor.of(array) for key, array in state.items()}
     options = {"allow_unused": [*allow_unused]}
@@ -82,14 +90,27 @@ def to_torch(
 def _read(source: Path) -> tuple[dict[str, LazyTensor], list[WeightFile], dict]:
     """Tensors under our names, the files they come from, and facts about them."""
     if source.is_dir():
-        step, arrays = read_parameters(source)
+        workdir = find_workdir(source)
+        step, arrays = read_parameters(workdir, step_of(source))
         lazy = {key: LazyTensor.of(np.asarray(value)) for key, value in arrays.items()}
-        return lazy, [], {"run": source.absolute().name, "step": step}
+        facts = {"run": workdir.absolute().name, "step": step, **_about(workdir)}
+        return lazy, [], facts
     file = open_weights(source)
     facts: dict[str, Any] = {}
     if "architecture" in file.metadata:
         facts["architecture"] = parse_json(file.metadata["architecture"])
     return dict(file.tensors), [file], facts
+
+
+def _about(workdir: Path) -> dict[str, Any]:
+    """The settings of a run's network, and its classes as mmengine keeps them."""
+    classes = load_classes(workdir / "classes.json")
+    palette = [[int(x) for x in colour] for colour in classes.palette]
+    settings = read_config(workdir / "config.json").to_dict()
+    return {
+        **settings_of_run(settings),
+        "dataset_meta": {"classes": [*classes.names], "palette": palette},
+    }
 
 
 def _backbone(

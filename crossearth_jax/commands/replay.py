@@ -62,7 +62,7 @@ def replay(dump: Path, console: Console) -> Metrics:
     given = config.load(dump / "config.json")
     settings = read_settings(given)
     classes = load_classes(dump.parents[1] / "classes.json")
-    network = build.build_network(given, len(classes.names))
+    network = build.build_network(given, len(classes.names), restored=True)
     try:
         about = [read_json(path) for path in sorted(dump.glob("about.*.json"))]
         step, names = about[0]["step"], [n for part in about for n in part["names"]]

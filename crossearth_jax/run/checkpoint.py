@@ -357,8 +357,14 @@ class Checkpoints:
                 self._manager.close()
 
 
-def read_parameters(workdir: Path) -> tuple[int, dict[str, np.ndarray]]:
-    """The trained parameters of a run's newest checkpoint, whatever its architecture.
+def read_parameters(
+    workdir: Path, step: int | None = None
+) -> tuple[int, dict[str, np.ndarray]]:
+    """The trained parameters of a run's checkpoint, whatever its architecture.
+
+    Args:
+      workdir: of the run.
+      step: of a sound checkpoint; None takes the newest.
 
     Returns:
       The step, and arrays under dotted paths.
@@ -368,8 +374,9 @@ def read_parameters(workdir: Path) -> tuple[int, dict[str, np.ndarray]]:
     """
     if not (workdir / "checkpoints").is_dir():
         raise ValueError(f"got {workdir} without checkpoints, expected a run's workdir")
-    with closing(Checkpoints(workdir, read_only=True)) as checkpoints:
-        step = checkpoints.latest()
+    if step is None:
+        with closing(Checkpoints(workdir, read_only=True)) as checkpoints:
+            step = checkpoints.latest()
     if step is None:
         raise ValueError(f"got no checkpoint in {workdir}: train first")
     with ocp.CheckpointManager(

@@ -90,7 +90,7 @@ def load_run(
     workdir = find_workdir(Path(checkpoint))
     changes = {} if precision is None else {"precision": precision}
     config = read_config(workdir / "config.json", changes)
-    classes, chosen = load_classes(workdir / "classes.json"), _step(Path(checkpoint))
+    classes, chosen = load_classes(workdir / "classes.json"), step_of(Path(checkpoint))
     if chosen is not None and step is not None:
         raise ValueError(
             f"got checkpoint {checkpoint} and --step {step}, expected one of them: "
@@ -104,7 +104,7 @@ def load_run(
             contract.check_kept(made, config.to_dict(), classes.names, workdir)
     changes |= moved(config.to_dict(), made, workdir)
     config = read_config(workdir / "config.json", changes)
-    network = build.build_network(config, len(classes.names))
+    network = build.build_network(config, len(classes.names), restored=True)
     state = _restored(config, network, workdir, chosen)
     return TrainedRun(workdir, read_settings(config), classes, network, state)
 
@@ -124,7 +124,7 @@ def find_workdir(checkpoint: Path) -> Path:
     )
 
 
-def _step(checkpoint: Path) -> int | None:
+def step_of(checkpoint: Path) -> int | None:
     """The step that a checkpoint folder holds; None for a workdir.
 
     Raises:

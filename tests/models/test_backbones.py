@@ -93,7 +93,7 @@ def saved(request, tiny_config, tmp_path_factory, quick_compile):
 def run(saved):
     with pytest.MonkeyPatch.context() as patch:
         # The same would be built again, in seconds.
-        patch.setattr(build, "build_network", lambda *_: saved.network)
+        patch.setattr(build, "build_network", lambda *_, **__: saved.network)
         return load_model(saved.workdir)
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import subprocess
 import sys
+import types
 
 import ml_dtypes
 import numpy as np
@@ -36,6 +37,32 @@ def test_wrapped_table(tmp_path, name):
     assert list(file.tensors) == list(TABLE)
     assert file.metadata["meta"] == meta
     assert list(file.metadata) == ["meta", "optimizer"]
+
+
+def test_lightning_settings_are_stood_for(tmp_path, monkeypatch):
+    name = "lightning.fabric.utilities.data"
+    module = types.ModuleType(name)
+    kind = type("AttributeDict", (dict,), {"__module__": name})
+    module.AttributeDict = kind
+    for part in ("lightning", "lightning.fabric", "lightning.fabric.utilities"):
+        monkeypatch.setitem(sys.modules, part, types.ModuleType(part))
+    monkeypatch.setitem(sys.modules, name, module)
+    value = {"state_dict": TABLE, "hyper_parameters": kind(lr=0.1, size=(2, 3))}
+    file = opened(tmp_path, value)
+    assert list(file.tensors) == list(TABLE)
+    assert file.metadata["hyper_parameters"].origin == f"{name} AttributeDict"
+
+
+def test_tables_within_tables(tmp_path):
+    inner = {"model": {"teacher": TABLE, "student": TABLE}, "epoch": 3}
+    file = opened(tmp_path, inner, every_table=True)
+    assert file.wrapper == ("model.teacher",)  # one object, saved under two names
+    other = {key: tensor + 1 for key, tensor in TABLE.items()}
+    inner["model"]["student"] = other
+    file = opened(tmp_path, inner, every_table=True)
+    assert file.wrapper == ("model.teacher", "model.student")
+    assert "model.student.a.weight" in file.tensors
+    assert file.metadata == {"epoch": 3}
 
 
 def test_several_tables_keep_their_names(tmp_path):

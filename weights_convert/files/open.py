@@ -1,7 +1,7 @@
 """One way to open every kind of weight file: by content, lazily, nothing executed."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from crossearth_jax.system.escape import quoted
+from weights_convert.files.folder import INDEX, file_of_folder, read_shards
 from weights_convert.files.lazy_tensor import LazyTensor
 from weights_convert.files.npz_file import read_npz
 from weights_convert.files.safetensors_file import read_safetensors
@@ -20,6 +21,7 @@ from weights_convert.files.zip_archive import open_zip
 Format = Literal["torch-zip", "torch-legacy", "safetensors", "npz"]
 
 _WRAPPERS = ("state_dict", "model")
+_DEPTH = 3  # of tables in tables, such as model, teacher
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,8 @@ class WeightFile:
     """The tensors of one file.
 
     Attributes:
-      path: the file; it must stay in place while tensors are read.
+      path: the file, of sharded weights their index; it must stay in place while
+        tensors are read.
       format: what the file's content, not its name, says it is.
       tensors: every tensor by its full name.
       wrapper: the top-level entries whose tensors these are: () for a bare table,
@@ -35,6 +38,7 @@ class WeightFile:
         tables, of which each name is then put before its tensors' names.
       metadata: all other top-level entries, unread (plain containers, `Inert`
         stand-ins and perhaps tensors, such as an optimiser's).
+      parts: the files of sharded weights.
     """
 
     path: Path
@@ -42,23 +46,40 @@ class WeightFile:
     tensors: dict[str, LazyTensor]
     wrapper: tuple[str, ...]
     metadata: dict
+    parts: tuple[Path, ...] = ()
 
     @cached_property
     def sha256(self) -> str:
         """SHA-256 of the whole file, in hex; computed when first asked for."""
-        with open(self.path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return _sha256(self.path)
+
+    def sources(self) -> list[dict[str, str]]:
+        """Name and SHA-256 of the file and of its parts."""
+        own = {"name": self.path.name, "sha256": self.sha256}
+        return [own, *({"name": p.name, "sha256": _sha256(p)} for p in self.parts)]
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def open_weights(
-    path: str | Path, *, wrapper: str | None = None, allow_nonfinite: bool = False
+    path: str | Path,
+    *,
+    wrapper: str | None = None,
+    allow_nonfinite: bool = False,
+    every_table: bool = False,
 ) -> WeightFile:
     """Opens a weight file and lists its tensors; reads no numbers yet.
 
     Args:
-      path: a PyTorch (`.pth`, `.pt`, `.bin`), safetensors or NumPy `.npz` file.
+      path: a PyTorch (`.pth`, `.pt`, `.bin`), safetensors or NumPy `.npz` file; the
+        index of sharded weights, or a folder of Hugging Face's form.
       wrapper: the top-level entry to take where several hold weights.
       allow_nonfinite: whether NaN and infinity may come out of `LazyTensor.read`.
+      every_table: take all tables, those within tables too, each with its names
+        before its tensors' names.
 
     Raises:
       ValueError: not such a file, damaged, hostile, or without an unambiguous table
@@ -66,6 +87,17 @@ def open_weights(
         same error, when it is read.
     """
     path = Path(path)
+    if path.is_dir():
+        path = file_of_folder(path)
+    if path.name.endswith(INDEX) and path.is_file():
+        opened: list[WeightFile] = []
+
+        def part(place: Path) -> dict[str, LazyTensor]:
+            opened.append(open_weights(place, allow_nonfinite=allow_nonfinite))
+            return opened[-1].tensors
+
+        tensors, parts = read_shards(path, part)
+        return WeightFile(path, opened[0].format, tensors, (), {}, parts)
     kind = detect_format(path)
     if kind == "safetensors":
         tensors, metadata = read_safetensors(path)
@@ -77,7 +109,9 @@ def open_weights(
             read_torch_zip(path) if kind == "torch-zip" else read_torch_legacy(path)
         )
         try:
-            names, tensors, metadata = _unwrap(content, wrapper)
+            names, tensors, metadata = (_every if every_table else _unwrap)(
+                content, wrapper
+            )
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
     if not allow_nonfinite:
@@ -143,6 +177,43 @@ def _unwrap(
         )
     rest = {name: value for name, value in content.items() if name not in chosen}
     return tuple(chosen), tensors, rest
+
+
+def _every(
+    content: object, wrapper: str | None
+) -> tuple[tuple[str, ...], dict[str, LazyTensor], dict]:
+    """Finds all tables of tensors, down to `_DEPTH`; else as `_unwrap`."""
+    if not isinstance(content, Mapping) or _is_table(content):
+        return _unwrap(content, wrapper)
+    tables = {".".join(names): table for names, table in _nested(content, (), {})}
+    used = {name.partition(".")[0] for name in tables}
+    if not tables or any(name in content and name not in used for name in _WRAPPERS):
+        return _unwrap(content, wrapper)
+    tensors: dict[str, LazyTensor] = {}
+    for name, table in tables.items():
+        _check_table(f"the entry {quoted(name)}", table)
+        tensors |= {f"{name}.{key}": value for key, value in table.items()}
+    if len(tensors) < sum(map(len, tables.values())):
+        raise ValueError(f"got the entries {quoted(list(content))} with one name twice")
+    rest = {name: value for name, value in content.items() if name not in used}
+    return tuple(tables), tensors, rest
+
+
+def _nested(
+    content: Mapping, names: tuple[str, ...], seen: dict[int, None]
+) -> Iterator[tuple[tuple[str, ...], Mapping]]:
+    """Tables and where they are; each once, as a file may refer to one many times."""
+    for name, value in content.items():
+        if not isinstance(name, str) or not isinstance(value, Mapping):
+            continue
+        if id(value) in seen:
+            continue
+        seen[id(value)] = None
+        if _is_table(value):
+            if all(isinstance(key, str) for key in value):
+                yield (*names, name), value
+        elif len(names) + 1 < _DEPTH:
+            yield from _nested(value, (*names, name), seen)
 
 
 def _is_table(value: object) -> bool:

@@ -75,6 +75,10 @@ STORAGE_TYPES = {
 # Classes whose objects mmengine, mmcv and training scripts leave beside the weights.
 _FOREIGN = """
 argparse Namespace
+lightning.fabric.utilities.data AttributeDict
+lightning.pytorch.utilities.parsing AttributeDict
+lightning_fabric.utilities.data AttributeDict
+pytorch_lightning.utilities.parsing AttributeDict
 mmcv.utils.config ConfigDict
 mmengine.config.config ConfigDict
 mmengine.logging.history_buffer HistoryBuffer
