@@ -7,6 +7,7 @@ or from a run that is scored.
 import copy
 import dataclasses
 import inspect
+import json
 import re
 import sys
 import traceback
@@ -24,6 +25,8 @@ from ml_collections import ConfigDict, config_flags
 from crossearth_jax.config import flattened, load
 from crossearth_jax.data.raw_images import RawImages, raw_images
 from crossearth_jax.data.tile_folder import CLASSES, MANIFEST, TileFolder, tile_folder
+from crossearth_jax.hub.weights import absolute
+from crossearth_jax.system.whole_file import whole_file
 
 USERS = Path("configs")  # where a user's own files lie, from where the command runs
 
@@ -300,3 +303,9 @@ def _check_against(found: TileFolder, stated: RawImages) -> None:
             f"{kept.words() or 'neither'} ({found.root / MANIFEST}), expected the "
             "same: leave data.bands and data.scale out, or make the tiles again"
         )
+
+
+def write_config(config: ConfigDict, workdir: Path) -> None:
+    """Keeps the configuration beside the results, with paths that hold anywhere."""
+    with whole_file(workdir / "config.json") as place:
+        place.write_text(json.dumps(absolute(config.to_dict()), indent=2) + "\n")

@@ -1,6 +1,5 @@
 """Training: set-up, loop, final evaluation; read from top to bottom."""
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -20,12 +19,16 @@ from ml_collections import ConfigDict
 from crossearth_jax import build
 from crossearth_jax.build_data import Data, build_data, build_restyle, weighted
 from crossearth_jax.config import flattened
-from crossearth_jax.config_file import from_run, from_tiles, with_backbone
+from crossearth_jax.config_file import (
+    from_run,
+    from_tiles,
+    with_backbone,
+    write_config,
+)
 from crossearth_jax.data.classes import save_classes
 from crossearth_jax.data.pipeline import Batch, Batches, batch_names, train_batches
 from crossearth_jax.earth_style.restyle import Restyling
 from crossearth_jax.evaluate import evaluate
-from crossearth_jax.hub.weights import absolute
 from crossearth_jax.report.score_table import print_report
 from crossearth_jax.run import agreement, announce, contract, provenance
 from crossearth_jax.run.best import LAST
@@ -44,7 +47,6 @@ from crossearth_jax.run_settings import RunSettings, read_settings, start_settin
 from crossearth_jax.scoring.score_fn import make_score_fn
 from crossearth_jax.system import hosts, sharding
 from crossearth_jax.system.device_memory import out_of_memory_in_words
-from crossearth_jax.system.whole_file import whole_file
 from crossearth_jax.train_step import Metrics, TrainState, make_train_step
 from crossearth_jax.trust.keep import keep_baseline
 
@@ -381,35 +383,18 @@ def score(
         logging.warning("no domain to score: set data.source and data.unseen")
         return {"domains": {}}
     score_fn = make_score_fn(network.graph, state.params, network.frozen)
-    windows = settings.windows.on_devices()
     report = evaluate(
         score_fn,
         data.domains,
         classes=data.classes,
         workdir=workdir,
-        windows=windows,
+        windows=settings.windows.on_devices(),
         examples=settings.examples,
         about={"name": settings.name, "step": int(state.step)},
     )
-    source = [domain for domain in data.domains if domain.role == "source"]
-    if settings.trust and source and hosts.is_first():
-        keep_baseline(
-            workdir,
-            source[0],
-            score_fn=score_fn,
-            network=network,
-            state=state,
-            classes=data.classes.names,
-            windows=windows,
-        )
-    hosts.wait_for_all()
+    if settings.trust:
+        keep_baseline(settings, workdir, data, network, state, score_fn)
     if hosts.is_first():
         print_report(report)
         print(f"report: {workdir / 'report.json'}, pictures: {workdir / 'pictures'}")
     return report
-
-
-def write_config(config: ConfigDict, workdir: Path) -> None:
-    """Keeps the configuration beside the results, with paths that hold anywhere."""
-    with whole_file(workdir / "config.json") as place:
-        place.write_text(json.dumps(absolute(config.to_dict()), indent=2) + "\n")

@@ -5,10 +5,12 @@ from pathlib import Path
 from absl import logging
 
 from crossearth_jax.build import Network
-from crossearth_jax.data.datasets import ScoredDomain
+from crossearth_jax.build_data import Data
 from crossearth_jax.features.taps import FeatureFn, make_feature_fn
 from crossearth_jax.run.trained import weights_digest
-from crossearth_jax.scoring.windows import ScoreFn, Windows
+from crossearth_jax.run_settings import RunSettings
+from crossearth_jax.scoring.windows import ScoreFn
+from crossearth_jax.system import hosts
 from crossearth_jax.train_step import TrainState
 from crossearth_jax.trust.baseline import measure_baseline
 from crossearth_jax.trust.kept import write_baseline
@@ -23,35 +25,36 @@ def last_tap(network: Network, state: TrainState) -> FeatureFn:
 
 
 def keep_baseline(
+    settings: RunSettings,
     workdir: Path,
-    source: ScoredDomain,
-    *,
-    score_fn: ScoreFn,
+    data: Data,
     network: Network,
     state: TrainState,
-    classes: tuple[str, ...],
-    windows: Windows,
+    score_fn: ScoreFn,
 ) -> None:
-    """Writes `trust/baseline.npz`; a source that cannot serve is a warning.
+    """Writes `trust/baseline.npz`, if a source domain is scored; the first host does.
+
+    A source that cannot serve is a warning.
 
     Args:
+      settings: of the run.
       workdir: of the run.
-      source: the source domain's held-out part.
-      score_fn: of the trained model.
+      data: with its source domain's held-out part.
       network: structure and frozen weights.
       state: with the trained parameters.
-      classes: names.
-      windows: of predictions.
+      score_fn: of the trained model.
     """
-    try:
-        baseline = measure_baseline(
-            score_fn,
-            last_tap(network, state),
-            source,
-            classes=classes,
-            windows=windows,
-        )
-    except ValueError as error:
-        logging.warning("nothing kept for `crossearth trust`: %s", error)
-        return
-    write_baseline(workdir, baseline, weights_digest(network, state))
+    source = [domain for domain in data.domains if domain.role == "source"]
+    if source and hosts.is_first():
+        try:
+            baseline = measure_baseline(
+                score_fn,
+                last_tap(network, state),
+                source[0],
+                classes=data.classes.names,
+                windows=settings.windows.on_devices(),
+            )
+            write_baseline(workdir, baseline, weights_digest(network, state))
+        except ValueError as error:
+            logging.warning("nothing kept for `crossearth trust`: %s", error)
+    hosts.wait_for_all()

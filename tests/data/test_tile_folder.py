@@ -8,10 +8,9 @@ import tifffile
 from PIL import Image
 
 from crossearth_jax.build_data import build_data
-from crossearth_jax.config_file import from_run, from_tiles, parse
+from crossearth_jax.config_file import from_run, from_tiles, parse, write_config
 from crossearth_jax.data.raw_images import ORDINARY, RawImages
 from crossearth_jax.run_settings import read_settings
-from crossearth_jax.train import write_config
 
 CLASSES = """\
 classes:

@@ -20,6 +20,7 @@ from safetensors.numpy import load_file, save_file
 from small_run import abstract_model, random_like
 
 from crossearth_jax import build
+from crossearth_jax.config_file import write_config
 from crossearth_jax.data.classes import save_classes
 from crossearth_jax.data.known_classes import CASID
 from crossearth_jax.models.backbone import BackboneConfig
@@ -30,7 +31,6 @@ from crossearth_jax.run.checkpoint import Checkpoints
 from crossearth_jax.run.export import export
 from crossearth_jax.run.released import load_model
 from crossearth_jax.system import sharding
-from crossearth_jax.train import write_config
 from crossearth_jax.train_step import TrainState
 
 pytestmark = pytest.mark.usefixtures("quick_compile")

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from crossearth_jax import build
+from crossearth_jax.config_file import write_config
 from crossearth_jax.data.classes import save_classes
 from crossearth_jax.data.known_classes import CASID
 from crossearth_jax.pixels.normalise import normalise
@@ -22,7 +23,6 @@ from crossearth_jax.scoring.score_fn import make_score_fn
 from crossearth_jax.scoring.sliding import sliding_scores
 from crossearth_jax.scoring.windows import Windows
 from crossearth_jax.system import sharding
-from crossearth_jax.train import write_config
 from crossearth_jax.train_step import TrainState
 
 pytestmark = [pytest.mark.usefixtures("quick_compile"), pytest.mark.slow]

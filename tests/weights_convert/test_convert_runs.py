@@ -14,6 +14,7 @@ from tiny import get_config
 
 from crossearth_jax.build import build_network
 from crossearth_jax.config import flattened
+from crossearth_jax.config_file import write_config
 from crossearth_jax.data.classes import ClassSet, save_classes
 from crossearth_jax.models.crossearth import ModelConfig
 from crossearth_jax.models.dinov2 import ViTConfig
@@ -22,7 +23,7 @@ from crossearth_jax.run.checkpoint import Checkpoints, read_parameters
 from crossearth_jax.run.initial import backbone_of_run, read_initial
 from crossearth_jax.run.released import load_model
 from crossearth_jax.run_settings import start_settings
-from crossearth_jax.train import evaluate_run, write_config
+from crossearth_jax.train import evaluate_run
 from crossearth_jax.train_step import TrainState
 from weights_convert.crossearth import crossearth
 from weights_convert.files.open import open_weights
