@@ -73,4 +73,5 @@ def _windows(
 def _tokens(valid: Bool[np.ndarray, "H W"], side: int) -> Bool[np.ndarray, "h w"]:
     """Tokens all of whose pixels are valid."""
     height, width = valid.shape
-    return valid.reshape(height // side, side, width // side, side).all((1, 3))
+    blocks = valid.reshape(height // side, side, width // side, side)
+    return np.asarray(blocks.all((1, 3)))
