@@ -373,8 +373,8 @@ def _eval() -> ConfigDict:
             # at the size of the label.
             "fit": placeholder(int),
             "examples": 4,  # rows of a domain's picture
-            # Keep what `crossearth trust` needs of the source domain: scores some of
-            # its images again, and altered copies of them.
+            # Keep what `crossearth trust` needs: scores up to 64 of the source domain's
+            # images once more.
             "trust": True,
         }
     )

@@ -57,9 +57,14 @@ def test_what_names_no_precision_is_seen():
     assert products(conv, image, kernel) == {("convolution", "DEFAULT"): 1}
 
 
-@pytest.mark.parametrize("platform", ["cuda", "tpu"])
-@pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("variant", ["vit_tiny", "rvsa_tiny", "dinov3_tiny"])
+@pytest.mark.parametrize(
+    ("variant", "precision", "platform"),
+    [
+        *(("vit_tiny", precision, platform) for precision, platform in NAMES),
+        *((other, "bfloat16", "tpu") for other in ("rvsa_tiny", "dinov3_tiny")),
+        *((other, "tensorfloat32", "cuda") for other in ("rvsa_tiny", "dinov3_tiny")),
+    ],
+)
 def test_step_and_scores_name_what_the_configuration_says(
     variant, precision, platform, tiny_config
 ):

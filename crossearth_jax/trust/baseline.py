@@ -3,7 +3,7 @@
 Only labels of the source's held-out part enter it, never those of an unseen domain.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64
@@ -13,15 +13,13 @@ from crossearth_jax.features.taps import FeatureFn
 from crossearth_jax.pixels.labels import IGNORE
 from crossearth_jax.scoring.counts import Confidence, confidence
 from crossearth_jax.scoring.windows import ScoreFn, Windows
-from crossearth_jax.trust.altered import ALTERATIONS, Altered
 from crossearth_jax.trust.calibration import fit_temperature, look_at
-from crossearth_jax.trust.estimators import slopes
 from crossearth_jax.trust.evidence import Evidence, Thresholds
 from crossearth_jax.trust.familiar import Familiar
 from crossearth_jax.trust.sample import LabelledPixels, sample_pixels
 from crossearth_jax.trust.watched import watched
 
-IMAGES, COPIED = 64, 16  # looked at, and of those altered
+IMAGES = 64  # that are looked at
 PIXELS, TOKENS = 4096, 512  # of an image
 ENOUGH = 50  # pixels of a chosen class, for a threshold of its own
 
@@ -36,7 +34,6 @@ class Baseline:
       precision: of each chosen class, nan where it was never chosen.
       thresholds: with the temperature of the calibration.
       evidence: of the source's pixels.
-      slope: of each estimator over altered copies, see `estimators.slopes`.
       before: the source's pixels by confidence, as scores have it.
       after: and by calibrated confidence.
       familiar: where the tokens of the last tap lie, without and with Injector.
@@ -47,7 +44,6 @@ class Baseline:
     precision: Float[np.ndarray, "K"]
     thresholds: Thresholds
     evidence: Evidence
-    slope: dict[str, float]
     before: Confidence
     after: Confidence
     familiar: tuple[Familiar, ...]
@@ -61,7 +57,7 @@ def measure_baseline(
     classes: tuple[str, ...],
     windows: Windows,
 ) -> Baseline:
-    """Scores up to `IMAGES` of the source's images, and altered copies of `COPIED`.
+    """Scores up to `IMAGES` of the source's images.
 
     Args:
       score_fn: normalised windows → class scores.
@@ -80,8 +76,13 @@ def measure_baseline(
         count = min(TOKENS, seen.shape[1])
         tokens.append(seen[:, rng.choice(seen.shape[1], count, replace=False)])
 
-    whole = _sampled(
-        watched(score_fn, feature_fn, take), domain, len(classes), windows, IMAGES
+    whole = sample_pixels(
+        watched(score_fn, feature_fn, take),
+        domain,
+        num_classes=len(classes),
+        windows=windows,
+        images=IMAGES,
+        per_image=PIXELS,
     )
     if len(np.unique(whole.truth)) < 2:
         raise ValueError(
@@ -90,42 +91,16 @@ def measure_baseline(
             "tells nothing about other places"
         )
     thresholds = fit_thresholds(whole)
-    source = Evidence.of(whole.scores, thresholds)
-    copied = _sampled(score_fn, domain, len(classes), windows, COPIED)
-    copies = []
-    for alter in ALTERATIONS.values():
-        other = replace(domain, source=Altered(domain.source, alter))
-        found = _sampled(score_fn, other, len(classes), windows, COPIED)
-        copies.append((found.accuracy, Evidence.of(found.scores, thresholds)))
-    own = copied.accuracy, Evidence.of(copied.scores, thresholds)
     before, after = _reliability(whole, thresholds.temperature)
     return Baseline(
         classes,
         whole.accuracy,
         _precision(whole, len(classes)),
         thresholds,
-        source,
-        slopes(whole.accuracy, source, copies, own),
+        Evidence.of(whole.scores, thresholds),
         before,
         after,
         tuple(Familiar.of(one) for one in np.concatenate(tokens, axis=1)),
-    )
-
-
-def _sampled(
-    score_fn: ScoreFn,
-    domain: ScoredDomain,
-    num_classes: int,
-    windows: Windows,
-    images: int,
-) -> LabelledPixels:
-    return sample_pixels(
-        score_fn,
-        domain,
-        num_classes=num_classes,
-        windows=windows,
-        images=images,
-        per_image=PIXELS,
     )
 
 

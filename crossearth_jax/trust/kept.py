@@ -14,7 +14,6 @@ from crossearth_jax.system.read_json import parse_json
 from crossearth_jax.system.read_npz import read_npz
 from crossearth_jax.system.whole_file import whole_file
 from crossearth_jax.trust.baseline import Baseline
-from crossearth_jax.trust.estimators import REGRESSED
 from crossearth_jax.trust.evidence import Evidence, Thresholds
 from crossearth_jax.trust.familiar import Familiar, Moments
 
@@ -90,7 +89,6 @@ def _to_arrays(baseline: Baseline) -> Arrays:
         "temperature": baseline.thresholds.temperature,
         "confidence": baseline.thresholds.confidence,
         "certainty": baseline.thresholds.certainty,
-        "slope": baseline.slope,
         "variants": len(baseline.familiar),
     }
     arrays: Arrays = {
@@ -127,7 +125,6 @@ def _from_arrays(arrays: Arrays) -> Baseline:
         arrays["precision"],
         thresholds,
         _of(Evidence, arrays, "evidence"),
-        {name: float(about["slope"][name]) for name in REGRESSED},
         _of(Confidence, arrays, "before"),
         _of(Confidence, arrays, "after"),
         familiar,

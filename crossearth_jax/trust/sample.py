@@ -36,8 +36,6 @@ def sample_pixels(
 ) -> LabelledPixels:
     """Scores images of a domain, and keeps pixels drawn from those that are labelled.
 
-    The same images and pixels in every call, also where a domain is an altered copy.
-
     Args:
       score_fn: as `evaluate`.
       domain: labelled images.

@@ -52,7 +52,7 @@ def exported(run, tmp_path_factory):
         patch.setattr(command, "load_run", lambda *given: asked.append(given) or run)
         asked = []
         assert command.main(["runs/tiny", "--out", str(out)]) == 0
-    assert asked == [(Path("runs/tiny"), None)]
+    assert asked == [(Path("runs/tiny"), None, None)]
     return out
 
 
@@ -187,7 +187,7 @@ def test_a_flipped_bit_is_noticed(exported, example, tmp_path, name):
     content = bytearray((tmp_path / name).read_bytes())
     content[len(content) // 2] ^= 1
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(SystemExit, match=f"{name} is damaged"):
+    with pytest.raises(SystemExit, match=f"{name}' is damaged"):
         example.load(tmp_path / "model.json")
 
 
