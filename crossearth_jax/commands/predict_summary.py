@@ -78,7 +78,8 @@ def _row(content: Mapping[str, Any]) -> Row:
     texts = row.scene, row.map, row.state, row.reason
     if not all(isinstance(text, str) for text in texts):
         raise TypeError("no row of ours")
-    return replace(row, pixels=dict(row.pixels), seconds=float(row.seconds))
+    pixels, expected = dict(row.pixels), dict(row.expected)
+    return replace(row, pixels=pixels, expected=expected, seconds=float(row.seconds))
 
 
 def _starts_as_ours(table: Path) -> bool:
