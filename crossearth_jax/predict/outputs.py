@@ -263,7 +263,13 @@ def class_pixels(target: Path) -> dict[str, int]:
 def expected_of(target: Path) -> dict[str, float]:
     """What a finished class map was expected to score; empty where nobody asked."""
     with quiet(), geo.needed("rasterio").open(target) as file:
-        return json.loads(file.tags().get(TRUST, "{}"))
+        text = file.tags().get(TRUST, "{}")
+    try:
+        found = parse_json(text)
+    except ValueError:
+        return {}
+    sound = isinstance(found, dict) and all(type(n) is float for n in found.values())
+    return found if sound else {}
 
 
 def _reading_errors() -> tuple[type[Exception], ...]:
