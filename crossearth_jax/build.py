@@ -37,7 +37,7 @@ from crossearth_jax.models.parameters import (
     start_from,
     trainable_mask,
 )
-from crossearth_jax.models.precision import arithmetic_of
+from crossearth_jax.models.precision import Arithmetic, arithmetic_of
 from crossearth_jax.optim import adamw, decay_mask, learning_rate
 from crossearth_jax.run_settings import check_crop, from_keys
 from crossearth_jax.system import sharding
@@ -97,19 +97,9 @@ def build_network(
       ValueError: the backbone is frozen but has no weights, or they do not fit.
     """
     backbone, arithmetic = config.backbone, arithmetic_of(config.precision)
-    given = config.train.init
     init = (initial or _initial(config, restored)).arrays
     rows = initial.rows if initial else None
-    weights = {k: v for k, v in init.items() if k.startswith("backbone.")}
-    if backbone.weights:
-        weights = _backbone_weights(config)
-    elif not weights and not backbone.trainable:
-        raise ValueError(
-            "got a frozen backbone without weights: set --config.backbone.weights="
-            f"{_a_name(config)}, or convert others with `{_convert_command(config)}` "
-            "and set --config.backbone.weights=backbone.safetensors, or train it from "
-            "scratch with --config.backbone.trainable=True"
-        )
+    weights = _given_backbone(config, init)
     sizes = model_config(config, num_classes, weights)
 
     def create() -> CrossEarth:
@@ -137,24 +127,52 @@ def build_network(
     params = {**like, **drawn}
     if weights:
         params = fill(params, weights, "backbone")
+    if init and rows is not None:
+        fresh = dotted({"decoder": {"class_head": jax.device_get(head)}})
+        init = class_head.with_rows(init, fresh, rows)
     if init:
-        if rows is not None:
-            fresh = dotted({"decoder": {"class_head": jax.device_get(head)}})
-            init = class_head.with_rows(init, fresh, rows)
-        params, lacking = start_from(params, init)
-        if lacking:
-            logging.warning(
-                "train.init %s; at their initial values: %s", given, ", ".join(lacking)
-            )
-    mask = trainable_mask(params, train_backbone=backbone.trainable)
+        params = _started(params, init, config.train.init)
+    trainable, frozen = _split(params, backbone.trainable, arithmetic)
+    digest = digest_of_arrays(weights) if frozen else ""
+    return Network(nnx.graphdef(model), trainable, frozen, model, digest)
+
+
+def _split(
+    params: PyTree, train_backbone: bool, arithmetic: Arithmetic
+) -> tuple[PyTree, PyTree]:
+    """What trains and what is frozen."""
+    mask = trainable_mask(params, train_backbone=train_backbone)
     trainable, frozen = partition(params, mask)
     # In host memory: where they live on devices is decided by `sharding`.
     frozen = jax.tree.map(lambda x: aligned(x, arithmetic.dtype), frozen)
     # With the type named, constants lose their weak type, which a step does not keep:
     # it would be compiled again for the second step, and for the third.
-    trainable = jax.tree.map(lambda x: jnp.asarray(x, x.dtype), trainable)
-    digest = digest_of_arrays(weights) if frozen else ""
-    return Network(nnx.graphdef(model), trainable, frozen, model, digest)
+    return jax.tree.map(lambda x: jnp.asarray(x, x.dtype), trainable), frozen
+
+
+def _given_backbone(config: ConfigDict, init: Mapping[str, Any]) -> dict[str, Any]:
+    """Arrays of the backbone: of `backbone.weights`, else of `train.init`."""
+    if config.backbone.weights:
+        return _backbone_weights(config)
+    weights = {k: v for k, v in init.items() if k.startswith("backbone.")}
+    if not weights and not config.backbone.trainable:
+        raise ValueError(
+            "got a frozen backbone without weights: set --config.backbone.weights="
+            f"{_a_name(config)}, or convert others with `{_convert_command(config)}` "
+            "and set --config.backbone.weights=backbone.safetensors, or train it from "
+            "scratch with --config.backbone.trainable=True"
+        )
+    return weights
+
+
+def _started(params: PyTree, init: Mapping[str, Any], given: str | None) -> PyTree:
+    """Parameters with what `train.init` has of them; says what it lacks."""
+    params, lacking = start_from(params, init)
+    if lacking:
+        logging.warning(
+            "train.init %s; at their initial values: %s", given, ", ".join(lacking)
+        )
+    return params
 
 
 def _initial(config: ConfigDict, restored: bool) -> Initial:

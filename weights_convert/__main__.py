@@ -98,38 +98,43 @@ def _add_options(add: Callable[..., object], kind: str) -> None:
             "the preprocessor_config.json beside it, says",
         )
     if kind in ("crossearth", "rein"):
-        add(
-            "--swap-classes",
-            action="store_true",
-            help="exchange classes 0 and 1, for a head whose background is 1",
-        )
-        add(
-            "--classes",
-            metavar="FILE",
-            help="class file, or a known set such as loveda, kept for `predict`; "
-            "default: what a released file's name or the checkpoint itself says",
-        )
-        add(
-            "--crop",
-            type=int,
-            help="pixels of a window, for `predict`; default: as positions show",
-        )
-        add(
-            "--set",
-            dest="sizes",
-            metavar="KEY=VALUE",
-            type=_pair,
-            action="append",
-            default=[],
-            help="a size that no tensor shows, for networks of no published size: "
-            f"{', '.join(HIDDEN)}; repeatable",
-        )
+        _add_options_of_networks(add)
     if kind in ("crossearth", "rein", "to-torch"):
         add(
             "--backbone",
             type=Path,
             help="DINOv2 converted by `dinov2`, or a name such as dinov2-large",
         )
+
+
+def _add_options_of_networks(add: Callable[..., object]) -> None:
+    """What `predict` needs to know of a whole network, which its tensors do not say."""
+    add(
+        "--swap-classes",
+        action="store_true",
+        help="exchange classes 0 and 1, for a head whose background is 1",
+    )
+    add(
+        "--classes",
+        metavar="FILE",
+        help="class file, or a known set such as loveda, kept for `predict`; "
+        "default: what a released file's name or the checkpoint itself says",
+    )
+    add(
+        "--crop",
+        type=int,
+        help="pixels of a window, for `predict`; default: as positions show",
+    )
+    add(
+        "--set",
+        dest="sizes",
+        metavar="KEY=VALUE",
+        type=_pair,
+        action="append",
+        default=[],
+        help="a size that no tensor shows, for networks of no published size: "
+        f"{', '.join(HIDDEN)}; repeatable",
+    )
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,10 @@ def add_torchgeo(sets: Any) -> None:
         metavar="N,…",
         help="mask values that are ignored (default 255)",
     )
+    _add_arguments_of_the_set(add)
+
+
+def _add_arguments_of_the_set(add: Callable[..., object]) -> None:
     add("--download", action="store_true", help="let TorchGeo download it")
     add(
         "--set",

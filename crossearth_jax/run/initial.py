@@ -163,22 +163,29 @@ def choose_rows(
             return None
         raise ValueError(
             f"got train.init={given} of {then}, and {_listed(now)} in the data, "
-            "expected the same in the same order: set --start.given_classes="
+            "expected the same in the same order: set --config.train.init_classes="
             "by_name, which takes classes of equal names, or fresh"
         )
     if not before:
         raise ValueError(
             f"got train.init_classes=by_name with {given} of {then}, expected names: "
-            "convert it again with --classes FILE, or set --start.given_classes="
-            "fresh"
+            "convert it again with --classes FILE, or set "
+            "--config.train.init_classes=fresh"
         )
+    return _rows_by_name(given, before, now)
+
+
+def _rows_by_name(
+    given: str, before: Sequence[str], now: Sequence[str]
+) -> class_head.Rows:
+    """Rows of classes whose names both have; says which."""
     rows = class_head.by_name(before, now)
     taken = [name for name, row in zip(now, rows, strict=False) if row is not None]
     if not taken:
         raise ValueError(
-            f"got train.init_classes=by_name with {then} in {given} and {_listed(now)} "
-            "in the data, expected a name that both have: set "
-            "--start.given_classes=fresh"
+            f"got train.init_classes=by_name with {_listed(before)} in {given} and "
+            f"{_listed(now)} in the data, expected a name that both have: set "
+            "--config.train.init_classes=fresh"
         )
     anew = [name for name in now if name not in taken]
     logging.warning(

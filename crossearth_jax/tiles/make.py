@@ -114,12 +114,9 @@ def make_tiles(
         with _quiet(), journal.noting() as notes:
             _cut(job, done, notes, part, workers, tell)
         done = journal.done()
-    missing = sum(key not in done for key in keys)
-    if missing:
-        tell(
-            f"{missing} of {len(keys)} tiles are left for other parts; the last of "
-            "them writes the manifest"
-        )
+    if missing := sum(key not in done for key in keys):
+        left = f"{missing} of {len(keys)} tiles are left for other parts"
+        tell(f"{left}; the last of them writes the manifest")
         return None
     cut = [
         [done[key] for key in job.keys(job.of_scene(number))]
