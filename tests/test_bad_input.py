@@ -161,6 +161,7 @@ def test_label_value_outside_the_classes(folder, failed):
     assert "5 classes" in message
 
 
+@pytest.mark.slow
 def test_truncated_image(folder, failed):
     root, config = folder
     path = root / "images" / "0.png"

@@ -51,6 +51,8 @@ from crossearth_jax.system.read_json import parse_json
 from crossearth_jax.system.read_npz import read_npz
 from weights_convert.files.restricted_unpickler import MAX_VALUE
 
+pytestmark = pytest.mark.slow
+
 DEEP = made.text("[" * 100_000)
 
 

@@ -54,6 +54,7 @@ def test_the_usual_order_takes_each_record_once_in_an_epoch():
         EveryRecord(0).stream(3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("balance", "shares"),
     [("sources", (1, 1, 1)), ("pixels", (320, 8420, 520))],

@@ -78,6 +78,7 @@ def test_one_call_for_all(kind, calls, image):
     assert np.abs(restyle(jax.random.key(9), image) - result).mean() > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_images_of_a_batch_have_their_own_style(kind, calls, image):
     twice = jnp.stack([image[0], image[0]])

@@ -11,6 +11,8 @@ from crossearth_jax.hub import cache, catalogue
 from crossearth_jax.hub.failure import NotFetched
 from crossearth_jax.hub.fetch import fetch
 
+pytestmark = pytest.mark.slow
+
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 SMALL = "facebook/dinov2-small/model.safetensors"
 

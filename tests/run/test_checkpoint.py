@@ -240,6 +240,7 @@ def test_the_last_save_failing_is_one_line(tmp_path, no_space):
 # ---- damaged files -------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_damage_is_reported_or_harmless(tmp_path):
     flips.make_pair(tmp_path / "whole")
     counts = Counter(

@@ -29,6 +29,8 @@ from crossearth_jax.tiles import make
 from crossearth_jax.tiles.journal import Notes
 from crossearth_jax.tiles.make import make_tiles
 
+pytestmark = pytest.mark.slow
+
 
 def make_quietly(sources, labels, out, settings, **how):
     said = []
