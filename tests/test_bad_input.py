@@ -194,6 +194,7 @@ def test_missing_weights_file(tiny_config, tmp_path, failed):
     assert "crossearth convert dinov2" in message
 
 
+@pytest.mark.slow
 def test_damaged_weights_file(tiny_config, tmp_path, failed):
     path = tmp_path / "vit.safetensors"
     config = tiny_config()
@@ -223,6 +224,7 @@ def test_batch_that_the_devices_cannot_share(tiny_config, failed, monkeypatch):
     assert "train.batch_size=6 in train.accumulate=1 part(s) on 4 devices" in message
 
 
+@pytest.mark.slow
 def test_evaluation_without_a_checkpoint(tiny_config, failed, tmp_path):
     # Neither styles nor batches that the devices could share are needed to score.
     training_only = {"style.transfer": "ghiasi", "train.accumulate": 3}

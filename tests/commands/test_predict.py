@@ -91,6 +91,7 @@ def test_without_the_extra_the_command_says_what_to_install(run, monkeypatch, ca
         assert f"got no {module}" in error and "pip install" in error
 
 
+@pytest.mark.slow
 def test_the_package_needs_no_geospatial_library_to_be_imported():
     code = (
         "import sys; import crossearth_jax.commands.predict;"

@@ -87,6 +87,7 @@ def test_a_file_that_breaks_during_the_run_stops_it_or_is_counted(
     assert list(lenient.skipped) == ["t05"]
 
 
+@pytest.mark.slow
 def test_a_read_that_hangs_ends_the_run_and_is_named(folder, pipe):
     start = time.monotonic()
     with pytest.raises(ValueError, match=r"t05.png: got nothing within 0.8 s.*timeout"):
@@ -96,6 +97,7 @@ def test_a_read_that_hangs_ends_the_run_and_is_named(folder, pipe):
     assert time.monotonic() - start < 5
 
 
+@pytest.mark.slow
 def test_a_read_that_hangs_is_skipped_and_waited_for_once(folder, pipe):
     source = source_of(folder, on_corrupt="skip", timeout_s=0.8)
     batches = stream_of(source)

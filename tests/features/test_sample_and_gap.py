@@ -111,6 +111,7 @@ def test_pairs_have_as_many_tokens_of_each_class():
     assert np.bincount(one.classes).tolist() == [20, 10]
 
 
+@pytest.mark.slow
 def test_gaps_grow_with_the_shift_and_halves_show_the_floor():
     pytest.importorskip("sklearn", reason="needs the extra umap")
     samples = [cloud("a", 0, 0), cloud("near", 0.5, 1), cloud("far", 6, 2)]

@@ -217,6 +217,7 @@ def test_what_does_not_predict_says_why(hub, tmp_path):
         read_weights(tmp_path / "gone.safetensors")
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_ones_own_predicts(hub, tmp_path, caplog):
     put(hub, crossearth_dinov2_1024=dinov2_file(), dinov2_small=dinov2_file())
     crossearth_file(tmp_path / "R2U.pth")  # known by its name

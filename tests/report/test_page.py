@@ -217,6 +217,7 @@ def address(tmp_path_factory):
     return place.as_uri()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1200, 390])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_slider_and_boxes_work(browser, address, width, scheme):
@@ -250,6 +251,7 @@ def test_slider_and_boxes_work(browser, address, width, scheme):
     context.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("runs", [1, 2])
 def test_hostile_texts_stay_text(browser, tmp_path, width, runs):
@@ -270,6 +272,7 @@ def test_hostile_texts_stay_text(browser, tmp_path, width, runs):
     context.close()
 
 
+@pytest.mark.slow
 def test_a_script_that_got_in_would_not_run(browser, tmp_path):
     """The policy is a second wall: markup that no escape caught."""
     place = tmp_path / "report.html"
@@ -285,6 +288,7 @@ def test_a_script_that_got_in_would_not_run(browser, tmp_path):
     context.close()
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_without_a_script_all_views_stand_side_by_side(browser, address):
     context = browser.new_context(java_script_enabled=False)

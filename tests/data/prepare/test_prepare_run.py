@@ -180,6 +180,7 @@ run.prepare(data_set, sys.argv[1], sys.argv[2])
 """
 
 
+@pytest.mark.slow
 def test_a_killed_run_continues(prepared, raw, tmp_path, capsys):
     process = subprocess.Popen(
         [sys.executable, "-c", SCRIPT, raw, tmp_path], stdout=subprocess.DEVNULL
@@ -207,6 +208,7 @@ def test_a_killed_run_continues(prepared, raw, tmp_path, capsys):
     assert not list(tmp_path.rglob("*.tmp"))
 
 
+@pytest.mark.slow
 def test_two_workers_write_the_same_bytes(prepared, raw, tmp_path):
     prepare(POTSDAM, raw, tmp_path, workers=2)
     assert contents(tmp_path) == contents(prepared[0])
