@@ -98,7 +98,7 @@ class Familiar:
         own = self.moments
         variance = max(float(np.trace(own.covariance)), np.finfo(float).tiny)
         parts = own.mean, own.covariance, domain.mean, domain.covariance
-        return frechet_of_moments(*parts) / variance
+        return max(0.0, frechet_of_moments(*parts)) / variance  # but for rounding
 
 
 def mahalanobis(
