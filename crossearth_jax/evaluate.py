@@ -10,9 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from jaxtyping import Float
-
 from crossearth_jax.data.classes import ClassSet
 from crossearth_jax.data.datasets import ScoredDomain
 from crossearth_jax.data.folders import check_domain_name
@@ -20,7 +17,12 @@ from crossearth_jax.report.pictures import domain_picture
 from crossearth_jax.report.score_table import mean_fraction
 from crossearth_jax.scoring.counts import write_counts
 from crossearth_jax.scoring.domain import DomainResult, evaluate_domain
-from crossearth_jax.scoring.metrics import confusion_metrics, extra_metrics
+from crossearth_jax.scoring.metrics import (
+    by_class,
+    confusion_metrics,
+    extra_metrics,
+    or_none,
+)
 from crossearth_jax.scoring.windows import ScoreFn, Windows
 from crossearth_jax.system import hosts
 from crossearth_jax.system.whole_file import whole_file
@@ -98,19 +100,16 @@ def domain_entry(result: DomainResult, classes: ClassSet) -> dict[str, Any]:
         found.iou, foreground=classes.foreground, clutter=classes.clutter
     )
 
-    def by_class(values: Float[np.ndarray, "K"]) -> dict[str, float | None]:
-        return dict(zip(classes.names, map(_or_none, values.tolist()), strict=True))
-
     return {
         "role": result.role,
-        "mIoU": _or_none(found.miou),
-        **{what: _or_none(value) for what, value in extra.items()},
-        "mF1": _or_none(found.mf1),
-        "IoU": by_class(found.iou),
-        "F1": by_class(found.f1),
-        "accuracy": by_class(found.accuracy),
-        "precision": by_class(found.precision),
-        "overall_accuracy": _or_none(found.overall_accuracy),
+        "mIoU": or_none(found.miou),
+        **{what: or_none(value) for what, value in extra.items()},
+        "mF1": or_none(found.mf1),
+        "IoU": by_class(found.iou, classes.names),
+        "F1": by_class(found.f1, classes.names),
+        "accuracy": by_class(found.accuracy, classes.names),
+        "precision": by_class(found.precision, classes.names),
+        "overall_accuracy": or_none(found.overall_accuracy),
         "images": result.images,
         "skipped": list(result.skipped),
         "confusion": result.confusion.tolist(),
@@ -121,10 +120,6 @@ def _unseen_mean(entries: Mapping[str, Mapping[str, Any]]) -> float | None:
     """Mean mIoU of the unseen domains; None without any or if one is undefined."""
     mious = [e["mIoU"] for e in entries.values() if e["role"] == "unseen"]
     return mean_fraction(mious)
-
-
-def _or_none(value: float) -> float | None:
-    return None if math.isnan(value) else value
 
 
 def _check_names(names: list[str]) -> None:

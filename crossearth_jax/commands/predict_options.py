@@ -2,10 +2,9 @@
 
 import argparse
 import re
-from collections.abc import Callable
-from typing import Any
 
 from crossearth_jax.commands.parser import add_step, make_parser
+from crossearth_jax.commands.values import count, numbers, pixels
 from crossearth_jax.predict import tta
 from crossearth_jax.predict.outputs import Wanted
 from crossearth_jax.predict.scene import Reading
@@ -42,38 +41,12 @@ def words(text: str | None) -> tuple[str, ...]:
     return () if text is None else tuple(text.split(","))
 
 
-def _numbers(text: str, kind: Callable[[str], Any], count: int, example: str) -> Any:
-    try:
-        numbers = tuple(kind(part) for part in text.split(","))
-    except ValueError:
-        numbers = ()
-    if len(numbers) != count:
-        raise argparse.ArgumentTypeError(
-            f"got {text}, expected {count} numbers such as {example}"
-        )
-    return numbers
-
-
 def _three_bands(text: str) -> tuple[int, int, int]:
-    return _numbers(text, int, 3, "4,3,2")
+    return numbers(text, int, (3,), "4,3,2")
 
 
 def _low_high(text: str) -> tuple[float, float]:
-    return _numbers(text, float, 2, "0,3000")
-
-
-def _count(text: str) -> int:
-    """1 or more."""
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"got {text}, expected 1 or more")
-    return int(text)
-
-
-def _pixels(text: str) -> int:
-    """0 or more."""
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"got {text}, expected 0 or more pixels")
-    return int(text)
+    return numbers(text, float, (2,), "0,3000")
 
 
 def _cluster(text: str) -> str:
@@ -110,7 +83,7 @@ def predict_parser() -> argparse.ArgumentParser:
     add("--out", required=True, help="folder, or for one input a .tif")
     add(
         "--block",
-        type=_count,
+        type=count,
         metavar="PIXELS",
         help="map scenes larger than this in blocks, which --part and processes share",
     )
@@ -138,7 +111,7 @@ def _add_released(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--crop",
-        type=_count,
+        type=count,
         metavar="PIXELS",
         help="of a window; default the benchmark's or what positions show, else 512",
     )
@@ -174,8 +147,8 @@ def _add_scoring(parser: argparse.ArgumentParser) -> None:
     scoring = parser.add_argument_group("scoring")
     add = scoring.add_argument
     add("--blend", choices=("flat", "cosine"), default="flat", help="of overlaps")
-    add("--stride", type=_count, help="step between windows; default the run's")
-    add("--batch", type=_count, help="windows per call; default the run's eval.batch")
+    add("--stride", type=count, help="step between windows; default the run's")
+    add("--batch", type=count, help="windows per call; default the run's eval.batch")
     add("--tta", metavar="KINDS", help=f"comma-separated: {', '.join(tta.KINDS)}")
     add("--precision", choices=sorted(PRECISIONS), help="default the run's")
     add(
@@ -195,7 +168,7 @@ def _add_scoring(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--ray-workers",
-        type=_count,
+        type=count,
         metavar="N",
         help="default one per GPU of the cluster, or per node without GPUs",
     )
@@ -229,7 +202,7 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
     add("--vector", metavar="KIND|PATH", help="polygons: gpkg, geojson or a path")
     add(
         "--sieve",
-        type=_pixels,
+        type=pixels,
         default=8,
         metavar="PIXELS",
         help="smaller areas get no polygon; default 8",

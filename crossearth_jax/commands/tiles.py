@@ -2,14 +2,14 @@
 
 import argparse
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from crossearth_jax.commands.errors import guarded
 from crossearth_jax.commands.parser import make_parser
 from crossearth_jax.commands.part import part_of
 from crossearth_jax.commands.predict_inputs import find_sources
+from crossearth_jax.commands.values import count, numbers, pixels
 from crossearth_jax.predict import geo
 from crossearth_jax.tiles.make import make_tiles
 from crossearth_jax.tiles.settings import SPLITS, LabelSettings, TileSettings
@@ -163,7 +163,7 @@ def _add_labels(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--edge-ignore",
-        type=_pixels,
+        type=pixels,
         default=0,
         metavar="PX",
         help="ignore pixels this close to an edge between classes",
@@ -178,10 +178,10 @@ def _add_labels(parser: argparse.ArgumentParser) -> None:
 def _add_images(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("images")
     add = group.add_argument
-    add("--size", type=_count, default=512, metavar="PX", help="of a tile (512)")
+    add("--size", type=count, default=512, metavar="PX", help="of a tile (512)")
     add(
         "--stride",
-        type=_count,
+        type=count,
         metavar="PX",
         help="from tile to tile; default the size, smaller ones overlap",
     )
@@ -243,7 +243,7 @@ def _add_work(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("work").add_argument
     add(
         "--workers",
-        type=_count,
+        type=count,
         metavar="N",
         help=f"threads; default one for each core, at most {MOST_THREADS}",
     )
@@ -265,38 +265,9 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(","))
 
 
-def _numbers(
-    text: str, kind: Callable[[str], Any], counts: tuple[int, ...], example: str
-) -> Any:
-    try:
-        numbers = tuple(kind(part) for part in text.split(","))
-    except ValueError:
-        numbers = ()
-    if len(numbers) not in counts:
-        wanted = " or ".join(map(str, counts))
-        raise argparse.ArgumentTypeError(
-            f"got {text}, expected {wanted} numbers such as {example}"
-        )
-    return numbers
-
-
 def _bands(text: str) -> tuple[int, ...]:
-    return _numbers(text, int, (3, 1), "3,2,1")
+    return numbers(text, int, (3, 1), "3,2,1")
 
 
 def _low_high(text: str) -> tuple[float, float]:
-    return _numbers(text, float, (2,), "0,4000")
-
-
-def _count(text: str) -> int:
-    """1 or more."""
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"got {text}, expected 1 or more")
-    return int(text)
-
-
-def _pixels(text: str) -> int:
-    """0 or more."""
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"got {text}, expected 0 or more pixels")
-    return int(text)
+    return numbers(text, float, (2,), "0,4000")

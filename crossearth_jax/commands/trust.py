@@ -25,13 +25,14 @@ from crossearth_jax.report.table import Section, Table
 from crossearth_jax.report.trust_view import NAME, PICTURE
 from crossearth_jax.run.trained import PRECISIONS, TrainedRun, load_run, weights_digest
 from crossearth_jax.scoring.counts import Confidence
+from crossearth_jax.scoring.metrics import by_class
 from crossearth_jax.scoring.score_fn import make_score_fn
 from crossearth_jax.scoring.windows import ScoreFn
 from crossearth_jax.system.compiling import set_up_compiler
 from crossearth_jax.system.escape import terminal
 from crossearth_jax.system.whole_file import whole_file
 from crossearth_jax.trust.baseline import Baseline
-from crossearth_jax.trust.estimate import by_class, entry, sentence
+from crossearth_jax.trust.estimate import entry, sentence
 from crossearth_jax.trust.judge import Verdict, judge_domain, judge_scenes
 from crossearth_jax.trust.keep import last_tap
 from crossearth_jax.trust.kept import read_baseline

@@ -250,25 +250,23 @@ def read_mark(path: Path) -> str | None:
 
 def class_pixels(target: Path) -> dict[str, int]:
     """Pixels of a finished class map by class, and without data as "nodata"."""
-    with quiet(), geo.needed("rasterio").open(target) as file:
-        text = file.tags().get(PIXELS, "{}")
-    try:
-        found = parse_json(text)
-    except ValueError:
-        return {}
-    sound = isinstance(found, dict) and all(type(n) is int for n in found.values())
-    return found if sound else {}
+    return _numbers_in(target, PIXELS, int)
 
 
 def expected_of(target: Path) -> dict[str, float]:
     """What a finished class map was expected to score; empty where nobody asked."""
+    return _numbers_in(target, TRUST, float)
+
+
+def _numbers_in(target: Path, tag: str, kind: type) -> dict[str, Any]:
+    """Numbers by name from a tag of a map; empty without it, or if it is no such."""
     with quiet(), geo.needed("rasterio").open(target) as file:
-        text = file.tags().get(TRUST, "{}")
+        text = file.tags().get(tag, "{}")
     try:
         found = parse_json(text)
     except ValueError:
         return {}
-    sound = isinstance(found, dict) and all(type(n) is float for n in found.values())
+    sound = isinstance(found, dict) and all(type(n) is kind for n in found.values())
     return found if sound else {}
 
 

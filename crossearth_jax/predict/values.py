@@ -11,11 +11,11 @@ import numpy as np
 from absl import logging
 from jaxtyping import Bool
 
+from crossearth_jax.data.tags import FEW
 from crossearth_jax.predict import geo
 
 TILE = 128
 DAMAGED = "cannot be read, the file may be damaged: copy it"
-FEW = 16  # values of an alpha band that only cuts out, with soft edges
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """Metrics of a domain, all from one confusion matrix (benchmarks, "Scoring")."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,6 +109,18 @@ def extra_metrics(
     if clutter is not None:
         found["mIoU_without_clutter"] = _mean(np.delete(iou, clutter))
     return found
+
+
+def or_none(value: float) -> float | None:
+    """A score as JSON has it: None where it is undefined."""
+    return None if math.isnan(value) else value
+
+
+def by_class(
+    values: Float[np.ndarray, "K"], names: Sequence[str]
+) -> dict[str, float | None]:
+    """Scores of classes by name, each as `or_none`."""
+    return dict(zip(names, map(or_none, values.tolist()), strict=True))
 
 
 def _mean(values: Float[np.ndarray, "K"]) -> float:

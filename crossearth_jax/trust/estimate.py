@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Float64
 
+from crossearth_jax.scoring.metrics import or_none
 from crossearth_jax.trust.baseline import Baseline
 from crossearth_jax.trust.estimators import CERTAINTY, all_estimates
 from crossearth_jax.trust.evidence import Evidence
@@ -134,12 +135,4 @@ def entry(found: Estimate) -> dict[str, float | None]:
         "distance": found.distance,
         "outside": found.outside,
     }
-    return {k: None if np.isnan(v) else float(v) for k, v in numbers.items()}
-
-
-def by_class(
-    values: Float[np.ndarray, "K"], names: tuple[str, ...]
-) -> dict[str, float | None]:
-    """Values of classes by name: None where undefined."""
-    pairs = zip(names, values.tolist(), strict=True)
-    return {name: None if np.isnan(value) else value for name, value in pairs}
+    return {name: or_none(float(value)) for name, value in numbers.items()}
