@@ -25,7 +25,6 @@ from crossearth_jax.predict.sources import address_of, settings_of
 from crossearth_jax.predict.style import class_style
 from crossearth_jax.predict.tiles import tiles_of
 from crossearth_jax.predict.vector import check_place, write_polygons
-from crossearth_jax.predict.write import quiet
 
 
 def blocks_of(job: Job, side: int) -> list[Job]:
@@ -37,7 +36,7 @@ def blocks_of(job: Job, side: int) -> list[Job]:
     try:
         with (
             rasterio.Env(**settings_of(job.source)),
-            quiet(),
+            geo.quiet(),
             rasterio.open(address_of(job.source)) as raster,
         ):
             size = raster.height, raster.width

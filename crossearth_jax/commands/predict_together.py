@@ -27,7 +27,6 @@ from crossearth_jax.predict.outputs import (
 )
 from crossearth_jax.predict.scratch import move, scratch_folder
 from crossearth_jax.predict.style import class_style
-from crossearth_jax.predict.write import quiet
 from crossearth_jax.predict.zones import Zones, areas_in, check_placed, open_zones
 from crossearth_jax.system import extras
 
@@ -158,7 +157,7 @@ def check_scenes(together: Together, jobs: Sequence[Job]) -> None:
                     check_placed(file)
                 yield file
 
-    with quiet():
+    with geo.quiet():
         scenes = opened()
         first = next(scenes, None)
         if first is None:
@@ -223,7 +222,7 @@ def write_together(
 def _write_mosaic(
     together: Together, labels: Sequence[Path], classes: ClassSet, mark: str
 ) -> list[str]:
-    with quiet():
+    with geo.quiet():
         grid, tiles = common_grid(_opened(labels))
     for ending, target in together.mosaic.items():
         parts = [

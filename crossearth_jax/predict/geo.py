@@ -2,6 +2,7 @@
 
 import errno
 import shutil
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,3 +75,12 @@ def _is_full(path: Path, error: OSError) -> bool:
     if "No space left" in str(error) or "quota exceeded" in str(error):
         return True
     return shutil.disk_usage(path.parent).free < FULL
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No warning for each file without georeference."""
+    errors = needed("rasterio.errors")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", errors.NotGeoreferencedWarning)
+        yield

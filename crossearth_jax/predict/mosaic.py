@@ -15,7 +15,6 @@ from crossearth_jax.predict.ground import moved
 from crossearth_jax.predict.outputs import FINGERPRINT, PIXELS, TRUST, class_pixels
 from crossearth_jax.predict.scene import Grid, grid_part
 from crossearth_jax.predict.tiles import Tile
-from crossearth_jax.predict.write import quiet
 from crossearth_jax.system.escape import xml_text
 
 TYPES = {"uint8": "Byte", "float16": "Float16", "float32": "Float32"}
@@ -44,7 +43,7 @@ def write_mosaic(
       classes: names for the class map.
       mark: what it is made of.
     """
-    with quiet(), geo.needed("rasterio").open(parts[0][0]) as first:
+    with geo.quiet(), geo.needed("rasterio").open(parts[0][0]) as first:
         tags = {**first.tags(), FINGERPRINT: mark}
         tags.pop(TRUST, None)  # of the first part alone
         is_label = tags.pop(PIXELS, None) is not None

@@ -17,7 +17,7 @@ from crossearth_jax.predict.scene import Reading
 from crossearth_jax.predict.sources import Source, identity
 from crossearth_jax.predict.tiles import Tile
 from crossearth_jax.predict.vector import DRIVERS, LAYER, layers_of
-from crossearth_jax.predict.write import label_layer, quiet
+from crossearth_jax.predict.write import label_layer
 from crossearth_jax.scoring.windows import Blend
 from crossearth_jax.system.read_json import parse_json
 
@@ -190,7 +190,7 @@ def _is_ours_alone(path: Path) -> bool:
     if path.suffix == ".gpkg":
         return layers_of(path) == [LAYER]
     if path.suffix == ".tif":
-        with quiet(), geo.needed("rasterio").open(path) as file:
+        with geo.quiet(), geo.needed("rasterio").open(path) as file:
             return file.descriptions != label_layer().bands
     return True
 
@@ -242,7 +242,7 @@ def read_mark(path: Path) -> str | None:
         if path.suffix == ".gpkg":
             about = geo.needed("pyogrio").read_info(path, layer=LAYER)
             return (about["layer_metadata"] or {}).get(FINGERPRINT)
-        with quiet(), geo.needed("rasterio").open(path) as file:
+        with geo.quiet(), geo.needed("rasterio").open(path) as file:
             return file.tags().get(FINGERPRINT)
     except (OSError, ValueError, *_reading_errors()):
         return None
@@ -260,7 +260,7 @@ def expected_of(target: Path) -> dict[str, float]:
 
 def _numbers_in(target: Path, tag: str, kind: type) -> dict[str, Any]:
     """Numbers by name from a tag of a map; empty without it, or if it is no such."""
-    with quiet(), geo.needed("rasterio").open(target) as file:
+    with geo.quiet(), geo.needed("rasterio").open(target) as file:
         text = file.tags().get(tag, "{}")
     try:
         found = parse_json(text)

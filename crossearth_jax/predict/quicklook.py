@@ -12,7 +12,6 @@ from crossearth_jax.pixels.labels import coloured
 from crossearth_jax.pixels.legend import class_entries
 from crossearth_jax.predict import geo
 from crossearth_jax.predict.scene import Scene
-from crossearth_jax.predict.write import quiet
 
 SIDE = 1024  # pixels of the longer side of a panel
 OPACITY = 0.5  # of the classes over the scene
@@ -32,7 +31,7 @@ def write_quicklook(
     size = max(1, round(source.height * scale)), max(1, round(source.width * scale))
     image, valid = scene.thumbnail(*size)
     image = np.where(valid[..., None], image, np.uint8(255))
-    with quiet(), rasterio.open(label) as file:
+    with geo.quiet(), rasterio.open(label) as file:
         ids = file.read(1, out_shape=size)
         known = file.read_masks(1, out_shape=size) > 0
     colours = coloured(ids, classes.palette)

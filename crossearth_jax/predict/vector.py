@@ -18,7 +18,7 @@ from crossearth_jax.pixels.labels import IGNORE
 from crossearth_jax.predict import geo, ground
 from crossearth_jax.predict.antimeridian import cut_at_180
 from crossearth_jax.predict.polygon_means import polygon_means
-from crossearth_jax.predict.write import UNIT, quiet
+from crossearth_jax.predict.write import UNIT
 from crossearth_jax.system.escape import terminal
 
 DRIVERS = {".gpkg": "GPKG", ".geojson": "GeoJSON"}
@@ -112,7 +112,7 @@ def write_polygons(
     if beside is not None and beside.suffix == ".gpkg" and beside.exists():
         if [name for name in layers_of(beside) if name != LAYER]:
             shutil.copyfile(beside, target)
-    with quiet(), geo.written(target), rasterio.open(label) as file:
+    with geo.quiet(), geo.written(target), rasterio.open(label) as file:
         place = place_of(file)
         if specks > 1:
             sieved = scratch / "sieved.tif"

@@ -6,7 +6,6 @@ Rows go to a plain GeoTIFF first, because a COG wants its overviews before its p
 import copy
 import json
 import os
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -129,7 +128,7 @@ def row_writer(
     """
     rasterio = geo.needed("rasterio")
     window = geo.needed("rasterio.windows").Window
-    with ExitStack() as stack, quiet():
+    with ExitStack() as stack, geo.quiet():
         files = [
             (
                 stack.enter_context(rasterio.open(path, "w", **_plain(layer, grid))),
@@ -167,15 +166,6 @@ def _plain(layer: Layer, grid: Any) -> dict[str, Any]:
     return profile
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """No warning for each file without georeference."""
-    errors = geo.needed("rasterio.errors")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", errors.NotGeoreferencedWarning)
-        yield
-
-
 # ---- maps ---------------------------------------------------------------------------
 
 
@@ -206,7 +196,7 @@ def write_map(
     rasterio = geo.needed("rasterio")
     is_label, source = layer.suffix == "", scene.source
     tile = tile or Tile(0, 0, source.height, source.width)
-    with quiet(), geo.written(target):
+    with geo.quiet(), geo.written(target):
         if scene.is_resampled:
             fine = plain.with_name(f"fine{layer.suffix}.tif")
             _on_source_pixels(plain, fine, layer, scene, tile)

@@ -15,7 +15,6 @@ from jaxtyping import Float64, Int64
 
 from crossearth_jax.pixels.labels import IGNORE
 from crossearth_jax.predict import geo, ground
-from crossearth_jax.predict.write import quiet
 from crossearth_jax.system import extras
 
 CHUNK = 2_000  # polygons in memory
@@ -133,7 +132,7 @@ def areas_in(
       OSError: the map is damaged.
     """
     found = np.zeros((len(zones.ids), classes + 1))
-    with quiet(), geo.needed("rasterio").open(label) as raster:
+    with geo.quiet(), geo.needed("rasterio").open(label) as raster:
         check_placed(raster)
         bbox = _bounds(raster, zones.crs)
         for frame in zones.chunks(columns=[], bbox=bbox):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from crossearth_jax.system.escape import quoted
+from crossearth_jax.system.held_file import held_file
 from crossearth_jax.system.read_json import parse_json, read_json
 from crossearth_jax.system.whole_file import whole_file
 from crossearth_jax.tiles.cut import MADE, CutTile
@@ -112,22 +113,12 @@ class Journal:
         Raises:
           ValueError: one does.
         """
-        try:
-            import fcntl
-        except ImportError:  # Windows has no such locks
-            yield
-            return
-        with self.path.with_suffix(".lock").open("a") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ValueError(
-                    f"{self.out}: got a folder that another `crossearth tiles` fills, "
-                    "expected to be alone: wait for it, give another --out, or share "
-                    "the work with --part I/N"
-                ) from None
-            except OSError:  # a disk without locks
-                pass
+        taken = (
+            f"{self.out}: got a folder that another `crossearth tiles` fills, expected "
+            "to be alone: wait for it, give another --out, or share the work with "
+            "--part I/N"
+        )
+        with held_file(self.path.with_suffix(".lock"), taken):
             yield
 
     def remove_empty(self) -> None:

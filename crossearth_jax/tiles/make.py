@@ -1,8 +1,6 @@
 """Scenes and labels to a folder of tiles: planned, cut, described."""
 
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -111,7 +109,7 @@ def make_tiles(
     with journal.alone():
         done = journal.done()
         (out / MANIFEST).unlink(missing_ok=True)
-        with _quiet(), journal.noting() as notes:
+        with geo.quiet(), journal.noting() as notes:
             _cut(job, done, notes, part, workers, tell)
         done = journal.done()
     if missing := sum(key not in done for key in keys):
@@ -261,15 +259,6 @@ def _cut(
                 advance()
             cut = [done[key] for key in keys]
             tell(scene_line(scene_labels, cut, job.labels))
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No warnings for the rasters without a place that rasterio itself makes."""
-    errors = geo.needed("rasterio.errors")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", errors.NotGeoreferencedWarning)
-        yield
 
 
 def _left(job: _Job, piece: Piece, done: dict[Key, CutTile]) -> Piece:

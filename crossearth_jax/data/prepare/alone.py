@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from crossearth_jax.system.held_file import held_file
+
 NAME = ".prepare.lock"
 
 
@@ -19,33 +21,16 @@ def alone(folder: Path) -> Iterator[None]:
     """
     made = [place for place in (folder, *folder.parents) if not place.exists()]
     folder.mkdir(parents=True, exist_ok=True)
+    taken = (
+        f"{folder}: got a folder that another `crossearth prepare` fills, expected to "
+        "be alone: wait for it, then start again, or give another --out"
+    )
     try:
-        with _locked(folder):
+        with held_file(folder / NAME, taken):
             yield
     except BaseException:
         _remove_if_empty(folder, made)
         raise
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    try:
-        import fcntl
-    except ImportError:  # Windows does not remove files that are open
-        yield
-        return
-    with (folder / NAME).open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(
-                f"{folder}: got a folder that another `crossearth prepare` fills, "
-                "expected to be alone: wait for it, then start again, or give another "
-                "--out"
-            ) from None
-        except OSError:  # a disk without locks
-            pass
-        yield
 
 
 def _remove_if_empty(folder: Path, made: list[Path]) -> None:
