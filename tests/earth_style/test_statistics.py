@@ -88,6 +88,7 @@ def test_errors(tmp_path, predictor, images, covariance):
         EarthStatistics.load(tmp_path / "other.npz")
 
 
+@pytest.mark.slow
 def test_command(tmp_path, capsys, style_file, predictor, images):
     folder, out = tmp_path / "field", tmp_path / "earth.npz"
     folder.mkdir()

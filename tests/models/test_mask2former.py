@@ -49,6 +49,7 @@ STAGES = [
 QUERIES = np.random.default_rng(0).normal(size=(7, 8)).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_head_has_the_authors_number_of_parameters():
     model = nnx.eval_shape(lambda: Mask2Former(1024, 256, 5, **FULL, rngs=nnx.Rngs(0)))
     assert sum(x.size for x in jax.tree.leaves(nnx.state(model))) == 20_576_198

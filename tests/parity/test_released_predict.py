@@ -22,6 +22,7 @@ def converted(tmp_path_factory):
     return place
 
 
+@pytest.mark.slow
 def test_class_maps_are_the_authors(converted):
     predictor = load(converted)
     assert predictor.classes.names == ("c0", "c1", "c2", "c3", "c4")  # its own words
