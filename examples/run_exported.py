@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 LARGEST = 2**20  # bytes of a sidecar
+LARGEST_PROGRAM = 2**31  # bytes; no flatbuffer is larger
 
 
 def load(sidecar: str | Path) -> tuple[Callable, dict]:
@@ -23,6 +24,11 @@ def load(sidecar: str | Path) -> tuple[Callable, dict]:
     for part in filter(None, (about, about["weights"])):
         if Path(part["file"]).name != part["file"]:
             raise SystemExit(f"got a file {part['file']!r:.99}, expected a plain name")
+        size = (folder / part["file"]).stat().st_size
+        if size != part.get("bytes", size) or (
+            part is about and size > LARGEST_PROGRAM
+        ):
+            raise SystemExit(f"{part['file']!r:.99} is damaged: it has {size:,} bytes")
         with (folder / part["file"]).open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
         if found != part["sha256"]:

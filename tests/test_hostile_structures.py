@@ -35,7 +35,7 @@ from crossearth_jax.data.check_files import check_headers
 from crossearth_jax.data.decode import read_image, read_label
 from crossearth_jax.data.folders import Pair, find_pairs
 from crossearth_jax.data.image_budget import check_large_file
-from crossearth_jax.data.packed import FORMAT
+from crossearth_jax.data.packed import FORMAT, MAX_INDEX
 from crossearth_jax.data.pipeline import Augment
 from crossearth_jax.data.prepare.manifest import Journal
 from crossearth_jax.data.prepare.raw import RawFiles
@@ -50,11 +50,29 @@ from crossearth_jax.system import read_json
 from crossearth_jax.system.escape import error_line
 from crossearth_jax.system.read_json import parse_json
 from crossearth_jax.system.read_npz import read_npz
+from crossearth_jax.tiles.journal import _tiles_of
 from weights_convert.files.restricted_unpickler import MAX_VALUE
 
 pytestmark = pytest.mark.slow
 
 DEEP = made.text("[" * 100_000)
+
+
+def jpeg_in_tiff(path):
+    """A TIFF whose strip is a JPEG of 200 passes over 10 x 10 pixels."""
+    stream = io.BytesIO()
+    Image.new("L", (10, 10)).save(stream, "JPEG", progressive=True)
+    data = stream.getvalue()
+    at = data.rindex(b"\xff\xda")
+    data = data[:at] + data[at:-2] * 200 + data[-2:]
+    made.tiff((258, 3, 1, 8), (259, 3, 1, 7), data=data)(path)
+
+
+def cut_program(path):
+    path.with_name("m").write_bytes(b"abc")
+    path.write_text(
+        json.dumps({"file": "m", "bytes": 9, "sha256": "", "weights": None})
+    )
 
 
 def passes(path):
@@ -196,6 +214,21 @@ CASES = {  # name: (file, how it is made, how it is read, what is said)
         "deeper",
     ),
     "packed_numbers": ("a.array_record", indexed(1, 2), read_packed, "no pairs"),
+    "packed_long": (
+        "a.array_record",
+        made.indexed(b'["' + bytes(MAX_INDEX) + b'"]'),
+        read_packed,
+        "got an index of 50,331,652 bytes",
+    ),
+    "tiff_passes": ("a.tif", jpeg_in_tiff, read_both, "more than 100 passes"),
+    "tiles": (
+        "done-1-of-1.jsonl",
+        made.sparse(b"{", 2**34),
+        lambda p: list(_tiles_of(p)),
+        "its tiles are cut again",
+    ),
+    "program": ("a.json", made._sparse_program, read_sidecar, "it has 10,000,000,000"),
+    "program_cut": ("a.json", cut_program, read_sidecar, "it has 3 bytes"),
     "packed_names": (
         "a.array_record",
         indexed(["\x1b", 1], ["b", 1]),

@@ -35,6 +35,8 @@ from crossearth_jax.earth_style.weights import load_style_networks
 from crossearth_jax.predict.scene import Reading, open_scene
 from crossearth_jax.predict.stac import items_of
 from crossearth_jax.system.read_json import read_json_lines
+from crossearth_jax.tiles.journal import _tiles_of
+from crossearth_jax.tiles.parquet import check_parquet
 
 Write = Callable[[Path], object]
 
@@ -79,6 +81,30 @@ def passes(path: Path) -> None:
     data = stream.getvalue()
     at = data.rindex(b"\xff\xda")
     path.write_bytes(data[:at] + data[at:-2] * 2_000 + data[-2:])
+
+
+def _passes_in_tiff(path: Path) -> None:
+    passes(path)
+    kind = [(256, 4, 1, 9_990), (257, 4, 1, 9_990), (259, 3, 1, 7), (258, 3, 1, 8)]
+    tiff(*kind, (278, 4, 1, 9_990), data=path.read_bytes())(path)
+
+
+def _sparse_program(path: Path) -> None:
+    """An export whose program has 10 GB on no disk."""
+    about = {"file": "a.stablehlo", "sha256": "", "bytes": 10**10, "weights": None}
+    path.write_text(json.dumps(about))
+    sparse(b"", 10**10)(path.with_name("a.stablehlo"))
+
+
+def _houses(path: Path) -> None:
+    """A million times one polygon of 10 kB, which Parquet keeps once."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    shape = pa.array([bytes(10_000)])
+    indices = pa.array(np.zeros(1_000_000, np.int32))
+    table = pa.table({"geometry": pa.DictionaryArray.from_arrays(indices, shape)})
+    pq.write_table(table, path)
 
 
 def tiff(*tags: tuple[int, int, int, int], data: bytes = b"") -> Write:
@@ -198,6 +224,7 @@ STRUCTURES: dict[str, tuple[str, Write, Callable[[Path], object]]] = {
         read_both,
     ),
     "JPEG, 2,000 passes": ("a.jpg", passes, read_both),
+    "TIFF, a JPEG of 2,000 passes": ("e.tif", _passes_in_tiff, read_both),
     "TIFF, a strip of 1 GB": (
         "a.tif",
         _unpacks(8, lambda: zlib.compress(bytes(2**30), 1)),
@@ -277,12 +304,24 @@ STRUCTURES: dict[str, tuple[str, Write, Callable[[Path], object]]] = {
         indexed(b"[" + b"[]," * 5_000_000 + b"[]]"),
         read_packed,
     ),
+    "packed, an index of 60 MB": (
+        "a.array_record",
+        indexed(b'["' + bytes(60_000_000) + b'"]'),
+        read_packed,
+    ),
     "packed, names that are numbers": (
         "a.array_record",
         indexed(json.dumps({"format": FORMAT, "files": [1, 2]}).encode()),
         read_packed,
     ),
     "sidecar, a million deep": ("a.json", _DEEP, read_sidecar),
+    "program, sparse 10 GB": ("a.json", _sparse_program, read_sidecar),
+    "tiles, sparse 16 GB": (
+        "done-1-of-1.jsonl",
+        sparse(b"{", 2**34),
+        lambda path: list(_tiles_of(path)),
+    ),
+    "GeoParquet, a million times one": ("a.parquet", _houses, check_parquet),
     "sidecar, sparse 16 GB": ("a.json", sparse(b"{", 2**34), read_sidecar),
     "VRT, 2 billion columns": ("a.vrt", _vrt(2**31 - 1, "Byte"), _scene),
     "VRT, 4 billion colours": ("a.vrt", _vrt(10, "UInt32", _COLOURS), _scene),

@@ -36,6 +36,8 @@ _COST = {1: 1 / 16, 2: 1 / 16, 6: 1 / 16, 7: 1 / 16, 5: 16, 10: 16}
 _ENTRY = 16  # cost of a tag
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # of a JPEG, behind coded pixels
 # Bytes that one byte can become, by TIFF's compressions; 20,000 for others.
+_COMPRESSION, _JPEG = 259, {6, 7}  # TIFF's tag, and its values for JPEG
+_WHOLE = {3: "H", 4: "L", 16: "Q"}  # TIFF's types of whole numbers
 _GROWTH = {1: 1, 8: 1_100, 32946: 1_100, 32773: 64}
 
 
@@ -56,7 +58,7 @@ def check_structure(data: bytes | mmap, *, header: bool = False) -> None:
         elif head.startswith(b"\xff\xd8\xff"):
             _check_jpeg(data, header)
         elif head[:2] in (b"II", b"MM"):
-            _check_tiff(data)
+            _check_tiff(data, header)
 
 
 def check_large_file(path: Path, max_pixels: int = MAX_PIXELS) -> None:
@@ -162,7 +164,7 @@ def _check_jpeg(data: bytes | mmap, header: bool) -> None:
         at += max(2, struct.unpack_from(">H", data, at)[0])
 
 
-def _check_tiff(data: bytes | mmap) -> None:
+def _check_tiff(data: bytes | mmap, header: bool) -> None:
     order = "<" if data[:2] == b"II" else ">"
     is_big = struct.unpack_from(order + "H", data, 2)[0] == 43  # 64-bit offsets
     number, entry, offset = ("Q", "HHQ8x", "Q") if is_big else ("H", "HHL4x", "L")
@@ -173,10 +175,47 @@ def _check_tiff(data: bytes | mmap) -> None:
             return
         count = struct.unpack_from(order + number, data, at)[0]
         at += struct.calcsize(order + number)
+        tags = {}
         for _ in range(count):
-            _, kind, values = struct.unpack_from(order + entry, data, at)
+            code, kind, values = struct.unpack_from(order + entry, data, at)
             left -= _ENTRY + values * _COST.get(kind, 1)
             if left < 0:
                 raise TooLargeError("got a TIFF whose tags have millions of values")
             at += struct.calcsize(order + entry)
+            tags[code] = kind, values, at
+        if not header:
+            _check_jpegs(data, tags, order, offset)
         at = struct.unpack_from(order + offset, data, at)[0]
+
+
+def _check_jpegs(
+    data: bytes | mmap,
+    tags: dict[int, tuple[int, int, int]],
+    order: str,
+    offset: str,
+) -> None:
+    """The passes of a directory's strips or tiles, where they are JPEGs.
+
+    Args:
+      data: the file.
+      tags: type, number of values and end of every entry.
+      order: of bytes.
+      offset: type of a place in the file.
+    """
+
+    def values(code: int) -> tuple[int, ...]:
+        kind, count, end = tags.get(code, (0, 0, 0))
+        if kind not in _WHOLE:
+            return ()
+        form, field = f"{order}{count}{_WHOLE[kind]}", struct.calcsize("=" + offset)
+        at = end - field
+        if struct.calcsize(form) > field:
+            (at,) = struct.unpack_from(order + offset, data, at)
+        return struct.unpack_from(form, data, at)
+
+    if not set(values(_COMPRESSION)) & _JPEG:
+        return
+    for starts, sizes in ((273, 279), (324, 325)):  # of strips, of tiles
+        for start, size in zip(values(starts), values(sizes), strict=False):
+            with suppress(struct.error, IndexError):  # the decoder says so
+                _check_jpeg(data[start : start + size], header=False)

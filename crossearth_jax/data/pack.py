@@ -5,7 +5,7 @@ from pathlib import Path
 
 from crossearth_jax.data.check_files import check_headers
 from crossearth_jax.data.folders import find_pairs
-from crossearth_jax.data.packed import FORMAT, SUFFIX, array_record
+from crossearth_jax.data.packed import FORMAT, MAX_INDEX, SUFFIX, array_record
 from crossearth_jax.system.whole_file import whole_file
 
 # PNG and JPEG do not compress; single records can be read in any order.
@@ -41,10 +41,22 @@ def pack_split(folder: Path) -> Path:
                 content = file.read_bytes()
                 files.append((f"{kind}/{file.name}", len(content)))
                 writer.write(content)
-        writer.write(json.dumps({"format": FORMAT, "files": files}).encode())
+        writer.write(_index(files, folder))
         writer.close()
         _check_complete(place, archive, len(files) + 1)
     return archive
+
+
+def _index(files: list[tuple[str, int]], folder: Path) -> bytes:
+    """The last record."""
+    text = json.dumps({"format": FORMAT, "files": files}).encode()
+    if len(text) > MAX_INDEX:
+        raise ValueError(
+            f"{folder}: got {len(files):,} names of {len(text):,} bytes together, "
+            f"expected at most {MAX_INDEX:,} in one archive: split the folder, or "
+            "shorten the names"
+        )
+    return text
 
 
 def _check_complete(place: Path, archive: Path, count: int) -> None:

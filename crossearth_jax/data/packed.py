@@ -21,6 +21,7 @@ SUFFIX = ".array_record"
 FORMAT = "crossearth_jax 1"
 NAME = 300  # characters of a name
 MAX_VALUES = 3_000_000  # of the index; 500,000 pairs
+MAX_INDEX = 48 * 2**20  # bytes of it; ArrayRecord takes 3.5 times as much to read it
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,10 @@ def _index(archive: Path) -> dict[str, Any]:
         if not (records := reader.num_records()):
             raise ValueError("it has no records")
         (text,) = reader.read([records - 1])
+        if len(text) > MAX_INDEX:
+            raise ValueError(
+                f"got an index of {len(text):,} bytes: at most {MAX_INDEX:,}"
+            )
         index = parse_json(text, max_values=MAX_VALUES)
         if index["format"] != FORMAT or len(index["files"]) + 1 != records:
             raise ValueError(f"its index says {quoted(index['format'])}")

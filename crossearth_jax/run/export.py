@@ -2,8 +2,8 @@
 
 Three files at most, written in this order, each under a temporary name first:
 NAME.safetensors (weights, if they are not baked in), NAME.stablehlo (the function) and
-NAME.json (its inputs and outputs, and the SHA-256 of the others: `jax.export` does not
-notice a changed byte).
+NAME.json (its inputs and outputs, and size and SHA-256 of the others: `jax.export` does
+not notice a changed byte).
 """
 
 import hashlib
@@ -86,11 +86,11 @@ def export(
         with whole_file(path) as place:
             # Not by save_file: nobody else could read what it makes.
             place.write_bytes(save({k: jnp.asarray(x) for k, x in arrays.items()}))
-        description["weights"] = {"file": path.name, "sha256": _sha256(path)}
+        description["weights"] = {"file": path.name, **_facts(path)}
         written.append(path)
     with whole_file(out) as place:
         place.write_bytes(exported.serialize())
-    description |= {"file": out.name, "sha256": _sha256(out)}
+    description |= {"file": out.name, **_facts(out)}
     with whole_file(out.with_suffix(".json")) as place:
         place.write_text(json.dumps(description, indent=1) + "\n")
     return [*written, out, out.with_suffix(".json")]
@@ -167,6 +167,7 @@ def _images(run: TrainedRun) -> dict[str, Any] | None:
     }
 
 
-def _sha256(path: Path) -> str:
+def _facts(path: Path) -> dict[str, str | int]:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"bytes": path.stat().st_size, "sha256": digest}

@@ -11,7 +11,7 @@ from typing import Any
 
 from crossearth_jax.system.escape import quoted
 from crossearth_jax.system.held_file import held_file
-from crossearth_jax.system.read_json import parse_json, read_json
+from crossearth_jax.system.read_json import bounded_lines, parse_json, read_json
 from crossearth_jax.system.whole_file import whole_file
 from crossearth_jax.tiles.cut import MADE, CutTile
 from crossearth_jax.tiles.plan import TRAIN, VAL
@@ -19,7 +19,8 @@ from crossearth_jax.tiles.plan import TRAIN, VAL
 FOLDER = ".tiles"  # hidden, in the folder of the tiles
 BEGUN = "begun.json"
 SHOWN = 5  # differences that a message lists
-MAX_BYTES = 64 << 20
+MAX_BYTES = 64 << 20  # of a file here; 500,000 tiles
+MAX_VALUES = 12_000_000  # of a part's journal
 
 
 class Journal:
@@ -77,17 +78,14 @@ class Journal:
                 place.write_text(json.dumps(settings, indent=1) + "\n")
 
     def done(self) -> dict[tuple[str, str], CutTile]:
-        """Tiles of all parts whose files are there, by split and name."""
+        """Tiles of all parts whose files are there, by split and name.
+
+        Raises:
+          ValueError: a journal is far larger than one of tiles.
+        """
         found: dict[tuple[str, str], CutTile] = {}
         for path in sorted(self.folder.glob("done-*.jsonl")):
-            for line in path.read_text(encoding="utf-8").splitlines():
-                try:
-                    entry = parse_json(line)
-                    pixels = tuple(map(int, entry.pop("pixels")))
-                    tile = CutTile(pixels=pixels, **entry)
-                except (ValueError, TypeError, KeyError, AttributeError):
-                    continue  # cut off while it was written: the tile is made again
-                found[tile.key] = tile
+            found |= {tile.key: tile for tile in _tiles_of(path)}
         there = self._files()
         return {
             key: tile
@@ -154,6 +152,20 @@ class Journal:
                 f"got --out {self.out} with {quoted(found[0])} in it, expected a new "
                 "folder or one that `crossearth tiles` began: give another --out"
             )
+
+
+def _tiles_of(path: Path) -> Iterator[CutTile]:
+    """The tiles of a part's journal; a line that was cut off says nothing."""
+    try:
+        for _, line in bounded_lines(path, MAX_BYTES, MAX_VALUES):
+            with suppress(ValueError, TypeError, KeyError, AttributeError):
+                entry = parse_json(line)
+                pixels = tuple(map(int, entry.pop("pixels")))
+                yield CutTile(pixels=pixels, **entry)
+    except ValueError as error:
+        raise ValueError(
+            f"got a damaged {path} ({error}): remove it, and its tiles are cut again"
+        ) from error
 
 
 class Notes:

@@ -10,6 +10,7 @@ import numpy as np
 from crossearth_jax.predict import geo
 from crossearth_jax.system import extras
 from crossearth_jax.system.escape import quoted
+from crossearth_jax.tiles.parquet import check_parquet
 
 PARQUET = (".parquet", ".geoparquet")
 VECTOR = (".gpkg", ".geojson", ".json", ".geojsonl", ".shp", ".fgb", ".gml", ".kml")
@@ -238,6 +239,7 @@ def _read_parquet(
 def _whole(path: Path) -> Any:
     extras.needed("pyarrow", "GeoParquet", "parquet")
     try:
+        check_parquet(path)
         return geo.needed("geopandas").read_parquet(path)
     except Exception as error:  # pyarrow's own, for files of any other content
         raise _unreadable(path, error) from error

@@ -157,6 +157,7 @@ def test_sidecar_says_what_is_needed(exported):
     weights = exported.with_suffix(".safetensors")
     assert about["weights"]["file"] == weights.name
     for path, part in ((exported, about), (weights, about["weights"])):
+        assert part["bytes"] == path.stat().st_size
         assert part["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     function = jax_export.deserialize(bytearray(exported.read_bytes()))
     assert list(function.platforms) == about["platforms"] == ["cpu", "cuda", "tpu"]
