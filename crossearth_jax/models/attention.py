@@ -3,9 +3,6 @@
 Shapes: B batch, Q queries, S keys, C width, h heads, d = C / h.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from functools import partial
 
 import jax
@@ -14,6 +11,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from crossearth_jax.models.initial_values import xavier_uniform
+from crossearth_jax.models.portable import is_portable
 from crossearth_jax.models.precision import Arithmetic
 
 FEW_WEIGHTS = 1 << 20  # of an image: 4 MiB, which a CPU's cache takes as a whole
@@ -118,24 +116,11 @@ def flash_attention(
     return attended[:, : query.shape[1]]
 
 
-_portable: ContextVar[bool] = ContextVar("portable", default=False)
-
-
-@contextmanager
-def portable_attention() -> Iterator[None]:
-    """What is traced within does without cuDNN: for programs that go into a file."""
-    token = _portable.set(True)
-    try:
-        yield
-    finally:
-        _portable.reset(token)
-
-
 def flash_fits(query: Float[Array, "B Q h d"], value: Float[Array, "B S h e"]) -> bool:
     """Whether this process's GPU, if it has one, computes such heads with cuDNN."""
     width = query.shape[-1]
     return (
-        not _portable.get()
+        not is_portable()
         and query.dtype in (jnp.bfloat16, jnp.float16)
         and width == value.shape[-1]
         and width % 8 == 0

@@ -17,6 +17,8 @@ from jax.lax import DotAlgorithmPreset, Precision
 from jax.typing import DTypeLike
 from jaxtyping import Array
 
+from crossearth_jax.models.half_product import half_product
+
 Formula = Callable[..., Array]  # of operands, and a keyword `precision`
 
 
@@ -42,7 +44,8 @@ class Arithmetic(enum.Enum):
         - "float32": true float32 on every device.
         - "tensorfloat32": operands rounded to 10 bits of mantissa on CUDA (Ampere and
           later), to two bfloat16 numbers on a TPU; float32 where there is neither.
-        - "bfloat16": operands of that type, sums in float32.
+        - "bfloat16": operands of that type, sums in float32; `matmul` and `linear` by
+          `half_product`.
 
         Args:
           formula: takes the operands and `precision`.
@@ -56,6 +59,8 @@ class Arithmetic(enum.Enum):
 
     def matmul(self, x: Array, y: Array, out: DTypeLike | None = None) -> Array:
         """`jnp.matmul`; `out` is the type of the result where it is another one."""
+        if self is Arithmetic.BFLOAT16:
+            return half_product(x, y, out or x.dtype)
         return self.product(partial(jnp.matmul, preferred_element_type=out), x, y)
 
     def einsum(self, spec: str, x: Array, y: Array) -> Array:
@@ -92,6 +97,8 @@ class Arithmetic(enum.Enum):
         self, x: Array, y: Array, dimensions: Any, *, precision: None, **options: Any
     ) -> Array:
         """What `nnx.Linear` calls instead of `jax.lax.dot_general`."""
+        if self is Arithmetic.BFLOAT16:
+            return half_product(x, y, x.dtype)
         formula = partial(jax.lax.dot_general, dimension_numbers=dimensions, **options)
         return self.product(formula, x, y)
 

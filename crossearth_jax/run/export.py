@@ -20,8 +20,8 @@ from jax import export as jax_export
 from jaxtyping import Array, Float32, UInt8
 from safetensors.flax import save
 
-from crossearth_jax.models.attention import portable_attention
 from crossearth_jax.models.parameters import combine, dotted, undotted
+from crossearth_jax.models.portable import portable
 from crossearth_jax.pixels.imagenet import IMAGENET_MEAN, IMAGENET_STD
 from crossearth_jax.pixels.normalise import normalise
 from crossearth_jax.run.trained import TrainedRun
@@ -75,7 +75,7 @@ def export(
     else:
         like = {k: jax.ShapeDtypeStruct(x.shape, x.dtype) for k, x in arrays.items()}
         arguments = like, windows
-    with portable_attention():
+    with portable():
         program = jax_export.export(jax.jit(function), platforms=platforms)
         exported = program(*arguments)
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from crossearth_jax.models import attention
+from crossearth_jax.models.portable import portable
 
 
 def inputs(batch=2, queries=5, keys=7, heads=3, width=4):
@@ -72,7 +73,7 @@ def test_flash_attention_is_for_half_precision_on_a_gpu(monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     monkeypatch.setattr(jax, "local_devices", lambda: [device])
     assert attention.flash_fits(shape, shape)
-    with attention.portable_attention():
+    with portable():
         assert not attention.flash_fits(shape, shape)
     for other in (
         jax.ShapeDtypeStruct(shape.shape, jnp.float32),
