@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 from nbconvert import MarkdownExporter
 
 ROOT = Path(__file__).parents[1]
@@ -22,6 +24,10 @@ PAGES = {
     "CONTRIBUTING.md": "project/contributing.md",
     "SECURITY.md": "project/security.md",
 }
+LOADED = re.compile(
+    r"<(script|img|iframe|link(?![^>]*canonical))\b[^>]*"
+    r"""\b(?:src|href)=["'](https?:[^"']*)"""
+)
 # A link's target in a project's own file, without its anchor.
 LINK = re.compile(r"(?<=\]\()(?!https?:|mailto:|#)[^)#\s]+(?=(#[^)\s]*)?\))")
 
@@ -53,6 +59,17 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
                 copy = File.generated(config, linked, abs_src_path=str(source))
                 files.append(copy)
     return files
+
+
+def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
+    """Refuses what a browser would load from another host.
+
+    Raises:
+      PluginError: there is some.
+    """
+    if found := LOADED.search(output):
+        raise PluginError(f"{page.file.src_uri} loads {found[2]}: keep a copy here")
+    return output
 
 
 def relinked(text: str, home: str, page: str) -> str:
