@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import jax
 import pytest
 
 nbformat = pytest.importorskip("nbformat", reason="notebooks need nbclient")
@@ -58,6 +59,9 @@ def test_every_cell_runs(name, tmp_path, monkeypatch):
     paths = [str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
     monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+    monkeypatch.setenv(
+        "JAX_COMPILATION_CACHE_DIR", str(jax.config.jax_compilation_cache_dir)
+    )
     place = {"metadata": {"path": str(tmp_path)}}
     nbclient.NotebookClient(notebook, timeout=300, resources=place).execute()
     assert (tmp_path / "runs").is_dir()
