@@ -49,7 +49,7 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.style.probability = 0.3
     config.style.ratio, config.style.block = 0.7, 32
 
-    config.train.seed = 1  # the run that README shows
+    config.train.seed = 1  # the run that docs/results.md shows
     config.train.batch_size = 4
     config.train.steps = 400
     config.train.checkpoint_every = 100

@@ -18,10 +18,12 @@ from crossearth_jax.commands import report as report_command
 from crossearth_jax.commands.compare import make_sheets
 from crossearth_jax.commands.prepare import DATA_SETS
 from crossearth_jax.config import default
+from crossearth_jax.data.classes import load_classes
 from crossearth_jax.data.prepare import potsdam
 from crossearth_jax.data.prepare.run import prepare
 from crossearth_jax.paper import tables
 from crossearth_jax.paper.settings import RUNS
+from crossearth_jax.pixels.colour_vision import accessible
 from crossearth_jax.train import evaluate_run, train
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -123,8 +125,12 @@ def test_from_raw_archives_to_the_paper_s_table(name, tmp_path, monkeypatch):
         (workdir / "report.json").unlink()
         assert evaluate_run(config, workdir) == report
         page = tmp_path / "page.html"
-        assert report_command.main([str(workdir), "--out", str(page)]) == 0
+        options = ["--out", str(page), "--palette", "accessible"]
+        assert report_command.main([str(workdir), *options]) == 0
         text = page.read_text()
+        own = load_classes(workdir / "classes.json").palette
+        swatches = [f"background:rgb{colour}" for colour in accessible(own)]
+        assert all(swatch in text for swatch in swatches)
         assert (
             "Not shown" not in text and "reconstruction of" not in text
         )  # Rein baseline

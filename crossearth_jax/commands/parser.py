@@ -60,6 +60,17 @@ def add_step(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_palette(parser: argparse.ArgumentParser) -> None:
+    """Adds --palette, one of `pixels.colour_vision.PALETTES`."""
+    parser.add_argument(
+        "--palette",
+        choices=("run", "accessible"),
+        default="run",
+        help="colours of the classes: the run's (default), or accessible, which "
+        "colour-blind eyes tell apart",
+    )
+
+
 def split_changes(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     """Takes the changes of a configuration out of a command line.
 

@@ -101,6 +101,7 @@ def _crew(options: argparse.Namespace) -> Iterator[Crew]:
         backbone=options.backbone,
         classes=options.classes,
         crop=options.crop,
+        palette=options.palette,
     )
     how = {"overwrite": options.overwrite, "traceback": options.traceback}
     if options.ray is None:

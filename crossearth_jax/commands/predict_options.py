@@ -3,7 +3,7 @@
 import argparse
 import re
 
-from crossearth_jax.commands.parser import add_step, make_parser
+from crossearth_jax.commands.parser import add_palette, add_step, make_parser
 from crossearth_jax.commands.values import count, numbers, pixels
 from crossearth_jax.predict import tta
 from crossearth_jax.predict.outputs import Wanted
@@ -94,6 +94,7 @@ def predict_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="maps in the folders of their scenes, below the one that all share",
     )
+    add_palette(parser)
     _add_released(parser)
     add_reading(parser)
     _add_scoring(parser)

@@ -6,6 +6,7 @@ images that are shown, so memory and size do not grow with the data set.
 
 import argparse
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,19 @@ from jaxtyping import Array, Float, UInt8
 from crossearth_jax.build_data import Data, build_data, build_restyle
 from crossearth_jax.commands.compare import make_sheets
 from crossearth_jax.commands.errors import guarded
-from crossearth_jax.commands.parser import make_parser
-from crossearth_jax.data.classes import load_classes
+from crossearth_jax.commands.parser import add_palette, make_parser
+from crossearth_jax.data.classes import ClassSet, load_classes
 from crossearth_jax.data.datasets import ScoredDomain
 from crossearth_jax.data.pipeline import train_batches
 from crossearth_jax.models.parameters import combine
+from crossearth_jax.pixels.colour_vision import shown_palette
 from crossearth_jax.pixels.normalise import denormalise, normalise
 from crossearth_jax.report.check_report import check_report
+from crossearth_jax.report.compare import beside_paper
+from crossearth_jax.report.examples import Shown
 from crossearth_jax.report.experiments import Experiment, read_experiment
 from crossearth_jax.report.figure import figure
-from crossearth_jax.report.page import RunView, Shown, page
+from crossearth_jax.report.page import RunView, page
 from crossearth_jax.report.trust_view import read_least_trusted, read_trust
 from crossearth_jax.run import provenance
 from crossearth_jax.run.metrics import by_step
@@ -60,26 +64,34 @@ def main(argv: Sequence[str]) -> int:
         metavar="FILE",
         help="default: report.html",
     )
+    add_palette(parser)
     return guarded(run, parser.parse_args(argv))
 
 
 def run(given: argparse.Namespace) -> None:
     """Writes the page."""
     set_up_compiler()
-    runs = [view_of(workdir) for workdir in given.workdirs]
+    runs = [view_of(workdir, given.palette) for workdir in given.workdirs]
     sheets = make_sheets(given.workdirs)
+    drawn = figure(sheets) or ""
+    if len(runs) == 1:  # without the paper's scores they repeat the run's own table
+        sheets = [sheet for sheet in sheets if beside_paper(sheet)]
     given.out.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(given.out) as place, place.open("w", encoding="utf-8") as file:
-        file.writelines(page(runs, sheets, figure(sheets) or ""))
+        file.writelines(page(runs, sheets, drawn))
     for note in dict.fromkeys(note for run in runs for note in run.missing):
         print(f"not shown: {terminal(note, 1_000)}")
     print(f"wrote {given.out}, {given.out.stat().st_size / 1e6:.1f} MB")
 
 
-def view_of(workdir: Path) -> RunView:
+def view_of(workdir: Path, palette: str = "run") -> RunView:
     """Collects what a page shows about one run.
 
     Data or weights that are not there any more leave their part of the page out.
+
+    Args:
+      workdir: of the run.
+      palette: one of `colour_vision.PALETTES`.
 
     Raises:
       ValueError: it is not the workdir of a scored run.
@@ -111,7 +123,7 @@ def view_of(workdir: Path) -> RunView:
         missing.append(f"images, since weights or data cannot be read: {error}")
     return RunView(
         experiment=experiment,
-        classes=load_classes(workdir / "classes.json"),
+        classes=_classes(workdir, palette),
         counts=counts,
         shown=shown,
         costly=costly,
@@ -122,6 +134,11 @@ def view_of(workdir: Path) -> RunView:
         trust=trust,
         least=least,
     )
+
+
+def _classes(workdir: Path, palette: str) -> ClassSet:
+    classes = load_classes(workdir / "classes.json")
+    return replace(classes, palette=shown_palette(classes.palette, palette))
 
 
 def _scored_step(experiment: Experiment) -> str | None:

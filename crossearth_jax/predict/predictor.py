@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float32, Num, UInt8
 from numpy.typing import ArrayLike, DTypeLike
 
 from crossearth_jax.data.classes import ClassSet
+from crossearth_jax.pixels.colour_vision import shown_palette
 from crossearth_jax.predict import tta as augmentation
 from crossearth_jax.predict.judge import Judge
 from crossearth_jax.predict.picture import checked_picture
@@ -107,6 +108,17 @@ class Predictor:
         layout = self.windows.lay(picture.shape[0], picture.shape[1], blend)
         return self.blocks(self.read(read_rows, layout, picture.dtype), layout)
 
+    def recoloured(self, palette: str) -> "Predictor":
+        """With other colours in its maps: one of `colour_vision.PALETTES`."""
+        if palette == "run":
+            return self
+        colours = shown_palette(self.classes.palette, palette)
+        return dataclasses.replace(
+            self,
+            classes=dataclasses.replace(self.classes, palette=colours),
+            about={**self.about, "palette": palette},  # tells its maps from others
+        )
+
 
 def load(
     checkpoint: str | Path,
@@ -119,6 +131,7 @@ def load(
     backbone: str | None = None,
     classes: str | None = None,
     crop: int | None = None,
+    palette: str = "run",
 ) -> Predictor:
     """Loads a trained run, or a released network, onto the devices of this process.
 
@@ -133,6 +146,7 @@ def load(
       backbone: of a checkpoint that leaves its own out, by name or path.
       classes: class file or known set, of a converted file or a checkpoint.
       crop: pixels of a window, with `backbone`.
+      palette: colours of the maps, one of `colour_vision.PALETTES`.
 
     Raises:
       ValueError: there is no such run, or its files or an argument are invalid.
@@ -141,10 +155,11 @@ def load(
     run = load_model(checkpoint, precision, step=step, **more)
     windows = run.windows.changed(stride=stride, batch=batch).on_devices()
     score_fn = make_score_fn(run.network.graph, run.state.params, run.network.frozen)
-    return Predictor(
+    made = Predictor(
         score_fn=augmentation.augmented(score_fn, tta, patch=windows.patch),
         classes=run.classes,
         windows=windows,
         about={**run.about(), "tta": list(tta)},
         reading=Reading(trained=run.raw_images),
     )
+    return made.recoloured(palette)

@@ -7,10 +7,11 @@ pages both work.
 import math
 from collections.abc import Mapping, Sequence
 
+from crossearth_jax.report.ticks import inner_ticks, labels, round_ticks
 from crossearth_jax.system.escape import html_text as escape
 
 WIDTH, HEIGHT = 360, 200
-LEFT, RIGHT, TOP, BOTTOM = 46, 10, 12, 30
+LEFT, RIGHT, TOP, BOTTOM = 46, 10, 16, 30
 
 
 def line_chart(
@@ -26,9 +27,8 @@ def line_chart(
     """
     known = [v for values in lines.values() for v in values if math.isfinite(v)]
     low, high = (min(known), max(known)) if known else (0.0, 1.0)
-    low = min(low, 0.0)
-    high = high if high > low else low + 1.0
-    frame = _Frame((min(x), max(x)), (low, high))
+    up = round_ticks(min(low, 0.0), max(high, 0.0))
+    frame = _Frame(inner_ticks(min(x), max(x)), up, (min(x), max(x)))
     drawn = [
         f'<path class="line line-{i}" d="{_path(frame, x, values)}"/>'
         for i, values in enumerate(lines.values())
@@ -47,7 +47,7 @@ def reliability_chart(
       right: of them, those of the true class.
       total: sum of their confidences.
     """
-    frame = _Frame((0.0, 1.0), (0.0, 1.0))
+    frame = _Frame(round_ticks(0.0, 1.0), round_ticks(0.0, 1.0))
     points = [
         (c / n, r / n) for n, r, c in zip(pixels, right, total, strict=True) if n > 0
     ]
@@ -59,15 +59,16 @@ def reliability_chart(
     ]
     diagonal = f'<path class="guide" d="{_path(frame, (0, 1), (0, 1))}"/>'
     line = _path(frame, [c for c, _ in points], [r for _, r in points])
-    parts = [*frame.axes("confidence", "right"), diagonal]
+    parts = [*frame.axes("confidence", "share that is right"), diagonal]
     return _svg(title, [*parts, f'<path class="line line-0" d="{line}"/>', *dots])
 
 
 def histogram(title: str, counts: Sequence[float]) -> str:
     """Shares of pixels over equal bins from 0 to 1."""
     whole = sum(counts) or 1
-    shares = [count / whole for count in counts]
-    frame = _Frame((0.0, 1.0), (0.0, max(shares, default=1.0) or 1.0))
+    shares = [100 * count / whole for count in counts]
+    up = round_ticks(0.0, max(shares, default=0.0))
+    frame = _Frame(round_ticks(0.0, 1.0), up)
     step = 1 / max(len(shares), 1)
     bars = [
         f'<rect class="bar" x="{frame.x(i * step) + 0.5:.1f}" y="{frame.y(share):.1f}" '
@@ -75,38 +76,55 @@ def histogram(title: str, counts: Sequence[float]) -> str:
         f'height="{frame.y(0) - frame.y(share):.1f}"/>'
         for i, share in enumerate(shares)
     ]
-    return _svg(title, [*frame.axes("confidence", "share"), *bars])
+    return _svg(title, [*frame.axes("confidence", "share of the pixels, %"), *bars])
 
 
 class _Frame:
-    """Maps values to pixels of the chart."""
+    """Maps values to pixels of the chart.
 
-    def __init__(self, across: tuple[float, float], up: tuple[float, float]) -> None:
+    Args:
+      across: ticks of the horizontal axis, ascending.
+      up: those of the vertical one; it begins and ends with one.
+      width: lowest and highest value across; None is from tick to tick.
+    """
+
+    def __init__(
+        self,
+        across: Sequence[float],
+        up: Sequence[float],
+        width: tuple[float, float] | None = None,
+    ) -> None:
         self.across, self.up = across, up
+        self.width = width or (across[0], across[-1])
 
     def x(self, value: float) -> float:
-        low, high = self.across
+        low, high = self.width
         inside = WIDTH - LEFT - RIGHT
         return LEFT + inside * (value - low) / ((high - low) or 1)
 
     def y(self, value: float) -> float:
-        low, high = self.up
+        low, high = self.up[0], self.up[-1]
         inside = HEIGHT - TOP - BOTTOM
         return HEIGHT - BOTTOM - inside * (value - low) / ((high - low) or 1)
 
     def axes(self, below: str, beside: str) -> list[str]:
-        (x0, x1), (y0, y1) = self.across, self.up
+        """Ticks, grid and names; `below` and `beside` say what is measured."""
         foot, left = HEIGHT - BOTTOM, LEFT
         parts = [f'<path class="axis" d="M{left} {TOP}V{foot}H{WIDTH - RIGHT}"/>']
-        for value in (y0, (y0 + y1) / 2, y1):
+        names, factor = labels(self.up)
+        for value, name in zip(self.up, names, strict=True):
             y = self.y(value)
             parts.append(f'<path class="grid" d="M{left} {y:.1f}H{WIDTH - RIGHT}"/>')
-            parts.append(_text(left - 5, y + 4, f"{value:.3g}", "end"))
-        for value, anchor in ((x0, "start"), ((x0 + x1) / 2, "middle"), (x1, "end")):
-            parts.append(_text(self.x(value), foot + 14, f"{value:.4g}", anchor))
-        parts.append(_text((left + WIDTH) / 2, HEIGHT - 3, below, "middle"))
-        if beside:
-            parts.append(_text(left + 4, TOP + 4, beside, "start"))
+            parts.append(_text(left - 5, y + 4, name, "end"))
+        names, power = labels(self.across)
+        for value, name in zip(self.across, names, strict=True):
+            x = self.x(value)
+            anchor = "end" if x > WIDTH - RIGHT - 8 else "middle"
+            parts.append(_text(x, foot + 14, name, anchor))
+        name = f"{below} {power}".strip()
+        parts.append(_text((left + WIDTH) / 2, HEIGHT - 3, name, "middle"))
+        if name := f"{beside} {factor}".strip():
+            parts.append(_text(left + 4, TOP - 3, name, "start"))
         return parts
 
 

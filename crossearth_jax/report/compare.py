@@ -71,8 +71,9 @@ def comparison(
       tables: which of Tables 3 to 7; None takes those with a setting that was run.
 
     Returns:
-      An overview and a sheet per table; then a sheet laid out as Table 7 for each
-      source of four climates that is not CASID itself, and one for each other run.
+      An overview and a sheet per table; then, without the paper's rows, a sheet laid
+      out as Table 7 for each source of four climates that is not CASID itself, and one
+      for each other run.
 
     Raises:
       ValueError: a report has another number of classes than its table.
@@ -97,6 +98,12 @@ def comparison(
         _own_sheet(name, others) for name in dict.fromkeys(g.name for g in others)
     ]
     return sheets
+
+
+def beside_paper(sheet: Sheet) -> bool:
+    """Whether it shows scores of the paper."""
+    names = {*sheet.columns, *(line.row for line in sheet.lines)}
+    return not names.isdisjoint(PAPER)
 
 
 def _covers(group: Group, targets: Targets) -> bool:
@@ -304,11 +311,12 @@ def _unlike_paper(group: Group) -> Iterator[str]:
         )
 
 
-def _group_notes(groups: Sequence[Group]) -> tuple[str, ...]:
+def _group_notes(groups: Sequence[Group], *, paper: bool = True) -> tuple[str, ...]:
+    """Remarks on runs; `paper`: also how they differ from the paper's."""
     notes = [STD] if any(len(group.runs) > 1 for group in groups) else []
     for group in groups:
         name = f"{group.name}, {group.label}"
-        if _of_files(group):
+        if paper:
             notes += [f"{name}: {difference}." for difference in _unlike_paper(group)]
         if group.repeated_seeds:
             notes.append(f"{name}: a seed appears twice, ± is not over seeds alone.")
@@ -341,19 +349,16 @@ def _source(group: Group) -> str:
 
 
 def _climate_sheet(source: str, groups: Sequence[Group], drawn: bool) -> Sheet:
-    """Table 7's layout for scenes that are not CASID's."""
+    """Table 7's layout, without the paper's scores, for scenes that are not CASID's."""
     why = "drawn scenes" if drawn else "no configuration of the benchmark"
     columns = _columns(7)
     lines: list[Line] = []
     for key, domain in casid_targets(source).items():
         several = [s for g in groups if (s := _scored(g, domain))]
         lines += _our_lines(key, several, columns, ())
-        paper, _ = _paper_lines(key, columns)
-        labelled = f"(not comparable: {why})"
-        lines += [Line(key, f"{x.row} {labelled}", x.scores) for x in paper]
     title = f"As Table 7, trained on {source}, IoU in %: {why}, not CASID"
     names = tuple(c.name for c in columns)
-    return Sheet(title, names, tuple(lines), _group_notes(groups))
+    return Sheet(title, names, tuple(lines), _group_notes(groups, paper=False))
 
 
 def _own_sheet(name: str, groups: Sequence[Group]) -> Sheet:
@@ -377,4 +382,4 @@ def _own_sheet(name: str, groups: Sequence[Group]) -> Sheet:
         lines += _our_lines(domain, several, columns, ())
     title = f"{name}, IoU in %: no setting of the paper"
     names = tuple(c.name for c in columns)
-    return Sheet(title, names, tuple(lines), _group_notes(groups))
+    return Sheet(title, names, tuple(lines), _group_notes(groups, paper=False))

@@ -1,7 +1,7 @@
 """The report of one or several runs as one HTML file that needs nothing else."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,35 +13,18 @@ from crossearth_jax.report import charts
 from crossearth_jax.report.assets import asset, content_policy
 from crossearth_jax.report.curves import curves
 from crossearth_jax.report.errors import confusions
+from crossearth_jax.report.examples import Shown, example, key, legend, toggles
 from crossearth_jax.report.experiments import Experiment
-from crossearth_jax.report.layers import class_layers, error_layers, photo
-from crossearth_jax.report.pictures import COLUMNS
+from crossearth_jax.report.layers import photo
 from crossearth_jax.report.score_table import mean_fraction, percent
 from crossearth_jax.report.sheet import Sheet
 from crossearth_jax.report.table import Section, Table
 from crossearth_jax.report.trust_view import trust_section
 from crossearth_jax.scoring.counts import DomainCounts
-from crossearth_jax.scoring.domain import Example
 from crossearth_jax.system.escape import html_text as escaped
 
 CELL = 300  # characters of a name or a note in a table
-
-
-@dataclass(frozen=True)
-class Shown:
-    """An image that the page shows.
-
-    Attributes:
-      domain: where it is from.
-      example: the image, its truth and its prediction.
-      why: "best", "median", "worst", or what it costs.
-      miou: of the image alone, fraction of 1.
-    """
-
-    domain: str
-    example: Example
-    why: str
-    miou: float
+MANY = 14  # columns, beyond which names stand upright on paper
 
 
 @dataclass(frozen=True)
@@ -75,6 +58,21 @@ class RunView:
     least: str = ""
 
 
+@dataclass(frozen=True)
+class Part:
+    """A section of the page.
+
+    Attributes:
+      anchor: its id.
+      link: its name in the navigation.
+      pieces: HTML, made when it is written.
+    """
+
+    anchor: str
+    link: str
+    pieces: Iterable[str]
+
+
 def page(
     runs: Sequence[RunView], sheets: Sequence[Sheet], figure: str = ""
 ) -> Iterator[str]:
@@ -87,53 +85,72 @@ def page(
     """
     names = [run.experiment.name for run in runs]
     title = f"CrossEarth report: {', '.join(dict.fromkeys(names))}"
-    style = (
-        asset("page.css")
-        + asset("figure.css")
-        + "".join(_toggles(i, r) for i, r in enumerate(runs))
-    )
-    script = asset("page.js")
-    policy = content_policy(style, script)
-    yield (
+    several = len(runs) > 1
+    tables = _figure(figure) + "".join(_sheet(sheet) for sheet in sheets)
+    compared = [Part("compared", "Compared", [tables])] if tables else []
+    parts = [_parts(i, run, [] if several else compared) for i, run in enumerate(runs)]
+    yield _head(title, runs)
+    if several:
+        places = [(f"run{i}", f"{name} {i + 1}") for i, name in enumerate(names)]
+        yield _navigation([*((p.anchor, p.link) for p in compared), *places])
+    else:
+        yield _navigation([(part.anchor, part.link) for part in parts[0]])
+    yield f"<header><h1>{escaped(title)}</h1></header><main>"
+    if several:
+        yield from _written(compared)
+    for i, run in enumerate(runs):
+        if several:
+            name = f"{run.experiment.name} {i + 1}"
+            place = escaped(str(run.experiment.place))
+            yield f'<h2 id="run{i}" class="run">{escaped(name)}: {place}</h2>'
+            links = [(part.anchor, part.link) for part in parts[i]]
+            yield _navigation(links, f"Sections of {name}")
+        for note in run.missing:
+            yield f'<p class="soft">Not shown: {escaped(note)}</p>'
+        yield from _written(parts[i])
+    yield f"</main><script>{asset('page.js')}</script></body></html>\n"
+
+
+def _head(title: str, runs: Sequence[RunView]) -> str:
+    style = "".join(map(asset, ("page.css", "figure.css", "print.css")))
+    style += "".join(toggles(i, run.classes) for i, run in enumerate(runs))
+    policy = content_policy(style, asset("page.js"))
+    return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escaped(title, CELL)}</title><style>{style}</style></head><body>"
     )
-    yield _navigation(runs)
-    yield f"<header><h1>{escaped(title)}</h1></header><main>"
-    several = len(runs) > 1
-    tables = _figure(figure) + "".join(_sheet(sheet) for sheet in sheets)
-    if several:
-        yield tables
-    for i, run in enumerate(runs):
-        yield from _run(i, run, "" if several else tables, several=several)
-    yield f"</main><script>{script}</script></body></html>\n"
 
 
-def _run(index: int, run: RunView, tables: str, *, several: bool) -> Iterator[str]:
-    """One run; `tables` follow its own scores."""
-    place = escaped(str(run.experiment.place))
-    if several:
-        yield f'<h2 id="run{index}">{escaped(run.experiment.name)}: {place}</h2>'
-    for note in run.missing:
-        yield f'<p class="soft">Not shown: {escaped(note)}</p>'
-    yield _summary(index, run)
-    yield _scores(run)
-    yield tables
-    yield from _failures(index, run)
-    yield from _domains(index, run)
-    yield _calibration(run)
-    yield trust_section(run.trust, run.least)
-    yield curves(run.metrics)
-    yield _inputs(run)
-    yield _origin(run)
+def _parts(index: int, run: RunView, tables: Sequence[Part]) -> list[Part]:
+    """The sections that this run has, in order; `tables` follow its own scores."""
+    made = [
+        ("summary", "Summary", [_summary(run)]),
+        ("scores", "Scores", [_scores(run)]),
+        ("errors", "Errors", _failures(index, run)),
+        ("domains", "Domains", _domains(index, run)),
+        ("calibration", "Calibration", [_calibration(run)]),
+        ("trust", "Trust", [trust_section(run.trust, run.least)]),
+        ("training", "Training", [curves(run.metrics)]),
+        ("inputs", "Inputs", [_inputs(run)]),
+        ("origin", "Origin", [_origin(run)]),
+    ]
+    own = [Part(f"{name}{index}", *rest) for name, *rest in made if rest[-1] != [""]]
+    return [*own[:2], *tables, *own[2:]]
+
+
+def _written(parts: Iterable[Part]) -> Iterator[str]:
+    for part in parts:
+        yield f'<div class="part" id="{part.anchor}">'
+        yield from part.pieces
+        yield "</div>"
 
 
 # ---- parts of a run -----------------------------------------------------------------
 
 
-def _summary(index: int, run: RunView) -> str:
+def _summary(run: RunView) -> str:
     domains = run.experiment.report["domains"]
 
     source, unseen = (
@@ -151,7 +168,7 @@ def _summary(index: int, run: RunView) -> str:
         for value, what in tiles
     )
     return (
-        f'<section id="summary{index}"><h2>Summary</h2>'
+        "<section><h2>Summary</h2>"
         "<p>mIoU is the mean over the classes of IoU, the share of pixels that truth "
         "and prediction share among those of either. Unseen domains gave no image "
         f'to the training.</p><div class="tiles">{drawn}</div></section>'
@@ -184,34 +201,36 @@ def _scores(run: RunView) -> str:
 def _failures(index: int, run: RunView) -> Iterator[str]:
     domains = run.experiment.report["domains"]
     classes = run.experiment.report["classes"]
-    yield f'<section id="errors{index}"><h2>Where it fails</h2><ul>'
+    yield "<section><h2>Where it fails</h2><ul>"
     for name, domain in domains.items():
         for one in confusions(name, np.array(domain["confusion"]), classes):
             yield f"<li>{escaped(str(one))}</li>"
     yield "</ul>"
     if run.costly or run.shown:
-        yield _legend(index, run)
+        yield legend(index, run.classes)
     if run.costly:
         yield (
             "<h3>The images that cost most</h3><p>Without one of them the mIoU of its "
             'domain would be higher by the points given.</p><div class="examples">'
         )
         for shown in run.costly:
-            yield _example(index, run.classes, shown)
+            yield example(index, run.classes, shown)
         yield "</div>"
     yield "</section>"
 
 
 def _domains(index: int, run: RunView) -> Iterator[str]:
-    yield f'<section id="domains{index}"><h2>Domain by domain</h2>'
+    yield "<section><h2>Domain by domain</h2>"
+    if run.shown:
+        yield key(run.classes)
     for name, domain in run.experiment.report["domains"].items():
         what = f"{name} ({domain['role']}), mIoU {percent(domain['mIoU'])} %"
-        yield f"<h3>{escaped(what)}</h3>"
+        yield f'<div class="domain"><h3>{escaped(what)}</h3>'
         yield _heat(np.array(domain["confusion"]), run.experiment.report["classes"])
         yield '<div class="examples">'
         for shown in run.shown.get(name, ()):
-            yield _example(index, run.classes, shown)
-        yield "</div>"
+            yield example(index, run.classes, shown)
+        yield "</div></div>"
     yield "</section>"
 
 
@@ -228,10 +247,11 @@ def _heat(matrix: np.ndarray, classes: Sequence[str]) -> str:
     head = "".join(
         f"<th>{escaped(name, CELL)}</th>" for name in ["true \\ called", *classes]
     )
-    return (
-        '<div class="scroll"><table class="heat"><caption class="soft">Of each true '
-        "class, the share of its pixels that was called what, in %</caption>"
-        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+    return _wide(
+        len(classes) + 3,
+        '<table class="heat"><caption class="soft">Of each true class, the share of '
+        "its pixels that was called what, in %</caption>"
+        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>",
     )
 
 
@@ -281,6 +301,7 @@ def _origin(run: RunView) -> str:
     origin = json.dumps(list(run.provenance), indent=1)
     return (
         "<section><h2>How it was made</h2>"
+        '<p class="paper-only">What is closed here is in the HTML file.</p>'
         f"<details><summary>Configuration</summary><pre>{escaped(config)}</pre></details>"
         "<details><summary>Versions, data and commands</summary>"
         f"<pre>{escaped(origin)}</pre></details></section>"
@@ -290,78 +311,12 @@ def _origin(run: RunView) -> str:
 # ---- pieces -------------------------------------------------------------------------
 
 
-def _example(index: int, classes: ClassSet, shown: Shown) -> str:
-    one = shown.example
-    height, width = one.truth.shape
-    maps = {
-        "truth": _layers(index, class_layers(one.truth, classes.palette)),
-        "prediction": _layers(index, class_layers(one.prediction, classes.palette)),
-        "error": "".join(
-            f'<img src="{uri}" alt="">'
-            for uri in error_layers(one.truth, one.prediction)
-        ),
-    }
-    base = f'<img class="photo" src="{photo(one.image)}" alt="">'
-    panes = {"image": base, **{name: base + maps[name] for name in maps}}
-    views = "".join(
-        f'<figure class="view" data-name="{name}"><div class="pane" role="img" '
-        f'aria-label="{name} of {escaped(one.name)}" style="--aspect:{width}/{height}">'
-        f"{panes[name]}</div><figcaption>{name}</figcaption></figure>"
-        for name in COLUMNS
-    )
-    miou = (
-        "no annotated pixel"
-        if np.isnan(shown.miou)
-        else f"mIoU {percent(shown.miou)} %"
-    )
-    stops = "".join(f"<span>{name}</span>" for name in COLUMNS)
-    return (
-        f'<div class="example"><div><b>{escaped(shown.why)}</b>: '
-        f"{escaped(shown.domain)}, {escaped(one.name)}, {miou}</div>"
-        f'<div class="views">{views}</div><div class="slider">'
-        '<input type="range" min="0" max="3" step="0.05" value="0" aria-label="'
-        f'from image over truth and prediction to error of {escaped(one.name)}">'
-        f'<div class="stops" aria-hidden="true">{stops}</div></div></div>'
-    )
-
-
-def _layers(index: int, layers: Sequence[tuple[int, str]]) -> str:
-    return "".join(
-        f'<img class="r{index}k{k}" src="{uri}" alt="">' for k, uri in layers
-    )
-
-
-def _legend(index: int, run: RunView) -> str:
-    boxes = "".join(
-        f'<label><input type="checkbox" id="r{index}k{k}" checked>'
-        f'<span class="swatch" style="background:rgb{colour}"></span>'
-        f"<span>{escaped(name)}</span></label>"
-        for k, (name, colour) in enumerate(
-            zip(run.classes.names, run.classes.palette, strict=True)
-        )
-    )
-    return f'<fieldset class="legend"><legend>Classes shown</legend>{boxes}</fieldset>'
-
-
-def _toggles(index: int, run: RunView) -> str:
-    """A box that is not ticked hides its class's layers; no script."""
-    return "".join(
-        f"body:has(#r{index}k{k}:not(:checked)) .r{index}k{k}{{visibility:hidden}}"
-        for k in range(len(run.classes.names))
-    )
-
-
-def _navigation(runs: Sequence[RunView]) -> str:
-    parts = [("summary", "Summary"), ("errors", "Errors"), ("domains", "Domains")]
-    links = [
-        (f"#{part}{i}", name if len(runs) == 1 else f"{name} {i + 1}")
-        for i in range(len(runs))
-        for part, name in parts
-    ]
+def _navigation(links: Iterable[tuple[str, str]], label: str = "Sections") -> str:
+    """Links to anchors of the page, by (anchor, name)."""
     items = "".join(
-        f'<li><a href="{where}">{escaped(name)}</a></li>' for where, name in links
+        f'<li><a href="#{anchor}">{escaped(name)}</a></li>' for anchor, name in links
     )
-    return f'<nav aria-label="Sections"><ul>{items}</ul></nav>'
+    return f'<nav aria-label="{escaped(label)}"><ul>{items}</ul></nav>'
 
 
 def _figure(svg: str) -> str:
@@ -382,4 +337,20 @@ def _sheet(sheet: Sheet) -> str:
 
 
 def _scrolling(table: Table) -> str:
-    return f'<div class="scroll">{table.as_html()}</div>'
+    words = table.align.count("l")
+    return _wide(len(table.header) + words, table.as_html())
+
+
+def _wide(columns: int, table: str) -> str:
+    """A table that scrolls on a screen and shrinks on paper.
+
+    Args:
+      columns: of figures that are as wide as it; words count twice.
+      table: HTML.
+    """
+    many = " many" if columns > MANY else ""
+    return (
+        f'<div class="scroll{many}" style="--columns:{columns}" tabindex="0">{table}'
+        '</div><p class="hint soft" aria-hidden="true">The table goes on: scroll it '
+        "sideways.</p>"
+    )

@@ -5,6 +5,8 @@ import pytest
 from rasters import predictor, squares, write
 
 import crossearth_jax.predict as predict
+from crossearth_jax.pixels.colour_vision import accessible
+from crossearth_jax.predict.outputs import made_of
 
 IMAGE = np.moveaxis(squares(70, 90), 0, 2)
 
@@ -61,3 +63,13 @@ def test_paths_may_be_text(tmp_path, monkeypatch):
         np.testing.assert_array_equal(made.read(1), predictor()(IMAGE))
     with pytest.raises(ValueError, match=r"maps/a\.png, expected a \.tif"):
         predict.predict_file(predictor(), "a.tif", "maps/a.png")
+
+
+def test_other_colours_are_other_maps():
+    own = predictor(weights="1")
+    other = own.recoloured("accessible")
+    assert other.classes.palette == accessible(own.classes.palette)
+    assert other.classes.names == own.classes.names
+    assert made_of(other) != made_of(own) == made_of(own.recoloured("run"))
+    with pytest.raises(ValueError, match="expected one of run, accessible"):
+        own.recoloured("pastel")

@@ -15,8 +15,9 @@ import pytest
 from crossearth_jax.data.classes import ClassSet
 from crossearth_jax.report.charts import line_chart
 from crossearth_jax.report.errors import confusions
+from crossearth_jax.report.examples import Shown
 from crossearth_jax.report.experiments import Experiment
-from crossearth_jax.report.page import RunView, Shown, page
+from crossearth_jax.report.page import RunView, page
 from crossearth_jax.report.sheet import Line, Sheet
 from crossearth_jax.scoring.counts import Confidence, DomainCounts, ImageCounts
 from crossearth_jax.scoring.domain import Example
@@ -144,6 +145,44 @@ def test_a_figure_stands_before_the_tables():
     assert "at a glance" not in "".join(page([view()], [hostile_sheet()]))
 
 
+def links(text):
+    """Anchors of each navigation."""
+    found = re.findall(r"<nav[^>]*>(.*?)</nav>", text)
+    return [re.findall(r'href="#([^"]+)"', one) for one in found]
+
+
+def test_the_navigation_lists_every_section_in_order():
+    text = "".join(page([view()], [hostile_sheet()]))
+    (found,) = links(text)
+    assert found == re.findall(r'class="part" id="([^"]+)"', text)
+    assert found == [
+        *("summary0", "scores0", "compared", "errors0", "domains0"),
+        *("calibration0", "training0", "inputs0", "origin0"),
+    ]
+
+
+def test_of_several_runs_each_has_its_own_navigation():
+    first, *each = links("".join(page([view(), view()], [hostile_sheet()])))
+    assert first == ["compared", "run0", "run1"]
+    assert [one[0] for one in each] == ["summary0", "summary1"]
+
+
+def test_what_a_run_has_not_is_not_in_the_navigation():
+    empty = replace(view(), counts={"far": None}, views={}, metrics=[])
+    (found,) = links("".join(page([empty], [])))
+    assert found == ["summary0", "scores0", "errors0", "domains0", "origin0"]
+
+
+def test_colours_that_look_alike_are_named_with_the_remedy():
+    alike = replace(
+        view(), classes=ClassSet(CLASSES.names, ((255, 255, 0), (85, 255, 0)))
+    )
+    text = "".join(page([alike], []))
+    assert "field and &lt;house&gt; look much alike" in text
+    other = replace(alike, classes=replace(CLASSES, palette=((0, 0, 0), (255, 255, 0))))
+    assert "look much alike" not in "".join(page([other], []))
+
+
 def test_the_policy_holds_the_page_s_own_style_and_script():
     text = "".join(page([view()], []))
     (policy,) = re.findall(r'Content-Security-Policy" content="([^"]+)"', text)
@@ -231,15 +270,23 @@ def test_slider_and_boxes_work(browser, address, width, scheme):
     tab.goto(address)
     assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
-    truth = tab.locator(".example .view").nth(1)
+    views = tab.locator(".example .view")
     covered = "e => getComputedStyle(e).clipPath"
-    assert "100%" in truth.evaluate(covered)
+    _, truth, prediction, error = (views.nth(i) for i in range(4))
     slider = tab.locator(".example input[type=range]").first
+    assert slider.get_attribute("aria-valuetext") == "prediction"  # opens on it
+    assert "100%" not in prediction.evaluate(covered)
+    assert "100%" in error.evaluate(covered)
     slider.focus()
-    for _ in range(10):
-        tab.keyboard.press("ArrowRight")
+    for _ in range(30):
+        tab.keyboard.press("ArrowLeft")
     assert "50%" in truth.evaluate(covered)
     assert "truth" in slider.get_attribute("aria-valuetext")
+    tab.locator(".example button").nth(3).click()
+    assert slider.get_attribute("aria-valuetext") == "error"
+    tab.locator(".all button").first.click()
+    sliders = tab.locator("input[type=range]")
+    assert sliders.evaluate_all("all => all.every(e => e.value === '0')")
 
     layer = tab.locator("img.r0k1").first
     visibility = "e => getComputedStyle(e).visibility"
@@ -289,7 +336,6 @@ def test_a_script_that_got_in_would_not_run(browser, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_without_a_script_all_views_stand_side_by_side(browser, address):
     context = browser.new_context(java_script_enabled=False)
     tab = context.new_page()
@@ -301,4 +347,69 @@ def test_without_a_script_all_views_stand_side_by_side(browser, address):
     layer = tab.locator("img.r0k1").first
     tab.locator("#r0k1").uncheck()
     assert not layer.is_visible()
+    context.close()
+
+
+def wide_view():
+    """A run of twenty classes with names as long as real ones."""
+    names = tuple(f"class {i} cultivated land" for i in range(20))
+    palette = tuple((12 * i, 255 - 12 * i, 99) for i in range(20))
+    good = view()
+    (entry,) = good.experiment.report["domains"].values()
+    matrix = np.full((20, 20), 12345).tolist()
+    entry = {**entry, "IoU": dict.fromkeys(names, 0.987), "confusion": matrix}
+    report = {"classes": list(names), "domains": {"far": entry}}
+    experiment = replace(good.experiment, report=report)
+    return replace(good, experiment=experiment, classes=ClassSet(names, palette))
+
+
+WIDEST = "Math.max(...[...document.querySelectorAll('table')].map(t => t.scrollWidth))"
+# What keeps an example from ending a page: nothing that ends it may forbid a break.
+GLUED = """e => { let all = [];
+  for (let x = e; x; x = x.lastElementChild) all.push(getComputedStyle(x).breakAfter);
+  return all.filter(a => a !== "auto") }"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("made", [view, wide_view])
+def test_on_paper_four_panels_stand_beside_each_other(browser, tmp_path, made):
+    place = tmp_path / "report.html"
+    place.write_text("".join(page([made()], [])), encoding="utf-8")
+    inside = 680  # pixels between A4's margins
+    context = browser.new_context(
+        viewport={"width": inside, "height": 1000}, color_scheme="dark"
+    )
+    tab = context.new_page()
+    tab.goto(place.as_uri())
+    tab.emulate_media(media="print", color_scheme="dark")
+    example = tab.locator(".example").first
+    boxes = [example.locator(".view").nth(i).bounding_box() for i in range(4)]
+    assert len({round(box["y"]) for box in boxes}) == 1
+    assert len({round(box["width"]) for box in boxes}) == 1
+    assert example.locator("figcaption").all_inner_texts() == [
+        *("image", "truth", "prediction", "error")
+    ]
+    for what in (".slider", ".all", "nav", ".legend input", ".hint"):
+        assert not tab.locator(what).first.is_visible(), what
+    assert example.evaluate("e => getComputedStyle(e).breakInside") == "avoid"
+    assert example.evaluate(GLUED) == []
+    assert tab.evaluate(WIDEST) <= inside
+    assert tab.evaluate("document.documentElement.scrollWidth") <= inside
+    ink = tab.locator("h1").evaluate("e => getComputedStyle(e).color")
+    assert ink == "rgb(29, 36, 51)"  # dark, whatever the screen's colours are
+    assert len(tab.pdf(format="A4")) > 10_000
+    context.close()
+
+
+@pytest.mark.slow
+def test_a_table_that_goes_on_says_so(browser, tmp_path):
+    place = tmp_path / "report.html"
+    place.write_text("".join(page([wide_view()], [])), encoding="utf-8")
+    context = browser.new_context(viewport={"width": 390, "height": 800})
+    tab = context.new_page()
+    tab.goto(place.as_uri())
+    hint = tab.locator("#scores0 .hint")
+    hint.wait_for(state="visible")
+    assert "sideways" in hint.inner_text()
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
     context.close()
