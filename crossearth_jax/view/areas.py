@@ -5,7 +5,7 @@ are counted, row by row, while the page is open already.
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -103,10 +103,9 @@ def counted_areas(one: ClassMap, goes_on: Callable[[int], bool]) -> Areas:
     window = geo.needed("rasterio.windows").Window
     with geo.quiet(), open_raster(one.path) as file, geo.explained(one.path, DAMAGED):
         by_row = _pixel_areas(file, one)
-        rows = _rows_at_once(file)
-        for top in range(0, file.height, rows):
-            height = min(rows, file.height - top)
-            part = file.read(1, window=window(0, top, file.width, height), masked=True)
+        for top, left, height, width in _pieces(file):
+            place = window(left, top, width, height)
+            part = file.read(1, window=place, masked=True)
             total += _sums(part, by_row[top : top + height])
             if not goes_on(part.size):
                 break
@@ -130,8 +129,16 @@ def _pixel_areas(file: Any, one: ClassMap) -> np.ndarray:
     return ground.pixel_areas(file) if on_earth else np.ones(file.height)
 
 
-def _rows_at_once(file: Any) -> int:
-    """As many as lie in one row of blocks, and fit the memory."""
-    block = max(1, file.block_shapes[0][0])
-    most = max(1, PIECE // file.width)
-    return max(block, most // block * block) if block <= most else most
+def _pieces(file: Any) -> Iterator[tuple[int, int, int, int]]:
+    """First row and column, rows and columns: whole blocks, so that none is read twice.
+
+    Blocks larger than a piece, as of files in strips, are cut all the same.
+    """
+    rows, columns = file.block_shapes[0]
+    height = min(file.height, max(1, PIECE // columns), max(rows, PIECE // file.width))
+    height = height if height < rows else height // rows * rows
+    width = max(columns, PIECE // height // columns * columns)
+    for top in range(0, file.height, height):
+        for left in range(0, file.width, width):
+            rest = min(height, file.height - top), min(width, file.width - left)
+            yield top, left, *rest

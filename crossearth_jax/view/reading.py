@@ -1,6 +1,9 @@
 """Pixels of a tile of Web Mercator, read from as many rasters as lie there."""
 
-from collections.abc import Sequence
+import math
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,11 +13,10 @@ from jaxtyping import Bool, Num
 from crossearth_jax.predict import geo
 from crossearth_jax.predict.values import DAMAGED
 from crossearth_jax.system import extras
-from crossearth_jax.view.placing import TILE, WORLD, Box, Piece, Place, overlap
+from crossearth_jax.view.placing import TILE, WORLD, Box, Place, overlap
 
 Resampling = Literal["nearest", "bilinear"]
-WARPED = {"tolerance": 0.125}  # reprojected also where only the axes differ
-MEMORY = {"GDAL_CACHEMAX": 128_000_000}  # bytes of decoded blocks
+MEGABYTES = "128"  # of decoded blocks, of all threads together
 
 
 def needed(name: str) -> Any:
@@ -24,6 +26,11 @@ def needed(name: str) -> Any:
       ImportError: it is not installed; tells how to get it.
     """
     return extras.needed(name, "crossearth view", "view")
+
+
+def bound_memory() -> None:
+    """Bounds what GDAL keeps, before it is first used: else a share of the machine."""
+    os.environ.setdefault("GDAL_CACHEMAX", MEGABYTES)
 
 
 @dataclass(frozen=True)
@@ -83,46 +90,66 @@ def read_tile(
     Raises:
       OSError: a file is damaged.
     """
-    values = valid = None
+    values, valid = None, np.zeros((TILE, TILE), bool)
     for raster in rasters:
         for piece in raster.place.pieces:
             if not overlap(piece.box, box):
                 continue
-            found, known = _read(raster, piece, box)
-            if values is None or valid is None:
-                values, valid = found, known
-            else:
-                values = np.where(known, found, values)
-                valid = valid | known
+            rows, columns = _touched(piece.box, box)
+            part = _part(box, rows, columns)
+            size = rows.stop - rows.start, columns.stop - columns.start
+            found, known = _read(raster, piece.address, part, size)
+            if values is None:
+                values = np.zeros((len(found), TILE, TILE), found.dtype)
+            mine = values[:, rows, columns]
+            values[:, rows, columns] = np.where(known, found, mine)
+            valid[rows, columns] |= known
+    return None if values is None or not valid.any() else (values, valid)
+
+
+def _touched(inner: Box, box: Box) -> tuple[slice, slice]:
+    """Rows and columns of a tile that a box touches."""
+    side = (box[2] - box[0]) / TILE
+    west, north = inner[0] - box[0], box[3] - inner[3]
+    east, south = inner[2] - box[0], box[3] - inner[1]
+    left, top = (max(0, math.floor(edge / side)) for edge in (west, north))
+    right, bottom = (min(TILE, math.ceil(edge / side)) for edge in (east, south))
+    return slice(top, max(bottom, top + 1)), slice(left, max(right, left + 1))
+
+
+def _part(box: Box, rows: slice, columns: slice) -> Box:
+    """The box of some rows and columns of a tile."""
+    west, _, _, north = box
+    side = (box[2] - west) / TILE
     return (
-        None
-        if values is None or valid is None or not valid.any()
-        else (
-            values,
-            valid,
-        )
+        west + columns.start * side,
+        north - rows.stop * side,
+        west + columns.stop * side,
+        north - rows.start * side,
     )
 
 
-def _read(raster: Raster, piece: Piece, box: Box) -> tuple[np.ndarray, np.ndarray]:
+def _read(
+    raster: Raster, address: str, box: Box, size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Values [b, h, w] of a box, and where there are any."""
     rasterio, reader = geo.needed("rasterio"), needed("rio_tiler.reader")
     mercator = rasterio.CRS.from_epsg(3857)
+    height, width = size
+    level = _level(raster, address, (box[2] - box[0]) / width)
     with (
         geo.quiet(),
-        rasterio.Env(**MEMORY),
         geo.explained(raster.name, DAMAGED),
-        rasterio.open(piece.address, **_level(raster, piece, box)) as file,
+        rasterio.open(address, **level) as file,
+        _upright(file, mercator) as source,
     ):
-        step = file.transform
-        is_upright = file.crs == mercator and step.e < 0 == step.b == step.d
         image = reader.part(
-            file,
+            source,
             box,
-            height=TILE,
-            width=TILE,
+            height=height,
+            width=width,
             dst_crs=mercator,
             indexes=raster.bands,
-            vrt_options=None if is_upright else WARPED,
             resampling_method=raster.method,
             reproject_method=raster.method,
         )
@@ -132,15 +159,31 @@ def _read(raster: Raster, piece: Piece, box: Box) -> tuple[np.ndarray, np.ndarra
     return image.array.data, known
 
 
-def _level(raster: Raster, piece: Piece, box: Box) -> dict[str, int]:
-    """The overview for a tile, where a raster across the antimeridian hides its own.
+@contextmanager
+def _upright(file: Any, mercator: Any) -> Iterator[Any]:
+    """A raster in Web Mercator whose rows run east and downwards, or any other one.
 
-    rio-tiler takes the pixel size of a reprojected raster from its whole extent, which
-    there is the world's.
+    rio-tiler reprojects only what is in another system.
+    """
+    step = file.transform
+    if file.crs != mercator or step.e < 0 == step.b == step.d:
+        yield file
+        return
+    clear = file.nodata is None and "alpha" not in {c.name for c in file.colorinterp}
+    vrt = geo.needed("rasterio.vrt").WarpedVRT
+    with vrt(file, crs=mercator, add_alpha=clear) as warped:
+        yield warped
+
+
+def _level(raster: Raster, address: str, wanted: float) -> dict[str, int]:
+    """The overview for pixels of a size, where a raster hides its own.
+
+    rio-tiler takes the pixel size of a reprojected raster from its whole extent. Across
+    the antimeridian that is the world's.
     """
     if not raster.place.crosses:
         return {}
-    wanted = (box[2] - box[0]) / TILE / raster.place.pixel
-    with geo.needed("rasterio").open(piece.address) as file:
-        fine = [n for n, step in enumerate(file.overviews(1)) if step <= wanted]
+    ratio = wanted / raster.place.pixel
+    with geo.needed("rasterio").open(address) as file:
+        fine = [n for n, step in enumerate(file.overviews(1)) if step <= ratio]
     return {"overview_level": fine[-1]} if fine else {}
