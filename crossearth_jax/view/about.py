@@ -4,6 +4,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+from jaxtyping import Float64
+
 from crossearth_jax.predict.map_tags import UNIT
 from crossearth_jax.system.escape import terminal
 from crossearth_jax.view.areas import AreaCount
@@ -11,6 +14,8 @@ from crossearth_jax.view.gather import Group, View
 from crossearth_jax.view.layers import RAMP, Layer
 from crossearth_jax.view.maps import ClassMap
 from crossearth_jax.view.placing import TILE, WORLD, Box, bounds_of
+
+EDGE = 0.001  # of a side, by which neighbours may overlap
 
 
 def about(view: View, zooms: Mapping[str, int] | None = None) -> dict[str, Any]:
@@ -21,8 +26,7 @@ def about(view: View, zooms: Mapping[str, int] | None = None) -> dict[str, Any]:
       zooms: of the finest tiles in the PMTiles of each layer; None where a server
         makes tiles.
     """
-    first = view.groups[0]
-    title = first.name if len(view.groups) == 1 else f"{len(view.groups)} sets of maps"
+    title = terminal(", ".join(group.name for group in view.groups), 100)
 
     def raster(layer: Layer) -> dict[str, Any]:
         address = {"tiles": f"tiles/{layer.name}", "zoom": layer.zoom}
@@ -93,14 +97,29 @@ def _extent(box: Box) -> dict[str, Any]:
 
 
 def _overlapping(group: Group) -> bool:
-    """Whether areas of the group may count a place twice."""
+    """Whether areas of the group may count a place twice.
+
+    Maps of one coordinate system by their outlines in it: those of neighbours on a grid
+    touch, while their boxes in Web Mercator, where the grid is turned, overlap.
+    """
+    by_system: dict[str, list[Box]] = {}
+    for one in group.maps:
+        by_system.setdefault(one.extent[0], []).append(one.extent[1])
+    if any(_any_overlap(np.array(boxes)) for boxes in by_system.values()):
+        return True
+    several = len(by_system) > 1
     boxes = [one.place.box for one in group.maps]
-    for i, (west, south, east, north) in enumerate(boxes):
-        least = 2 * group.maps[i].place.pixel  # neighbours touch
-        for w, s, e, n in boxes[:i]:
-            across, down = min(east, e) - max(west, w), min(north, n) - max(south, s)
-            if across > least and down > least:
-                return True
+    return several and _any_overlap(np.array(boxes))
+
+
+def _any_overlap(boxes: Float64[np.ndarray, "n 4"]) -> bool:
+    """Whether any two have more than an edge in common."""
+    sides = boxes[:, 2:] - boxes[:, :2]
+    for i in range(1, len(boxes)):
+        low = np.maximum(boxes[:i, :2], boxes[i, :2])
+        high = np.minimum(boxes[:i, 2:], boxes[i, 2:])
+        if ((high - low) > EDGE * np.minimum(sides[:i], sides[i])).all(1).any():
+            return True
     return False
 
 

@@ -120,20 +120,31 @@ def class_maps_in(folder: Path, files: Sequence[Path]) -> list[Path]:
 def _open_maps(paths: Sequence[Path]) -> list[ClassMap]:
     if not paths:
         raise ValueError("got polygons alone, expected a class map too: name one")
-    maps, left = [], 0
+    maps: list[ClassMap] = []
+    lefts: dict[tuple[str, tuple[int, int]], int] = {}
+    left = 0
     for path in paths:
         one = open_map(path, left)
-        left += one.size[1] + GAP
+        # Maps of one scene by several runs lie over each other without longitudes too.
+        same = lefts.setdefault((path.name, one.size), left)
+        if same < left and not one.place.on_earth:
+            one = open_map(path, same)
+        elif same == left:
+            left += one.size[1] + GAP
         maps.append(one)
-        if one.place.on_earth != maps[0].place.on_earth:
-            with_one, without = sorted(
-                (maps[0], one), key=lambda m: m.place.on_earth, reverse=True
-            )
-            raise ValueError(
-                f"got {with_one.path} with and {without.path} without longitudes and "
-                "latitudes, expected maps of one kind: view them apart"
-            )
+        _check_kind(maps[0], one)
     return maps
+
+
+def _check_kind(first: ClassMap, one: ClassMap) -> None:
+    """Raises `ValueError` where only one of two maps has longitudes."""
+    if one.place.on_earth == first.place.on_earth:
+        return
+    placed, loose = (first, one) if first.place.on_earth else (one, first)
+    raise ValueError(
+        f"got {placed.path} with and {loose.path} without longitudes and latitudes, "
+        "expected maps of one kind: view them apart"
+    )
 
 
 def _grouped(maps: Sequence[ClassMap]) -> tuple[Group, ...]:
@@ -141,14 +152,30 @@ def _grouped(maps: Sequence[ClassMap]) -> tuple[Group, ...]:
     for one in maps:
         key = one.path.absolute().parent, one.classes
         by_kind.setdefault(key, []).append(one)
-    groups: list[Group] = []
-    for (folder, classes), members in by_kind.items():
-        name = members[0].path.name if len(members) == 1 else folder.name or "maps"
-        number = sum(group.name.partition(" (")[0] == name for group in groups)
-        name = f"{name} ({number + 1})" if number else name
-        layers = _layers(f"group{len(groups)}", classes, members)
-        groups.append(Group(terminal(name), classes, tuple(members), layers))
+    names = _names([[one.path for one in members] for members in by_kind.values()])
+    groups = []
+    for number, ((_, classes), members) in enumerate(by_kind.items()):
+        layers = _layers(f"group{number}", classes, members)
+        groups.append(Group(terminal(names[number]), classes, tuple(members), layers))
     return tuple(groups)
+
+
+def _names(groups: Sequence[Sequence[Path]]) -> list[str]:
+    """A name for each group: its map's or its folder's, or both, all different."""
+    folders = [paths[0].absolute().parent.name or "maps" for paths in groups]
+    short = [
+        paths[0].name if len(paths) == 1 else folder
+        for paths, folder in zip(groups, folders, strict=True)
+    ]
+    pairs = zip(short, folders, strict=True)
+    long = [
+        f"{folder}/{name}" if short.count(name) > 1 else name for name, folder in pairs
+    ]
+    found: list[str] = []
+    for number, name in enumerate(long):
+        again = long[:number].count(name)
+        found.append(f"{name} ({again + 1})" if again else name)
+    return found
 
 
 def _layers(

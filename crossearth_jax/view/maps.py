@@ -14,8 +14,10 @@ from crossearth_jax.predict.map_tags import CLASSES, FINGERPRINT, SOURCE, json_i
 from crossearth_jax.system.escape import quoted
 from crossearth_jax.view.layers import SHARES, Kind
 from crossearth_jax.view.placing import (
+    Box,
     Place,
     is_on_earth,
+    outline_of,
     place_in_pixels,
     place_on_earth,
     shared,
@@ -44,6 +46,7 @@ class ClassMap:
       rasters: the file; of a mosaic over maps, these.
       place: of all.
       size: rows and columns.
+      extent: coordinate system and outline in it.
       classes: by id.
       source: name of the scene it was made of; "" where it does not say.
       tags: of the file.
@@ -54,6 +57,7 @@ class ClassMap:
     rasters: tuple[Raster, ...]
     place: Place
     size: tuple[int, int]
+    extent: tuple[str, Box]
     classes: tuple[ClassEntry, ...]
     source: str
     tags: dict[str, str]
@@ -107,12 +111,14 @@ def open_map(path: Path, left: int = 0) -> ClassMap:
         place = place_on_earth(file, path) if on_earth else None
         place = place or place_in_pixels(file, path, left)
         size, classes = (file.height, file.width), _classes_of(file)
+        extent = str(file.crs) if on_earth else "pixels", outline_of(file)
         rasters = _rasters(file, path, place)
     return ClassMap(
         path=path,
         rasters=rasters,
         place=place,
         size=size,
+        extent=extent,
         classes=classes,
         source=tags.get(SOURCE, ""),
         tags=tags,
@@ -199,12 +205,10 @@ def _names_in(tags: dict[str, str]) -> dict[int, str]:
     found = json_in(tags, CLASSES)
     if not isinstance(found, dict):
         return {}
-    sound = all(
-        k.isascii() and k.isdigit() and int(k) < IGNORE and isinstance(v, str)
-        for k, v in found.items()
-        if len(k) < 4
-    )
-    return {int(k): v for k, v in found.items()} if sound else {}
+    ids = [int(k) for k in found if k.isascii() and k.isdigit() and len(k) < 4]
+    texts = all(isinstance(name, str) for name in found.values())
+    sound = texts and len(ids) == len(found) and all(k < IGNORE for k in ids)
+    return {int(k): name for k, name in found.items()} if sound else {}
 
 
 def _ids_in(file: Any, table: dict[int, Any]) -> list[int]:

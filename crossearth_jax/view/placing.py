@@ -136,14 +136,18 @@ def overlap(first: Box, second: Box) -> bool:
     return west < min(first[2], second[2]) and south < min(first[3], second[3])
 
 
-def _degrees_of(dataset: Any, path: Path) -> Box:
-    """Bounds with west in [-180, 180) and east above it."""
+def outline_of(dataset: Any) -> Box:
+    """Least and greatest coordinates of an open raster in its own system."""
     corners = [(0, 0), (dataset.width, 0), (0, dataset.height)]
     corners.append((dataset.width, dataset.height))
     moved = (ground.moved(dataset.transform, *corner) for corner in corners)
     xs, ys = zip(*moved, strict=True)
-    outline = min(xs), min(ys), max(xs), max(ys)
-    crs = dataset.crs
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def _degrees_of(dataset: Any, path: Path) -> Box:
+    """Bounds with west in [-180, 180) and east above it."""
+    crs, outline = dataset.crs, outline_of(dataset)
     with geo.explained(path, "has no place on the earth, its georeference is wrong"):
         west, south, east, north = geo.needed("rasterio.warp").transform_bounds(
             crs, ground.LONGITUDE_LATITUDE, *outline

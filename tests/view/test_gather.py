@@ -47,10 +47,17 @@ def test_maps_of_two_runs_are_two_groups(tmp_path):
     paths.append(class_map(tmp_path / "full", IDS % 2, stem="x", classes=other))
     told = about(gather(paths))
     assert [group["name"] for group in told["groups"]] == [
-        *("scene.tif", "scene.tif (2)", "x.tif")
+        *("rein/scene.tif", "full/scene.tif", "x.tif")
     ]
     names = {one["name"] for g in told["groups"] for one in g["layers"].values()}
     assert len(names) == 3
+
+
+def test_one_scene_of_two_runs_lies_in_one_place_without_longitudes(tmp_path):
+    paths = [class_map(tmp_path / run, IDS, **PIXELS) for run in ("rein", "full")]
+    paths.append(class_map(tmp_path / "full", IDS, stem="b", **PIXELS))
+    first, same, other = (one.place.box for one in gather(paths).maps[:3])
+    assert first == same and other[0] > first[2]
 
 
 def test_neighbours_touch_and_others_overlap(tmp_path):
@@ -95,7 +102,8 @@ def test_a_map_of_others_has_its_ids_for_names(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["[1]", '{"0": 1}', '{"-1": "a"}', '{"255": "a"}', "{", '{"²": "a"}']
+    "text",
+    ["[1]", '{"0": 1}', '{"-1": "a"}', '{"255": "a"}', "{", '{"²": "a", "word": "b"}'],
 )
 def test_a_tag_of_names_that_is_none_counts_for_nothing(tmp_path, text):
     tags = {"CROSSEARTH_CLASSES": text}

@@ -34,8 +34,14 @@ function fillChoice(about) {
   const named = about.groups.flatMap((group, g) => group.maps.map((one, m) => ({ g, m, one })));
   const select = at("choice").querySelector("select");
   at("choice").hidden = named.length < 2;
-  select.replaceChildren(new Option(`all ${named.length}`, ""), ...named.map(({ one }, i) => new Option(one.name, i)));
+  select.replaceChildren(new Option(`all ${named.length}`, ""), ...named.map(({ g, one }, i) => new Option(label(about, g, one), i)));
   return { select, named };
+}
+
+function label(about, g, one) {
+  if (about.groups.length < 2) return one.name;
+  const group = about.groups[g];
+  return group.maps.length < 2 ? group.name : `${group.name}: ${one.name}`;
 }
 
 function start(about) {

@@ -91,7 +91,7 @@ function where(about, group, place) {
     const inside = column >= 0 && row >= 0 && column < one.size[0] && row < one.size[1];
     if (inside) return `${one.name}: column ${column}, row ${row}`;
   }
-  return "outside";
+  return "";
 }
 
 function span(text, name) {
