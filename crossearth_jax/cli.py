@@ -58,6 +58,10 @@ COMMANDS = {
         "crossearth_jax.commands.predict:main",
         "class maps of GeoTIFFs:  crossearth predict WORKDIR a.tif --out maps",
     ),
+    "view": (
+        "crossearth_jax.commands.view:main",
+        "maps in a browser:  crossearth view maps --scene a.tif",
+    ),
     "trust": (
         "crossearth_jax.commands.trust:main",
         "how well a run expects to do where nobody has labels",

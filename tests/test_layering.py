@@ -18,7 +18,7 @@ FLOORS = (
     {"build", "build_data"},
     {"run"},
     {"evaluate", "predict", "features"},
-    {"trust", "tiles"},
+    {"trust", "tiles", "view"},
     {"train"},
     {"commands"},
     {"main"},

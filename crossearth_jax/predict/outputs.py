@@ -12,6 +12,7 @@ from typing import Any
 from PIL import Image
 
 from crossearth_jax.predict import geo
+from crossearth_jax.predict.map_tags import FINGERPRINT, PIXELS, TRUST, numbers_in
 from crossearth_jax.predict.predictor import Predictor
 from crossearth_jax.predict.scene import Reading
 from crossearth_jax.predict.sources import Source, identity
@@ -19,11 +20,7 @@ from crossearth_jax.predict.tiles import Tile
 from crossearth_jax.predict.vector import DRIVERS, LAYER, layers_of
 from crossearth_jax.predict.write import label_layer
 from crossearth_jax.scoring.windows import Blend
-from crossearth_jax.system.read_json import parse_json
 
-FINGERPRINT = "CROSSEARTH_FINGERPRINT"
-PIXELS = "CROSSEARTH_PIXELS"  # how many of each class a map has
-TRUST = "CROSSEARTH_TRUST"  # what is expected of a map
 HEAD = 4096  # bytes of a GeoJSON file that hold its description
 SIDECAR = ".aux.xml"
 STYLE = ".qml"
@@ -261,13 +258,7 @@ def expected_of(target: Path) -> dict[str, float]:
 def _numbers_in(target: Path, tag: str, kind: type) -> dict[str, Any]:
     """Numbers by name from a tag of a map; empty without it, or if it is no such."""
     with geo.quiet(), geo.needed("rasterio").open(target) as file:
-        text = file.tags().get(tag, "{}")
-    try:
-        found = parse_json(text)
-    except ValueError:
-        return {}
-    sound = isinstance(found, dict) and all(type(n) is kind for n in found.values())
-    return found if sound else {}
+        return numbers_in(file.tags(), tag, kind)
 
 
 def _reading_errors() -> tuple[type[Exception], ...]:

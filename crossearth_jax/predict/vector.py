@@ -17,12 +17,12 @@ from crossearth_jax.data.classes import ClassSet
 from crossearth_jax.pixels.labels import IGNORE
 from crossearth_jax.predict import geo, ground
 from crossearth_jax.predict.antimeridian import cut_at_180
+from crossearth_jax.predict.map_tags import FINGERPRINT, UNIT
+from crossearth_jax.predict.map_tags import POLYGONS as LAYER
 from crossearth_jax.predict.polygon_means import polygon_means
-from crossearth_jax.predict.write import UNIT
 from crossearth_jax.system.escape import terminal
 
 DRIVERS = {".gpkg": "GPKG", ".geojson": "GeoJSON"}
-LAYER = "classes"
 CHUNK = 20_000  # polygons in memory
 STRIP = 1024  # rows sieved at a time
 
@@ -193,9 +193,9 @@ def _append(frame: Any, target: Path, is_new: bool, mark: str) -> None:
     driver, mode = DRIVERS[target.suffix], "w" if is_new else "a"
     about: dict[str, Any] = {}
     if is_new and driver == "GPKG":
-        about = {"layer_metadata": {"CROSSEARTH_FINGERPRINT": mark}}
+        about = {"layer_metadata": {FINGERPRINT: mark}}
     elif is_new:
-        about = {"DESCRIPTION": f"CROSSEARTH_FINGERPRINT={mark}"}
+        about = {"DESCRIPTION": f"{FINGERPRINT}={mark}"}
     options = {"driver": driver, "layer": LAYER, "engine": "pyogrio", "mode": mode}
     try:
         frame.to_file(target, **options, **about)

@@ -18,13 +18,13 @@ from crossearth_jax.data.classes import ClassSet
 from crossearth_jax.pixels.labels import IGNORE
 from crossearth_jax.predict import geo
 from crossearth_jax.predict.judge import Judge
+from crossearth_jax.predict.map_tags import PIXELS, UNIT
 from crossearth_jax.predict.resample import ReadValues, Span, nearest, resampled
 from crossearth_jax.predict.scene import STRIP, Scene, grid_part
 from crossearth_jax.predict.strip import Block
 from crossearth_jax.predict.tiles import Tile
 from crossearth_jax.system.escape import terminal, xml_text
 
-UNIT = 250  # of an 8-bit probability that means 1; 255 is nodata
 ROWS = 16  # of a strip in the plain file
 TAG = 4_000  # characters of a tag
 BLOCK = 512  # tile of a COG, pixels
@@ -202,7 +202,7 @@ def write_map(
             _on_source_pixels(plain, fine, layer, scene, tile)
             os.replace(fine, plain)
         if is_label:
-            tags = {**tags, "CROSSEARTH_PIXELS": json.dumps(_counts(plain, classes))}
+            tags = {**tags, PIXELS: json.dumps(_counts(plain, classes))}
         with rasterio.open(plain, "r+") as file:
             file.descriptions = tuple(map(terminal, layer.bands))
             file.update_tags(**tags)
