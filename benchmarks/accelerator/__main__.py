@@ -1,6 +1,11 @@
 r"""What the run's own functions compile to for an accelerator that is not there.
 
-python -m benchmarks.accelerator h100 step
+    python -m benchmarks.accelerator h100 step
+    python -m benchmarks.accelerator v5e step --devices 4 --batch 4
+
+Of a GPU: the kernels it would launch, the loops it keeps, the bytes it moves, in which
+precision its products run, which libraries it calls, its memory, and a modelled time,
+by module of ours. Of a TPU: code, memory, operations, loops and what chips exchange.
 """
 
 import argparse
@@ -14,12 +19,16 @@ from pathlib import Path
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
 
-from benchmarks.accelerator import report
+import jax
+
+from benchmarks.accelerator import page, report
 from benchmarks.accelerator.compiling import compiled
 from benchmarks.accelerator.targets import targets
 from benchmarks.our_side import benchmark_config
 from crossearth_jax.models.families import VARIANTS
 from crossearth_jax.system.whole_file import whole_file
+
+PRECISIONS = ("float32", "tensorfloat32", "bfloat16")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -30,14 +39,25 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     config.backbone.remat = options.remat
     target = targets()[options.target]
-    made = compiled(config, options.classes, options.what, target, options.devices)
-    found = report.figures(made, target)
+    asked = options.what, target, options.devices
+    try:
+        made = compiled(config, options.classes, *asked)
+    except (ImportError, ValueError) as error:
+        raise SystemExit(f"benchmarks.accelerator: {error}") from None
+    found = {
+        "command": command(options),
+        "jax": jax.__version__,
+        **report.figures(made, target),
+    }
     print(report.shown(found), flush=True)
     if options.text:
         options.text.write_text(made.program.as_text())
     if options.json:
         with whole_file(options.json) as place:
             place.write_text(json.dumps(found, indent=1) + "\n")
+    if options.document:
+        page.keep(page.FIGURES, name(options), options.document, found)
+        page.write()
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -53,16 +73,38 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--crop", type=int, default=512, help="pixels")
     parser.add_argument("--batch", type=int, default=1, help="images of all devices")
     parser.add_argument("--classes", type=int, default=5)
-    parser.add_argument(
-        "--precision",
-        choices=("float32", "tensorfloat32", "bfloat16"),
-        default="bfloat16",
-    )
+    parser.add_argument("--precision", choices=PRECISIONS, default="bfloat16")
     parser.add_argument("--devices", type=int, default=1)
     parser.add_argument("--remat", action="store_true", help="recompute the blocks")
     parser.add_argument("--json", type=Path, help="file that keeps the figures")
     parser.add_argument("--text", type=Path, help="file for the compiled program")
+    parser.add_argument(
+        "--document",
+        choices=page.STATES,
+        nargs="?",
+        const=page.STATES[-1],
+        help="keep the figures in docs/ and write them into docs/performance.md",
+    )
     return parser.parse_args(argv)
+
+
+def command(options: argparse.Namespace) -> str:
+    """What compiles the same again."""
+    names = ("variant", "crop", "batch", "classes", "precision", "devices")
+    given = [f"--{name} {getattr(options, name)}" for name in names]
+    remat = ["--remat"] if options.remat else []
+    words = ("python -m benchmarks.accelerator", options.target, options.what)
+    return " ".join([*words, *given, *remat])
+
+
+def name(options: argparse.Namespace) -> str:
+    """Of a program, in a table."""
+    words = [f"{options.target} {options.what}", f"{options.crop}²"]
+    words += [f"batch {options.batch}", options.precision]
+    words += [options.variant] if options.variant != "vit_large" else []
+    words += [f"{options.devices} devices"] if options.devices > 1 else []
+    words += ["blocks recomputed"] if options.remat else []
+    return ", ".join(words)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from jax.sharding import Mesh
 from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
+from benchmarks.accelerator.plugins import check_plugin
 from benchmarks.accelerator.targets import Target
 from benchmarks.our_side import NO_DATA
 from crossearth_jax import build
@@ -49,10 +50,16 @@ class Compiled:
 def compiled(
     config: ConfigDict, classes: int, what: str, target: Target, devices: int
 ) -> Compiled:
-    """The step or the scores of a configuration, for so many devices."""
+    """The step or the scores of a configuration, for so many devices.
+
+    Raises:
+      ImportError: the compiler for the target is not installed.
+      ValueError: the devices do not fit the target or the batch.
+    """
+    check_plugin(target.platform)
     mesh = mesh_of(target, devices, config.train.fsdp)
     trace = {"step": traced_step, "scores": traced_scores}[what]
-    with taken_for(mesh):
+    with taken_for(mesh), whole_stacks():
         lowered = trace(config, classes, mesh).lower(
             lowering_platforms=(target.platform,)
         )
@@ -100,6 +107,18 @@ def taken_for(mesh: Mesh) -> Iterator[None]:
         mock.patch.object(jax, "default_backend", lambda: devices[0].platform),
     ):
         yield
+
+
+@contextlib.contextmanager
+def whole_stacks() -> Iterator[None]:
+    """Instructions within keep all callers: JAX's ten do not reach us from optax."""
+    name = "jax_traceback_in_locations_limit"
+    before = getattr(jax.config, name)
+    jax.config.update(name, -1)
+    try:
+        yield
+    finally:
+        jax.config.update(name, before)
 
 
 def traced_step(config: ConfigDict, classes: int, mesh: Mesh) -> Any:

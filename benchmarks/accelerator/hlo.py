@@ -7,7 +7,7 @@ from functools import cached_property
 from math import prod
 
 BITS = {"pred": 8, "f8e4m3fn": 8, "f8e5m2": 8, "bf16": 16, "c64": 64, "c128": 128}
-ARRAY = re.compile(r"\b([a-z]\w*)\[([\d,<=]*)\]")
+ARRAY = re.compile(r"\b([a-z]\w*)\[([\d,<=]*)\](\{[^}]*\})?")
 HEAD = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{$")
 START = re.compile(r"^\s+(ROOT )?%?([\w.\-]+) = ")
 NAME = re.compile(r"%([\w.\-]+)")
@@ -19,10 +19,17 @@ CALLED = re.compile(
 
 @dataclass(frozen=True)
 class Array:
-    """Type and shape of one array of a result."""
+    """Type and shape of one array of a result.
+
+    Attributes:
+      kind: such as "bf16".
+      dims: sizes.
+      near: in the memory beside a TPU's units, so that nothing is moved.
+    """
 
     kind: str
     dims: tuple[int, ...]
+    near: bool = False
 
     @property
     def elements(self) -> int:
@@ -31,7 +38,12 @@ class Array:
 
     @property
     def bytes(self) -> int:
-        """0 for what is no array, such as a token."""
+        """In the device's large memory, which is what it takes to move."""
+        return 0 if self.near else self.size
+
+    @property
+    def size(self) -> int:
+        """Bytes; 0 for what is no array, such as a token."""
         width = BITS.get(self.kind)
         if width is None:
             digits = re.fullmatch(r"[suf](\d+)\w*", self.kind)
@@ -47,7 +59,7 @@ class Instruction:
       name: unique in the program.
       shape: of the result, as text.
       op: such as "fusion".
-      operands: names.
+      operands: names; of a parameter its number, of a constant its value.
       rest: attributes, metadata and the backend's settings, as text.
       root: whether it is its computation's result.
     """
@@ -82,12 +94,6 @@ class Instruction:
         """Of a custom call."""
         found = re.search(r'custom_call_target="([^"]+)"', self.rest)
         return found[1] if found else ""
-
-    @cached_property
-    def turns(self) -> int | None:
-        """Of a loop; None where the compiler does not know them."""
-        found = re.search(r'"known_trip_count":\{"n":"(\d+)"', self.rest)
-        return int(found[1]) if found else None
 
     def dimensions(self, attribute: str) -> tuple[int, ...]:
         """Of an attribute such as lhs_contracting_dims, by either of its spellings."""
@@ -138,8 +144,12 @@ class Program:
 def arrays(shape: str) -> tuple[Array, ...]:
     """The arrays of a shape such as "(f32[2,3]{1,0}, s32[])"."""
     return tuple(
-        Array(kind, tuple(int(n.lstrip("<=")) for n in dims.split(",") if n))
-        for kind, dims in ARRAY.findall(shape)
+        Array(
+            kind,
+            tuple(int(n.lstrip("<=")) for n in dims.split(",") if n),
+            near="S(1)" in layout,
+        )
+        for kind, dims, layout in ARRAY.findall(shape)
     )
 
 
@@ -173,8 +183,8 @@ def instruction(line: str) -> Instruction | None:
     op, _, rest = rest.partition("(")
     inside, rest = _closed(rest)
     operands = NAME.findall(inside)
-    if op == "parameter":
-        operands = [inside]
+    if op.strip() in ("parameter", "constant"):
+        operands = [inside]  # its number, its value
     return Instruction(
         start[2], shape, op.strip(), tuple(operands), rest, root=bool(start[1])
     )

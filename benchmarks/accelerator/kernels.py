@@ -3,9 +3,10 @@
 A kernel takes the longest of bytes / bandwidth, FLOPs of its products / their rate, and
 2 µs, its launch. Bytes are those of the result and of every operand, an operand counted
 as at most eight times the result or 1 MiB, since many kernels read a slice. Where the
-program says which slice is read or written, that counts. Workspaces of libraries are
-not counted as moved. The inside of a loop counts times its turns, and of the branches of
-a condition the costliest counts. A model to steer by, not a measurement.
+program says which slice is read or written, that counts. Libraries' workspaces are not
+counted as moved, and a link between devices not as slower than memory. The inside of a
+loop counts times its turns (as one where the compiler does not know them), and of the
+branches of a condition the costliest. A model to steer by, not a measurement.
 """
 
 from collections import Counter
@@ -16,12 +17,18 @@ from benchmarks.accelerator.flops import product_flops
 from benchmarks.accelerator.hlo import Computation, Instruction, Program
 from benchmarks.accelerator.places import Places
 from benchmarks.accelerator.targets import LAUNCH, Target
+from benchmarks.accelerator.turns import turns_of
 
 FREE = {
     "parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all",
     "partition-id", "replica-id", "opt-barrier", "add-dependency", "domain",
 }  # fmt: skip
-WAITS = ("-done", "-update")  # the second half of what runs beside other kernels
+STARTS = "-start"  # the first half of what runs beside other kernels
+WAITS = ("-done", "-update")  # its second half
+COLLECTIVES = {
+    "all-gather", "all-reduce", "all-to-all", "collective-broadcast",
+    "collective-permute", "ragged-all-to-all", "reduce-scatter",
+}  # fmt: skip
 FEW = 1 << 20  # bytes
 
 
@@ -69,16 +76,16 @@ class Tally:
       places: the same by function.
       loops: from first to last.
       libraries: calls by target, times turns.
+      collectives: bytes of the results of exchanges between devices, times turns.
       conditions: how many; the costliest branch of each is counted.
-      ops: kernels by the kind of instruction.
     """
 
     total: Costs = field(default_factory=Costs)
     places: dict[str, Costs] = field(default_factory=dict)
     loops: list[Loop] = field(default_factory=list)
     libraries: Counter = field(default_factory=Counter)
+    collectives: Counter = field(default_factory=Counter)
     conditions: int = 0
-    ops: Counter = field(default_factory=Counter)
 
     def merge(self, other: "Tally", times: int = 1) -> None:
         """Adds what happens so many times."""
@@ -87,26 +94,32 @@ class Tally:
             self.places.setdefault(place, Costs()).add(costs, times)
         self.loops += other.loops
         self.conditions += other.conditions
-        for mine, theirs in (
-            (self.libraries, other.libraries),
-            (self.ops, other.ops),
-        ):
-            for name, n in theirs.items():
-                mine[name] += times * n
+        for name, n in other.libraries.items():
+            self.libraries[name] += times * n
+        for name, n in other.collectives.items():
+            self.collectives[name] += times * n
 
 
-def tally(program: Program, target: Target) -> Tally:
-    """Of a whole program."""
-    return Counting(program, target, Places(program)).of(program.entry)
+def tally(program: Program, target: Target, *, once: bool = False) -> Tally:
+    """Of a whole program; `once` counts loops as one turn."""
+    return Counting(program, target, Places(program), once).of(program.entry)
 
 
 @dataclass
 class Counting:
-    """Walks through a program's computations."""
+    """Walks through a program's computations.
+
+    Attributes:
+      program: all of them.
+      target: what it is compiled for.
+      places: of its instructions.
+      once: counts loops as one turn.
+    """
 
     program: Program
     target: Target
     places: Places
+    once: bool = False
 
     def of(self, computation: Computation, within: int = 1) -> Tally:
         """Of one computation; `within` are the turns of the loops around it."""
@@ -130,7 +143,8 @@ class Counting:
     def _loop(
         self, each: Instruction, computation: Computation, within: int
     ) -> tuple[Tally, int]:
-        turns = each.turns or 1
+        known = turns_of(each, computation, self.program)
+        turns = 1 if self.once or known is None else known
         inside = Tally()
         for attribute in ("condition", "body"):
             for name in each.called[attribute]:
@@ -138,7 +152,7 @@ class Counting:
                 inside.merge(self.of(part, within * turns))
         place = self.places.of(each, computation)
         # The list has every loop once, so its own turns do not multiply it.
-        inside.loops.insert(0, Loop(place, each.turns, within, inside.total))
+        inside.loops.insert(0, Loop(place, known, within, inside.total))
         return inside, turns
 
     def _condition(self, each: Instruction, within: int) -> Tally:
@@ -158,8 +172,12 @@ class Counting:
             1, moved, self.target.seconds(moved, flops, LAUNCH), Counter(flops)
         )
         place = self.places.of(each, computation)
-        libraries = Counter([each.target] if each.target else [])
-        return Tally(costs, {place: costs}, [], libraries, 0, Counter([each.op]))
+        found = Tally(costs, {place: costs})
+        if each.target:
+            found.libraries[each.target] = 1
+        if (kind := each.op.removesuffix(STARTS)) in COLLECTIVES:
+            found.collectives[kind] = _exchanged(each, computation)
+        return found
 
     def _moved(self, each: Instruction, computation: Computation) -> int:
         """Bytes of the result and of the operands."""
@@ -186,7 +204,7 @@ class Counting:
         if each.op == "dynamic-update-slice":
             return computation.instructions[each.operands[1]].bytes, {0}
         if inner is None:
-            return each.bytes, set()
+            return _result(each, computation), set()
         root = inner.root
         results = [root]
         if root.op == "tuple":
@@ -202,6 +220,24 @@ class Counting:
             if whole.op == "parameter":
                 in_place.add(int(whole.operands[0]))
         return out, in_place
+
+
+def _result(each: Instruction, computation: Computation) -> int:
+    """Bytes of what an instruction makes."""
+    if each.op in ("copy-start", "all-gather-start", "collective-permute-start"):
+        # Their result has the operands in it.
+        known = (computation.instructions.get(name) for name in each.operands)
+        return each.bytes - sum(x.bytes for x in known if x)
+    return each.bytes
+
+
+def _exchanged(each: Instruction, computation: Computation) -> int:
+    """Bytes of a collective's result, wherever it is kept."""
+    whole = sum(array.size for array in each.arrays)
+    if each.op in ("all-gather-start", "collective-permute-start"):
+        known = (computation.instructions.get(name) for name in each.operands)
+        whole -= sum(array.size for x in known if x for array in x.arrays)
+    return whole
 
 
 def _workspace(array: object, each: Instruction) -> bool:

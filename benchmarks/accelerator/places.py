@@ -10,10 +10,12 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
+import crossearth_jax
 from benchmarks.accelerator.hlo import Computation, Instruction, Program
 
-OURS = "crossearth_jax/"
+OURS = f"{Path(crossearth_jax.__file__).parent}/"
 # Called for every product: their callers tell more.
 GO_BETWEENS = ("models/precision.py",)
 ELSEWHERE = "elsewhere"
@@ -44,8 +46,8 @@ class Places:
                 seen.add(frame)
                 spot = spots[frames[frame]["file_location_id"]]
                 file = files[spot["file_name_id"]]
-                own = file.rpartition(OURS)[2] if OURS in file else ""
-                if own and own not in GO_BETWEENS:
+                own = file.removeprefix(OURS)
+                if own != file and own not in GO_BETWEENS:
                     function = functions[spot["function_name_id"]]
                     return f"{own}:{_short(function)}"
                 frame = frames[frame].get("parent_frame_id", 0)
@@ -105,7 +107,7 @@ class Places:
 
 
 def weights_of(name: str) -> str:
-    """The module of an argument such as frozen__model____decoder____norm____scale__.1."""
+    """Of an argument: gse.norm of frozen__model____gse____norm____scale__.1."""
     words = [word for word in re.split(r"_{2,}", name.partition(".")[0]) if word]
     known = [w for w in words[1:] if not w.isdigit() and w not in ("model", "params")]
     return "weights of " + ".".join(w.strip("_") for w in known[:-1])

@@ -1,11 +1,11 @@
 """Accelerators that are compiled for: what they can do, as data with its source.
 
-targets.json has for each the rates that a product is modelled with, in TFLOP/s ("half":
-bfloat16 and float16 with sums in float32, "tf32", "float32": true float32), the makers'
-"peak", the memory's bandwidth in GB/s and its size in GB. The modelled rates are 81 % of
-the peak of matrix units and 90 % of that of vector units, what large products reach; a
-TPU takes six passes of bfloat16 for true float32. gpus/ has the descriptions that XLA
-compiles from.
+targets.json has for each the rates that products are modelled with, in TFLOP/s ("half":
+bfloat16 and float16 with sums in float32, "tf32", and "float32", which is true
+float32), the makers' "peak", the memory's bandwidth in GB/s and its size in GB. The
+modelled rates are what large products reach: 81 % of the peak of matrix units, 90 % of
+that of vector units. A TPU takes six passes of bfloat16 for true float32. gpus/ has the
+descriptions that XLA compiles from.
 """
 
 import json
