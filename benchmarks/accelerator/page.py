@@ -20,7 +20,8 @@ STATES = ("before", "now")
 KEPT = 100  # places of a program; those left out are few kernels each
 SHOWN = 16  # modules
 PLACE = re.compile(
-    r"(<!-- benchmarks.accelerator: (\w+) -->\n).*?(<!-- benchmarks.accelerator: end -->)",
+    r"(<!-- benchmarks.accelerator: (\w+) -->\n).*?"
+    r"(<!-- benchmarks.accelerator: end -->)",
     re.DOTALL,
 )
 Stored = dict[str, dict[str, Figures]]  # by program and state
@@ -140,7 +141,7 @@ def newest(states: dict[str, Figures]) -> Figures:
 
 
 def pair(states: dict[str, Any], cell: Any, expected: Any = ()) -> str:
-    """ "before → now" where both are known and differ; 0 where one was expected."""
+    """Before → now where both are known and differ; 0 where one was expected."""
     found = [cell(states[name]) for name in STATES if name in states]
     if len(expected) == len(STATES) and len(found) < len(STATES):
         found = [cell(states[x]) if x in states else "0" for x in STATES]
