@@ -5,7 +5,7 @@ from typing import Any
 
 from benchmarks.accelerator import hlo
 from benchmarks.accelerator.compiling import Compiled
-from benchmarks.accelerator.kernels import Costs, Loop, tally
+from benchmarks.accelerator.kernels import Costs, Loop, Tally, tally
 from benchmarks.accelerator.targets import Target
 from crossearth_jax.report.table import Section, Table
 
