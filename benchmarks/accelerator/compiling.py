@@ -162,17 +162,13 @@ def traced_scores(config: ConfigDict, classes: int, mesh: Mesh) -> Any:
 
 def abstract_network(config: ConfigDict, classes: int) -> build.Network:
     """`build.build_network`'s, with shapes for arrays."""
-    sizes, arithmetic = (
-        build.model_config(config, classes),
-        arithmetic_of(config.precision),
-    )
+    sizes = build.model_config(config, classes)
     model = nnx.eval_shape(partial(build.new_model, config, sizes))
     params = nnx.to_pure_dict(nnx.state(model))
     mask = trainable_mask(params, train_backbone=config.backbone.trainable)
     trainable, frozen = partition(params, mask)
-    frozen = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, arithmetic.dtype), frozen
-    )
+    kind = arithmetic_of(config.precision).dtype
+    frozen = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, kind), frozen)
     return build.Network(nnx.graphdef(model), trainable, frozen, model, "")
 
 

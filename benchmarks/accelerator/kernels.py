@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from benchmarks.accelerator.flops import product_flops
-from benchmarks.accelerator.hlo import Computation, Instruction, Program
+from benchmarks.accelerator.hlo import Array, Computation, Instruction, Program
 from benchmarks.accelerator.places import Places
 from benchmarks.accelerator.targets import LAUNCH, Target
 from benchmarks.accelerator.turns import turns_of
@@ -146,7 +146,8 @@ class Counting:
         known = turns_of(each, computation, self.program)
         turns = 1 if self.once or known is None else known
         inside = Tally()
-        for attribute in ("condition", "body"):
+        # A GPU counts known turns on the host, and asks no condition.
+        for attribute in ("condition", "body") if known is None else ("body",):
             for name in each.called[attribute]:
                 part = self.program.computations[name]
                 inside.merge(self.of(part, within * turns))
@@ -240,7 +241,7 @@ def _exchanged(each: Instruction, computation: Computation) -> int:
     return whole
 
 
-def _workspace(array: object, each: Instruction) -> bool:
+def _workspace(array: Array, each: Instruction) -> bool:
     """Whether an array of a library's result is its workspace: the last, of bytes."""
     last = each.arrays[-1]
     return array is last and len(each.arrays) > 1 and last.kind in ("s8", "u8")

@@ -61,7 +61,7 @@ def filled(text: str, known: Stored) -> str:
 def gpus(known: Stored) -> str:
     """A row for each program of a GPU, what it was before beside it."""
     header = ("", "kernels", "loops", "GB moved", "TFLOP", "modelled ms")
-    header += ("of the rate", "memory, GB", "compiled in, s")
+    header += ("of the rate", "memory, GB", "exchanged, MB", "compiled in, s")
     rows = [
         (
             program,
@@ -72,11 +72,12 @@ def gpus(known: Stored) -> str:
             pair(states, lambda x: short(x["modelled_ms"])),
             pair(states, lambda x: f"{share(x):.0f} %"),
             pair(states, lambda x: short(x["peak_bytes"] / 1e9)),
+            pair(states, exchanged),
             f"{newest(states)['compile_s']:.0f}",
         )
         for program, states in of_platform(known, "cuda")
     ]
-    return Table(header, "l" + "r" * 8, [Section(rows)]).as_markdown()
+    return Table(header, "l" + "r" * 9, [Section(rows)]).as_markdown()
 
 
 def tpus(known: Stored) -> str:

@@ -21,6 +21,7 @@ GO_BETWEENS = ("models/precision.py",)
 ELSEWHERE = "elsewhere"
 FRAME = re.compile(r"stack_frame_id=(\d+)")
 WEIGHTS = re.compile(r"^(?:frozen|state|params)_")
+AROUND = ("model", "params", "opt_state", "mu", "nu")  # the model in an argument
 HOPS = 3  # through instructions that only hand on
 
 
@@ -41,16 +42,16 @@ class Places:
         spots, frames = ({k: _numbers(v) for k, v in x.items()} for x in tables[2:])
 
         def of(frame: int) -> str:
-            seen = set()
-            while frame in frames and frame not in seen:
-                seen.add(frame)
+            while frame in frames:
                 spot = spots[frames[frame]["file_location_id"]]
                 file = files[spot["file_name_id"]]
                 own = file.removeprefix(OURS)
                 if own != file and own not in GO_BETWEENS:
                     function = functions[spot["function_name_id"]]
                     return f"{own}:{_short(function)}"
-                frame = frames[frame].get("parent_frame_id", 0)
+                # As printed it is one more than the caller's, and of an outermost
+                # frame 1: a number that is taken as it stands leads astray.
+                frame = frames[frame].get("parent_frame_id", 1) - 1
             return ""
 
         return {frame: of(frame) for frame in frames}
@@ -109,7 +110,7 @@ class Places:
 def weights_of(name: str) -> str:
     """Of an argument: gse.norm of frozen__model____gse____norm____scale__.1."""
     words = [word for word in re.split(r"_{2,}", name.partition(".")[0]) if word]
-    known = [w for w in words[1:] if not w.isdigit() and w not in ("model", "params")]
+    known = [w for w in words[1:] if not w.isdigit() and w not in AROUND]
     return "weights of " + ".".join(w.strip("_") for w in known[:-1])
 
 

@@ -33,15 +33,6 @@ def check_plugin(platform: str) -> None:
             )
 
 
-def available(platform: str) -> bool:
-    """Whether `check_plugin` has nothing to say."""
-    try:
-        check_plugin(platform)
-    except ImportError:
-        return False
-    return True
-
-
 def version(name: str) -> str | None:
     """Of an installed library."""
     try:

@@ -10,6 +10,7 @@ from benchmarks.accelerator.targets import Target
 from crossearth_jax.report.table import Section, Table
 
 SHOWN = 40  # places
+PRECISIONS = ("half", "tf32", "float32")
 Figures = dict[str, Any]
 
 
@@ -114,12 +115,14 @@ def shown(found: Figures) -> str:
         lines.append(f"{found['conditions']} conditions, the costliest branch counted")
     if places := list(found.get("places", {}).items()):
         rows = [place_row(place, each) for place, each in places[:SHOWN]]
-        header = ("place", "ms", "kernels", "GB", "TFLOP")
-        lines += ["", Table(header, "lrrrr", [Section(rows)]).as_text()]
+        header = ("place", "ms", "kernels", "GB", *PRECISIONS)
+        lines += ["", Table(header, "lrrrrrr", [Section(rows)]).as_text()]
     return "\n".join(lines)
 
 
-def _counts(name: str, found: dict[str, float], per: float = 1, unit: str = "") -> list:
+def _counts(
+    name: str, found: dict[str, float], per: float = 1, unit: str = ""
+) -> list[str]:
     """A line of numbers, none without any."""
     cells = [
         f"{n / per:g} {unit} {kind}".replace("  ", " ") for kind, n in found.items()
@@ -142,11 +145,11 @@ def loops_shown(found: list[Figures]) -> list[str]:
 
 
 def place_row(place: str, each: Figures) -> tuple[str, ...]:
-    """Cells of a place."""
+    """Cells of a place; operations in TFLOP."""
     return (
         place,
         f"{each['modelled_ms']:.3f}",
         str(each["kernels"]),
         f"{each['bytes'] / 1e9:.2f}",
-        f"{sum(each['flops'].values()) / 1e12:.3f}",
+        *(f"{each['flops'].get(kind, 0) / 1e12:.3f}" for kind in PRECISIONS),
     )
