@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
-from unittest import mock
 
 import jax
 import numpy as np
@@ -26,6 +25,7 @@ from crossearth_jax.models.precision import arithmetic_of
 from crossearth_jax.run_settings import read_settings
 from crossearth_jax.scoring.score_fn import jitted_scores
 from crossearth_jax.system import sharding
+from crossearth_jax.system.compiling import traced_for
 from crossearth_jax.train import TrainingSetup, jitted_step
 from crossearth_jax.train_step import TrainState
 
@@ -59,7 +59,7 @@ def compiled(
     check_plugin(target.platform)
     mesh = mesh_of(target, devices, config.train.fsdp)
     trace = {"step": traced_step, "scores": traced_scores}[what]
-    with taken_for(mesh), whole_stacks():
+    with traced_for(mesh.devices.flat[0]), whole_stacks():
         lowered = trace(config, classes, mesh).lower(
             lowering_platforms=(target.platform,)
         )
@@ -93,20 +93,6 @@ def mesh_of(target: Target, devices: int, fsdp: int = 1) -> Mesh:
         f"{target.key}:{layout}", platform="tpu", **whole_host
     )
     return sharding.make_mesh(fsdp, list(topology.devices))
-
-
-@contextlib.contextmanager
-def taken_for(mesh: Mesh) -> Iterator[None]:
-    """What asks JAX for its devices within gets those of the mesh.
-
-    `attention.flash_fits` does, and then decides as on the device itself.
-    """
-    devices = list(mesh.devices.flat)
-    with (
-        mock.patch.object(jax, "local_devices", lambda: devices),
-        mock.patch.object(jax, "default_backend", lambda: devices[0].platform),
-    ):
-        yield
 
 
 @contextlib.contextmanager

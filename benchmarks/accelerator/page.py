@@ -19,6 +19,7 @@ FIGURES = DOCS / "performance_accelerator.json"
 STATES = ("before", "now")
 KEPT = 100  # places of a program; those left out are few kernels each
 SHOWN = 16  # modules
+NONE = "Nothing compiled yet."
 PLACE = re.compile(
     r"(<!-- benchmarks.accelerator: (\w+) -->\n).*?"
     r"(<!-- benchmarks.accelerator: end -->)",
@@ -50,10 +51,12 @@ def write() -> None:
 
 def filled(text: str, known: Stored) -> str:
     """The page with every marked part rewritten."""
-    parts = {"gpu": gpus, "modules": modules, "tpu": tpus}
+    parts = {"gpu": ("cuda", gpus), "modules": ("cuda", modules), "tpu": ("tpu", tpus)}
 
     def part(match: re.Match) -> str:
-        return f"{match[1]}\n{parts[match[2]](known)}\n\n{match[3]}"
+        platform, table = parts[match[2]]
+        some = any(of_platform(known, platform))
+        return f"{match[1]}\n{table(known) if some else NONE}\n\n{match[3]}"
 
     return PLACE.sub(part, text)
 

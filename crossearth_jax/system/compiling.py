@@ -2,6 +2,9 @@
 
 import functools
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 import jax
@@ -32,6 +35,24 @@ def _after_compiling(event: str, duration_secs: float, **_: str | int) -> None:
     """The compiler frees about 1 GB after ViT-L's step, which would be held."""
     if event.endswith("backend_compile_duration") and duration_secs > LONG:
         give_back_freed_memory()
+
+
+_target: ContextVar[jax.Device | None] = ContextVar("target", default=None)
+
+
+@contextmanager
+def traced_for(device: jax.Device) -> Iterator[None]:
+    """What is traced within is for this device, which need not be there."""
+    token = _target.set(device)
+    try:
+        yield
+    finally:
+        _target.reset(token)
+
+
+def target_device() -> jax.Device:
+    """What a program is traced for: a device of this process, or `traced_for`'s."""
+    return _target.get() or jax.local_devices()[0]
 
 
 def lean_schedule(platform: str | None = None) -> dict[str, str]:
