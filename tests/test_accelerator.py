@@ -6,6 +6,7 @@ from pathlib import Path
 import jax
 import pytest
 
+from benchmarks.accelerator import __main__ as command
 from benchmarks.accelerator import page, plugins, report
 from benchmarks.accelerator.compiling import compiled, mesh_of
 from benchmarks.accelerator.targets import targets
@@ -44,10 +45,43 @@ def test_small_scores_have_not_changed_unnoticed(tiny_config):
 
 @for_h100
 @pytest.mark.slow
-@pytest.mark.parametrize("what", ["step", "scores"])
-def test_vit_large_has_not_changed_unnoticed(what):
+def test_the_step_of_vit_large_has_not_changed_unnoticed():
     config = benchmark_config("vit_large", 512, precision="bfloat16")
-    check(f"{what} of vit_large", config, what)
+    check("step of vit_large", config, "step")
+
+
+# ---- command line -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["h200x", "step"], "invalid choice: 'h200x'"),
+        (["h100", "step", "--devices", "0"], "got 0, expected 1 or more"),
+        (["h100", "step", "--devices", "2"], "got --batch 1 on 2 devices, expected"),
+        (["h100", "step", "--json", "/nowhere/a.json"], "a folder that exists"),
+    ],
+)
+def test_options_that_cannot_work_are_refused_at_once(given, message, capsys):
+    with pytest.raises(SystemExit):
+        command.parse(given)
+    assert message in capsys.readouterr().err
+
+
+def test_a_missing_compiler_is_told_in_one_line(monkeypatch):
+    monkeypatch.setattr(plugins, "version", lambda _: None)
+    with pytest.raises(SystemExit, match=r"got no libtpu, expected .*aot-tpu"):
+        command.main(["v5e", "step", "--variant", "vit_tiny"])
+
+
+def test_the_command_is_told_with_its_figures():
+    given = ["h100", "scores", "--crop", "1024", "--remat"]
+    options = command.parse(given)
+    assert command.parse(command.command(options).split()[3:]) == options
+    assert (
+        command.name(options)
+        == "h100 scores, 1024², batch 1, bfloat16, blocks recomputed"
+    )
 
 
 # ---- targets ------------------------------------------------------------------------

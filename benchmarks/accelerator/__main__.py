@@ -15,9 +15,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-# Before JAX starts: the accelerator is compiled for, not used.
-os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
+if __name__ == "__main__":
+    # Before JAX starts: the accelerator is compiled for, not used.
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
 
 import jax
 
@@ -25,6 +26,7 @@ from benchmarks.accelerator import page, report
 from benchmarks.accelerator.compiling import compiled
 from benchmarks.accelerator.targets import targets
 from benchmarks.our_side import benchmark_config
+from crossearth_jax.commands.values import count
 from crossearth_jax.models.families import VARIANTS
 from crossearth_jax.system.whole_file import whole_file
 
@@ -51,7 +53,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     }
     print(report.shown(found), flush=True)
     if options.text:
-        options.text.write_text(made.program.as_text())
+        with whole_file(options.text) as place:
+            place.write_text(made.program.as_text())
     if options.json:
         with whole_file(options.json) as place:
             place.write_text(json.dumps(found, indent=1) + "\n")
@@ -70,14 +73,14 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("target", choices=list(targets()))
     parser.add_argument("what", choices=("step", "scores"))
     parser.add_argument("--variant", choices=list(VARIANTS), default="vit_large")
-    parser.add_argument("--crop", type=int, default=512, help="pixels")
-    parser.add_argument("--batch", type=int, default=1, help="images of all devices")
-    parser.add_argument("--classes", type=int, default=5)
+    parser.add_argument("--crop", type=count, default=512, help="pixels")
+    parser.add_argument("--batch", type=count, default=1, help="images of all devices")
+    parser.add_argument("--classes", type=count, default=5)
     parser.add_argument("--precision", choices=PRECISIONS, default="bfloat16")
-    parser.add_argument("--devices", type=int, default=1)
+    parser.add_argument("--devices", type=count, default=1)
     parser.add_argument("--remat", action="store_true", help="recompute the blocks")
-    parser.add_argument("--json", type=Path, help="file that keeps the figures")
-    parser.add_argument("--text", type=Path, help="file for the compiled program")
+    parser.add_argument("--json", type=new_file, help="file that keeps the figures")
+    parser.add_argument("--text", type=new_file, help="file for the compiled program")
     parser.add_argument(
         "--document",
         choices=page.STATES,
@@ -85,7 +88,23 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         const=page.STATES[-1],
         help="keep the figures in docs/ and write them into docs/performance.md",
     )
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    if options.batch % options.devices:
+        parser.error(
+            f"got --batch {options.batch} on {options.devices} devices, expected a "
+            "multiple: --batch counts the images of all devices"
+        )
+    return options
+
+
+def new_file(text: str) -> Path:
+    """In a folder that exists: compiling takes minutes, and then it is too late."""
+    path = Path(text)
+    if path.is_dir() or not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(
+            f"got {text}, expected a file in a folder that exists"
+        )
+    return path
 
 
 def command(options: argparse.Namespace) -> str:
