@@ -1,12 +1,10 @@
 """What a GPU would launch and move for a compiled program, and how long by a model.
 
-A kernel takes the longest of bytes / bandwidth, FLOPs of its products / their rate, and
-2 µs, its launch. Bytes are those of the result and of every operand, an operand counted
-as at most eight times the result or 1 MiB, since many kernels read a slice. Where the
-program says which slice is read or written, that counts. Libraries' workspaces are not
-counted as moved, and a link between devices not as slower than memory. The inside of a
-loop counts times its turns (as one where the compiler does not know them), and of the
-branches of a condition the costliest. A model to steer by, not a measurement.
+A kernel takes the longest of its bytes / bandwidth, FLOPs of its products / their rate,
+and 2 µs, its launch; one follows another. The inside of a loop counts times its turns
+(as one where the compiler does not know them), and of the branches of a condition the
+costliest. A link between devices counts as fast as memory. A model to steer by, not a
+measurement.
 """
 
 from collections import Counter
@@ -14,7 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from benchmarks.accelerator.flops import product_flops
-from benchmarks.accelerator.hlo import Array, Computation, Instruction, Program
+from benchmarks.accelerator.hlo import Computation, Instruction, Program
+from benchmarks.accelerator.moved import exchanged_bytes, moved_bytes
 from benchmarks.accelerator.places import Places
 from benchmarks.accelerator.targets import LAUNCH, Target
 from benchmarks.accelerator.turns import turns_of
@@ -29,7 +28,6 @@ COLLECTIVES = {
     "all-gather", "all-reduce", "all-to-all", "collective-broadcast",
     "collective-permute", "ragged-all-to-all", "reduce-scatter",
 }  # fmt: skip
-FEW = 1 << 20  # bytes
 
 
 @dataclass
@@ -168,95 +166,13 @@ class Counting:
 
     def _kernel(self, each: Instruction, computation: Computation) -> Tally:
         flops = product_flops(each, computation, self.program)
-        moved = self._moved(each, computation)
-        costs = Costs(
-            1, moved, self.target.seconds(moved, flops, LAUNCH), Counter(flops)
-        )
+        moved = moved_bytes(each, computation, self.program)
+        seconds = self.target.seconds(moved, flops, LAUNCH)
+        costs = Costs(1, moved, seconds, Counter(flops))
         place = self.places.of(each, computation)
         found = Tally(costs, {place: costs})
         if each.target:
             found.libraries[each.target] = 1
         if (kind := each.op.removesuffix(STARTS)) in COLLECTIVES:
-            found.collectives[kind] = _exchanged(each, computation)
+            found.collectives[kind] = exchanged_bytes(each, computation)
         return found
-
-    def _moved(self, each: Instruction, computation: Computation) -> int:
-        """Bytes of the result and of the operands."""
-        called = each.called.get("calls", ()) if each.op == "fusion" else ()
-        inner = self.program.computations[called[0]] if called else None
-        out, in_place = self._written(each, computation, inner)
-        most = max(8 * out, FEW)
-        moved = out
-        for place, name in enumerate(each.operands):
-            if place in in_place or name not in computation.instructions:
-                continue
-            size = computation.instructions[name].bytes
-            if inner:
-                size = min(size, _read(inner, place, size))
-            moved += min(size, most)
-        return moved
-
-    def _written(
-        self, each: Instruction, computation: Computation, inner: Computation | None
-    ) -> tuple[int, set[int]]:
-        """Bytes of the result, and which operands it is written into."""
-        if each.target:
-            return sum(x.bytes for x in each.arrays if not _workspace(x, each)), set()
-        if each.op == "dynamic-update-slice":
-            return computation.instructions[each.operands[1]].bytes, {0}
-        if inner is None:
-            return _result(each, computation), set()
-        root = inner.root
-        results = [root]
-        if root.op == "tuple":
-            results = [inner.instructions[name] for name in root.operands]
-        out, in_place = 0, set()
-        for result in results:
-            result = _behind(result, inner)
-            if result.op != "dynamic-update-slice":
-                out += result.bytes
-                continue
-            out += inner.instructions[result.operands[1]].bytes
-            whole = _behind(inner.instructions[result.operands[0]], inner)
-            if whole.op == "parameter":
-                in_place.add(int(whole.operands[0]))
-        return out, in_place
-
-
-def _result(each: Instruction, computation: Computation) -> int:
-    """Bytes of what an instruction makes."""
-    if each.op in ("copy-start", "all-gather-start", "collective-permute-start"):
-        # Their result has the operands in it.
-        known = (computation.instructions.get(name) for name in each.operands)
-        return each.bytes - sum(x.bytes for x in known if x)
-    return each.bytes
-
-
-def _exchanged(each: Instruction, computation: Computation) -> int:
-    """Bytes of a collective's result, wherever it is kept."""
-    whole = sum(array.size for array in each.arrays)
-    if each.op in ("all-gather-start", "collective-permute-start"):
-        known = (computation.instructions.get(name) for name in each.operands)
-        whole -= sum(array.size for x in known if x for array in x.arrays)
-    return whole
-
-
-def _workspace(array: Array, each: Instruction) -> bool:
-    """Whether an array of a library's result is its workspace: the last, of bytes."""
-    last = each.arrays[-1]
-    return array is last and len(each.arrays) > 1 and last.kind in ("s8", "u8")
-
-
-def _behind(result: Instruction, inner: Computation) -> Instruction:
-    """What a result is, without what only names it otherwise."""
-    while result.op in ("bitcast", "copy") and result.operands[0] in inner.instructions:
-        result = inner.instructions[result.operands[0]]
-    return result
-
-
-def _read(inner: Computation, place: int, size: int) -> int:
-    """Bytes of a fusion's operand that are read, where only slices of it are."""
-    users = inner.users.get(inner.parameters[place].name, [])
-    if users and all(x.op in ("dynamic-slice", "slice") for x in users):
-        return sum(x.bytes for x in users)
-    return size

@@ -64,7 +64,7 @@ def filled(text: str, known: Stored) -> str:
 def gpus(known: Stored) -> str:
     """A row for each program of a GPU, what it was before beside it."""
     header = ("", "kernels", "loops", "GB moved", "TFLOP", "modelled ms")
-    header += ("of the rate", "memory, GB", "exchanged, MB", "compiled in, s")
+    header += ("of the rate", "memory, GB", "exchanged, MB")
     rows = [
         (
             program,
@@ -76,17 +76,16 @@ def gpus(known: Stored) -> str:
             pair(states, lambda x: f"{share(x):.0f} %"),
             pair(states, lambda x: short(x["peak_bytes"] / 1e9)),
             pair(states, exchanged),
-            f"{newest(states)['compile_s']:.0f}",
         )
         for program, states in of_platform(known, "cuda")
     ]
-    return Table(header, "l" + "r" * 9, [Section(rows)]).as_markdown()
+    return Table(header, "l" + "r" * 8, [Section(rows)]).as_markdown()
 
 
 def tpus(known: Stored) -> str:
     """A row for each program of a TPU; bytes are of one chip."""
     header = ("", "code, GB", "temporaries", "arguments", "memory, GB", "loops")
-    header += ("TFLOP", "GB moved", "exchanged, MB", "compiled in, s")
+    header += ("TFLOP", "GB moved", "exchanged, MB", "s to compile", "of all cores")
 
     def gigabytes(name: str) -> Any:
         return lambda x: short(x[f"{name}_bytes"] / 1e9)
@@ -100,11 +99,14 @@ def tpus(known: Stored) -> str:
             pair(states, operations),
             pair(states, lambda x: short(x["bytes"] / 1e9)),
             pair(states, exchanged),
-            pair(states, lambda x: f"{x['compile_s']:.0f}"),
+            *(
+                pair(states, lambda x, key=key: f"{x[key]:.0f}")
+                for key in ("compile_s", "compile_cpu_s")
+            ),
         )
         for program, states in of_platform(known, "tpu")
     ]
-    return Table(header, "l" + "r" * 9, [Section(rows)]).as_markdown()
+    return Table(header, "l" + "r" * 10, [Section(rows)]).as_markdown()
 
 
 def modules(known: Stored) -> str:

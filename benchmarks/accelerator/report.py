@@ -26,6 +26,7 @@ def figures(made: Compiled, target: Target) -> Figures:
     shared = {
         "target": target.key,
         "compile_s": round(made.seconds, 1),
+        "compile_cpu_s": round(made.processor, 1),
         **memory(made, target),
         "loops": len(found.loops),
         "loop_list": [loop(each) for each in found.loops],
@@ -106,7 +107,7 @@ def shown(found: Figures) -> str:
         f"modelled {least}{found['modelled_ms']:.2f} ms",
         f"TFLOP: {flops}",
         f"memory {found['peak_bytes'] / 1e9:.2f} GB ({sizes})",
-        f"compiled in {found['compile_s']} s",
+        f"compiled in {found['compile_s']} s, {found['compile_cpu_s']} of all cores",
         *_counts("libraries", found.get("libraries", {})),
         *_counts("collectives", found["collectives"], 1e6, "MB"),
         *loops_shown(found["loop_list"]),
