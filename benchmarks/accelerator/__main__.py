@@ -31,6 +31,7 @@ from crossearth_jax.models.families import VARIANTS
 from crossearth_jax.system.whole_file import whole_file
 
 PRECISIONS = ("float32", "tensorfloat32", "bfloat16")
+STYLED = 0.1  # share of steps; the branch counts in full wherever it is above 0
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -40,6 +41,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         options.variant, options.crop, batch=options.batch, precision=options.precision
     )
     config.backbone.remat = options.remat
+    if options.style:
+        config.style.probability, config.style.transfer = STYLED, options.style
     target = targets()[options.target]
     asked = options.what, target, options.devices
     try:
@@ -79,6 +82,11 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--precision", choices=PRECISIONS, default="bfloat16")
     parser.add_argument("--devices", type=count, default=1)
     parser.add_argument("--remat", action="store_true", help="recompute the blocks")
+    parser.add_argument(
+        "--style",
+        choices=("fourier", "statistics"),
+        help="with Earth style by a stand-in: its branch counts as taken",
+    )
     parser.add_argument("--json", type=new_file, help="file that keeps the figures")
     parser.add_argument("--text", type=new_file, help="file for the compiled program")
     parser.add_argument(
@@ -111,6 +119,7 @@ def command(options: argparse.Namespace) -> str:
     """What compiles the same again."""
     names = ("variant", "crop", "batch", "classes", "precision", "devices")
     given = [f"--{name} {getattr(options, name)}" for name in names]
+    given += [f"--style {options.style}"] if options.style else []
     remat = ["--remat"] if options.remat else []
     words = ("python -m benchmarks.accelerator", options.target, options.what)
     return " ".join([*words, *given, *remat])
@@ -123,6 +132,7 @@ def name(options: argparse.Namespace) -> str:
     words += [options.variant] if options.variant != "vit_large" else []
     words += [f"{options.devices} devices"] if options.devices > 1 else []
     words += ["blocks recomputed"] if options.remat else []
+    words += [f"style by {options.style}"] if options.style else []
     return ", ".join(words)
 
 

@@ -19,6 +19,7 @@ from benchmarks.accelerator.plugins import check_plugin
 from benchmarks.accelerator.targets import Target
 from benchmarks.our_side import NO_DATA
 from crossearth_jax import build
+from crossearth_jax.build_data import build_restyle
 from crossearth_jax.data.pipeline import Batch
 from crossearth_jax.models.parameters import partition, trainable_mask
 from crossearth_jax.models.precision import arithmetic_of
@@ -117,8 +118,9 @@ def traced_step(config: ConfigDict, classes: int, mesh: Mesh) -> Any:
     count = jax.ShapeDtypeStruct((), np.int32)
     opt_state = jax.eval_shape(optimiser.init, network.trainable)
     state = TrainState(network.trainable, opt_state, step=count, bad=count)
+    restyle = build_restyle(settings.style)
     setup = TrainingSetup(
-        settings, mesh, NO_DATA, None, network, schedule, optimiser, state
+        settings, mesh, NO_DATA, restyle, network, schedule, optimiser, state
     )
     step, frozen = jitted_step(setup)
     size = config.train.batch_size, config.data.crop, config.data.crop

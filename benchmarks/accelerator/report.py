@@ -100,8 +100,10 @@ def shown(found: Figures) -> str:
     flops = ", ".join(f"{n / 1e12:.3f} {kind}" for kind, n in found["flops"].items())
     kernels = "" if found["kernels"] is None else f"{found['kernels']} kernels, "
     least = "at least " if found["kernels"] is None else ""
-    parts = ("temporary", "argument", "code")
-    sizes = ", ".join(f"{x}s {found[f'{x}_bytes'] / 1e9:.3f}" for x in parts)
+    parts = {"temporary": "temporaries", "argument": "arguments", "code": "code"}
+    sizes = ", ".join(
+        f"{words} {found[f'{part}_bytes'] / 1e9:.3f}" for part, words in parts.items()
+    )
     lines = [
         f"{kernels}{found['loops']} loops, {found['bytes'] / 1e9:.2f} GB moved, "
         f"modelled {least}{found['modelled_ms']:.2f} ms",

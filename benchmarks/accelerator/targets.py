@@ -4,8 +4,8 @@ targets.json has for each the rates that products are modelled with, in TFLOP/s 
 bfloat16 and float16 with sums in float32, "tf32", and "float32", which is true
 float32), the makers' "peak", the memory's bandwidth in GB/s and its size in GB. The
 modelled rates are what large products reach: 81 % of the peak of matrix units, 90 % of
-that of vector units. A TPU takes six passes of bfloat16 for true float32. gpus/ has the
-descriptions that XLA compiles from.
+that of vector units. A TPU takes six passes of bfloat16 for true float32, and one where
+a GPU takes TF32. gpus/ has the descriptions that XLA compiles from.
 """
 
 import json
