@@ -17,7 +17,7 @@ from benchmarks.accelerator.hlo import Computation, Instruction, Program
 
 OURS = f"{Path(crossearth_jax.__file__).parent}/"
 # Called for every product: their callers tell more.
-GO_BETWEENS = ("models/precision.py",)
+GO_BETWEENS = ("models/precision.py", "models/half_product.py")
 ELSEWHERE = "elsewhere"
 FRAME = re.compile(r"stack_frame_id=(\d+)")
 WEIGHTS = re.compile(r"^(?:frozen|state|params)_")
