@@ -17,10 +17,7 @@ from ml_collections import ConfigDict
 
 from crossearth_jax import build
 from crossearth_jax.data.pipeline import Batch
-from crossearth_jax.models.crossearth import CrossEarth
-from crossearth_jax.models.initial_keys import InitialKeys
 from crossearth_jax.models.parameters import partition, trainable_mask
-from crossearth_jax.models.precision import arithmetic_of
 from crossearth_jax.run_settings import read_settings
 from crossearth_jax.scoring.score_fn import class_scores
 from crossearth_jax.train_step import make_gradients
@@ -64,10 +61,7 @@ def shapes_of(
 ) -> tuple[nnx.GraphDef, PyTree, PyTree]:
     """Structure, trainable and frozen arrays of a model that is never made."""
     sizes = build.model_config(config, classes)
-    arithmetic = arithmetic_of(config.precision)
-    model = nnx.eval_shape(
-        lambda: CrossEarth(sizes, rngs=InitialKeys(0), arithmetic=arithmetic)
-    )
+    model = nnx.eval_shape(partial(build.new_model, config, sizes))
     params = nnx.to_pure_dict(nnx.state(model))
     mask = trainable_mask(params, train_backbone=train_backbone)
     return nnx.graphdef(model), *partition(params, mask)

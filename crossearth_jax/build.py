@@ -7,6 +7,7 @@ else.
 import dataclasses
 import math
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -102,14 +103,7 @@ def build_network(
     weights = _given_backbone(config, init)
     sizes = model_config(config, num_classes, weights)
 
-    def create() -> CrossEarth:
-        return CrossEarth(
-            sizes,
-            rngs=InitialKeys(config.train.seed),
-            arithmetic=arithmetic,
-            remat=backbone.remat,
-        )
-
+    create = partial(new_model, config, sizes)
     model = nnx.eval_shape(create)  # shapes only
     like = nnx.to_pure_dict(nnx.state(model))
 
@@ -135,6 +129,16 @@ def build_network(
     trainable, frozen = _split(params, backbone.trainable, arithmetic)
     digest = digest_of_arrays(weights) if frozen else ""
     return Network(nnx.graphdef(model), trainable, frozen, model, digest)
+
+
+def new_model(config: ConfigDict, sizes: ModelConfig) -> CrossEarth:
+    """The model of a configuration at its initial values."""
+    return CrossEarth(
+        sizes,
+        rngs=InitialKeys(config.train.seed),
+        arithmetic=arithmetic_of(config.precision),
+        remat=config.backbone.remat,
+    )
 
 
 def _split(

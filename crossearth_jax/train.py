@@ -249,7 +249,15 @@ def _midway(setup: TrainingSetup, placed: PyTree, stop: StopRequest) -> Midway:
 def make_step(
     setup: TrainingSetup,
 ) -> tuple[Callable[..., tuple[TrainState, Metrics]], PyTree]:
-    """The jitted step and the frozen arrays that it takes."""
+    """The jitted step and the frozen arrays that it takes, on devices."""
+    step_fn, frozen = jitted_step(setup)
+    return step_fn, sharding.place_frozen(frozen, setup.mesh)
+
+
+def jitted_step(
+    setup: TrainingSetup,
+) -> tuple[Callable[..., tuple[TrainState, Metrics]], PyTree]:
+    """The jitted step and the frozen arrays that it takes, where they are."""
     graph, restyle_state = nnx.split(setup.restyle) if setup.restyle else (None, {})
     step_fn = make_train_step(
         setup.network.graph,
@@ -260,8 +268,7 @@ def make_step(
         accumulate=setup.settings.train.accumulate,
         patience=setup.settings.train.patience,
     )
-    frozen = {"model": setup.network.frozen, "restyle": restyle_state}
-    return step_fn, sharding.place_frozen(frozen, setup.mesh)
+    return step_fn, {"model": setup.network.frozen, "restyle": restyle_state}
 
 
 def batches(setup: TrainingSetup, start: int) -> Batches:

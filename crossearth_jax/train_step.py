@@ -360,7 +360,7 @@ def make_train_step(
         step,
         donate_argnums=0,
         out_shardings=placement,
-        compiler_options=lean_schedule(),
+        compiler_options=lean_schedule(next(iter(placement.device_set)).platform),
     )
 
 

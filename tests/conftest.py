@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from outside import HOW_TO_RUN_PARITY
 from tiny import get_config
 
+from benchmarks.accelerator.plugins import check_plugin
 from crossearth_jax.data import check_labels
 
 
@@ -22,11 +23,22 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skips tests marked `accelerator` where JAX has none."""
-    marked = [item for item in items if item.get_closest_marker("accelerator")]
-    if marked and jax.default_backend() == "cpu":
-        for item in marked:
-            item.add_marker(pytest.mark.skip(reason="needs a GPU or TPU"))
+    """Skips tests marked `accelerator` where JAX has none, or no compiler for one."""
+    for item in items:
+        marker = item.get_closest_marker("accelerator")
+        if marker and (lack := lacking(marker.kwargs.get("compiles_for"))):
+            item.add_marker(pytest.mark.skip(reason=lack))
+
+
+def lacking(platform: str | None) -> str:
+    """Why a test of an accelerator, or of a compiler for one, cannot run here."""
+    if platform is None:
+        return "needs a GPU or TPU" if jax.default_backend() == "cpu" else ""
+    try:
+        check_plugin(platform)
+    except ImportError as error:
+        return str(error)
+    return ""
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import benchmarks
-from benchmarks import document, precision, reliability, run
+from benchmarks import accelerator, document, precision, reliability, run
 from benchmarks.growth import exchanged_bytes
 from benchmarks.our_side import benchmark_config
 from benchmarks.reliability import hostile
@@ -19,7 +19,7 @@ from crossearth_jax.models import mask2former
 
 MODULES = [
     module.name
-    for package in (benchmarks, reliability)
+    for package in (benchmarks, accelerator, reliability)
     for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}.")
     # The peer's need torch, and tests of their own import them.
     if not module.name.endswith("__main__") and ".peer_" not in module.name

@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float
 from crossearth_jax.models.initial_values import xavier_uniform
 from crossearth_jax.models.portable import is_portable
 from crossearth_jax.models.precision import Arithmetic
+from crossearth_jax.system.compiling import target_device
 
 FEW_WEIGHTS = 1 << 20  # of an image: 4 MiB, which a CPU's cache takes as a whole
 
@@ -117,16 +118,16 @@ def flash_attention(
 
 
 def flash_fits(query: Float[Array, "B Q h d"], value: Float[Array, "B S h e"]) -> bool:
-    """Whether this process's GPU, if it has one, computes such heads with cuDNN."""
-    width = query.shape[-1]
+    """Whether the device that is traced for has cuDNN for such heads."""
+    width, device = query.shape[-1], target_device()
     return (
         not is_portable()
         and query.dtype in (jnp.bfloat16, jnp.float16)
         and width == value.shape[-1]
         and width % 8 == 0
         and width <= 128
-        and jax.default_backend() == "gpu"
-        and float(jax.local_devices()[0].compute_capability) >= 8
+        and device.platform == "gpu"
+        and float(device.compute_capability) >= 8
     )
 
 

@@ -6,6 +6,7 @@ from functools import partial
 import jax
 import numpy as np
 from flax import nnx
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, PyTree
 
 from crossearth_jax.models.parameters import combine
@@ -22,6 +23,12 @@ def class_scores(
 ) -> Float[Array, "B H W K"]:
     """Class scores of normalised windows, by the parts of a `build.Network`."""
     return nnx.merge(graph, combine(params, frozen)).scores(windows)
+
+
+def jitted_scores(graph: nnx.GraphDef, mesh: Mesh) -> Callable[..., Array]:
+    """The jitted `(params, frozen, windows) -> scores` for the devices of a mesh."""
+    options = lean_schedule(mesh.devices.flat[0].platform)
+    return jax.jit(partial(class_scores, graph), compiler_options=options)
 
 
 def make_score_fn(graph: nnx.GraphDef, params: PyTree, frozen: PyTree) -> ScoreFn:
@@ -41,7 +48,7 @@ def make_scorer(graph: nnx.GraphDef, frozen: PyTree) -> Callable[[PyTree], Score
     """
     here = sharding.make_mesh(devices=jax.local_devices())
     frozen = sharding.replicate_here(frozen, here)
-    scores = jax.jit(partial(class_scores, graph), compiler_options=lean_schedule())
+    scores = jitted_scores(graph, here)
 
     def with_parameters(params: PyTree) -> ScoreFn:
         params = sharding.replicate_here(params, here)

@@ -2,6 +2,9 @@
 
 import functools
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 import jax
@@ -34,12 +37,35 @@ def _after_compiling(event: str, duration_secs: float, **_: str | int) -> None:
         give_back_freed_memory()
 
 
-def lean_schedule() -> dict[str, str]:
+_target: ContextVar[jax.Device | None] = ContextVar("target", default=None)
+
+
+@contextmanager
+def traced_for(device: jax.Device) -> Iterator[None]:
+    """What is traced within is for this device, which need not be there."""
+    token = _target.set(device)
+    try:
+        yield
+    finally:
+        _target.reset(token)
+
+
+def target_device() -> jax.Device:
+    """What a program is traced for: a device of this process, or `traced_for`'s."""
+    return _target.get() or jax.local_devices()[0]
+
+
+def lean_schedule(platform: str | None = None) -> dict[str, str]:
     """Compiler options that order a program for little memory.
 
     XLA's own order on a CPU starts everything as early as it can, and a step then holds
     0.7 GB more.
+
+    Args:
+      platform: of the devices that are compiled for; None takes those that are there.
     """
+    if platform not in (None, "cpu"):
+        return {}
     schedule = "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"
     return _cpu_option("xla_cpu_scheduler_type", schedule)
 

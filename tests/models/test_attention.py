@@ -5,6 +5,7 @@ import pytest
 
 from crossearth_jax.models import attention
 from crossearth_jax.models.portable import portable
+from crossearth_jax.system.compiling import traced_for
 
 
 def inputs(batch=2, queries=5, keys=7, heads=3, width=4):
@@ -69,8 +70,11 @@ def test_flash_attention_is_the_same_formula(monkeypatch):
 def test_flash_attention_is_for_half_precision_on_a_gpu(monkeypatch):
     shape = jax.ShapeDtypeStruct((2, 5, 3, 64), jnp.bfloat16)
     assert not attention.flash_fits(shape, shape)
-    device = type("Device", (), {"compute_capability": "9.0"})()
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    facts = {"platform": "gpu", "compute_capability": "9.0"}
+    device = type("Device", (), facts)()
+    with traced_for(device):
+        assert attention.flash_fits(shape, shape)
+    assert not attention.flash_fits(shape, shape)
     monkeypatch.setattr(jax, "local_devices", lambda: [device])
     assert attention.flash_fits(shape, shape)
     with portable():

@@ -62,3 +62,16 @@ def test_jax_reports_compilations_under_that_name():
     finally:
         jax.monitoring.unregister_event_duration_listener(listen)
     assert any(event.endswith("backend_compile_duration") for event in heard)
+
+
+def test_options_of_a_cpu_are_for_no_other_device():
+    assert compiling.lean_schedule("gpu") == {}
+    assert compiling.lean_schedule("cpu") == compiling.lean_schedule()
+
+
+def test_a_device_that_is_not_there_is_traced_for():
+    here = compiling.target_device()
+    assert here == jax.local_devices()[0]
+    with compiling.traced_for("another"):
+        assert compiling.target_device() == "another"
+    assert compiling.target_device() == here

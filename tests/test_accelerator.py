@@ -1,0 +1,232 @@
+"""`benchmarks.accelerator`: targets, compilers, page; the guard of what it counts."""
+
+import json
+from pathlib import Path
+
+import jax
+import pytest
+
+from benchmarks.accelerator import __main__ as command
+from benchmarks.accelerator import page, plugins, report
+from benchmarks.accelerator.compiling import compiled, mesh_of
+from benchmarks.accelerator.targets import targets
+from benchmarks.document import PAGE
+from benchmarks.our_side import benchmark_config
+
+GOLDEN = Path(__file__).parent / "golden" / "accelerator.json"
+NUM_CLASSES = 5
+HELD = ("kernels", "loops", "modelled_ms")
+for_h100 = pytest.mark.accelerator(compiles_for="cuda")
+
+
+# ---- guard --------------------------------------------------------------------------
+
+
+def check(name: str, config, what: str) -> None:
+    target = targets()["h100"]
+    found = report.figures(compiled(config, NUM_CLASSES, what, target, 1), target)
+    held = {key: found[key] for key in HELD}
+    known = json.loads(GOLDEN.read_text())
+    if jax.__version__ not in known:
+        pytest.skip(
+            f"tests/golden/accelerator.json has no counts of jax {jax.__version__}: "
+            f"add {json.dumps({name: held})}"
+        )
+    assert held == pytest.approx(known[jax.__version__][name], rel=0.05), (
+        f"{name}: if that is meant, write it into tests/golden/accelerator.json and "
+        f"the reason into the commit; what it is now: {report.shown(found)}"
+    )
+
+
+@for_h100
+def test_small_scores_have_not_changed_unnoticed(tiny_config):
+    check("scores of tests/tiny.py", tiny_config(), "scores")
+
+
+@for_h100
+@pytest.mark.slow
+def test_the_step_of_vit_large_has_not_changed_unnoticed():
+    config = benchmark_config("vit_large", 512, precision="bfloat16")
+    check("step of vit_large", config, "step")
+
+
+# ---- command line -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["h200x", "step"], "invalid choice: 'h200x'"),
+        (["h100", "step", "--devices", "0"], "got 0, expected 1 or more"),
+        (["h100", "step", "--devices", "2"], "got --batch 1 on 2 devices, expected"),
+        (["h100", "step", "--json", "/nowhere/a.json"], "a folder that exists"),
+    ],
+)
+def test_options_that_cannot_work_are_refused_at_once(given, message, capsys):
+    with pytest.raises(SystemExit):
+        command.parse(given)
+    assert message in capsys.readouterr().err
+
+
+def test_a_missing_compiler_is_told_in_one_line(monkeypatch):
+    monkeypatch.setattr(plugins, "version", lambda _: None)
+    with pytest.raises(SystemExit, match=r"got no libtpu, expected .*aot-tpu"):
+        command.main(["v5e", "step", "--variant", "vit_tiny"])
+
+
+def test_the_command_is_told_with_its_figures():
+    given = ["h100", "scores", "--crop", "1024", "--remat"]
+    options = command.parse(given)
+    assert command.parse(command.command(options).split()[3:]) == options
+    assert (
+        command.name(options)
+        == "h100 scores, 1024², batch 1, bfloat16, blocks recomputed"
+    )
+
+
+# ---- targets ------------------------------------------------------------------------
+
+
+def test_modelled_rates_are_below_the_makers():
+    for target in targets().values():
+        for kind, peak in target.peak.items():
+            assert 0.75 * peak < target.tflops[kind] < peak, target.key
+        assert target.source and target.memory and target.bandwidth
+
+
+def test_a_kernel_takes_the_longest_of_three():
+    h100 = targets()["h100"]
+    assert h100.seconds(0, {}, 2e-6) == 2e-6
+    assert h100.seconds(3352e9, {}, 2e-6) == 1
+    assert h100.seconds(0, {"half": 400e12, "float32": 30e12}, 2e-6) == 1
+
+
+@for_h100
+@pytest.mark.parametrize(
+    "key", [k for k, target in targets().items() if target.platform == "cuda"]
+)
+def test_xla_takes_the_description_of_every_gpu(key):
+    mesh = mesh_of(targets()[key], 2)
+    assert mesh.size == 2
+    description = targets()[key].description
+    assert mesh.devices.flat[0].device_kind in description
+
+
+@pytest.mark.accelerator(compiles_for="tpu")
+@pytest.mark.parametrize(
+    ("key", "devices"),
+    [(k, int(n)) for k, target in targets().items() for n in target.topologies or ()],
+)
+def test_every_topology_has_its_chips(key, devices):
+    assert mesh_of(targets()[key], devices).size == devices
+
+
+def test_a_tpu_has_no_other_numbers_of_chips():
+    with pytest.raises(ValueError, match="got 3 devices of v5e, expected 1, 4, 8, 16"):
+        mesh_of(targets()["v5e"], 3)
+
+
+# ---- compilers ----------------------------------------------------------------------
+
+HERE = {
+    "jax-cuda13-plugin": jax.__version__,
+    "jax-cuda13-pjrt": jax.__version__,
+    "nvidia-cudnn-cu13": "9.28.1.4",
+}
+
+
+@pytest.mark.parametrize(
+    ("installed", "message"),
+    [
+        (
+            {},
+            rf"got no jax-cuda13-plugin, expected {jax.__version__}, as jax .*aot-cuda",
+        ),
+        (
+            HERE | {"jax-cuda13-pjrt": "0.1.2"},
+            rf"got jax-cuda13-pjrt 0\.1\.2, expected {jax.__version__}, as jax",
+        ),
+        (
+            HERE | {"nvidia-cudnn-cu13": None},
+            "got no nvidia-cudnn-cu13, expected one to compile for cuda: pip install",
+        ),
+    ],
+)
+def test_a_compiler_of_another_jax_is_refused(monkeypatch, installed, message):
+    monkeypatch.setattr(plugins, "version", installed.get)
+    with pytest.raises(ImportError, match=message):
+        plugins.check_plugin("cuda")
+
+
+def test_the_compiler_of_this_jax_is_taken(monkeypatch):
+    monkeypatch.setattr(plugins, "version", HERE.get)
+    plugins.check_plugin("cuda")
+
+
+def test_the_version_of_libtpu_is_what_jax_asks_for(monkeypatch):
+    asked = ['libtpu==0.0.42.*; extra == "tpu"', 'requests; extra == "tpu"']
+    monkeypatch.setattr(plugins.metadata, "requires", lambda _: asked)
+    for found in ("0.0.42", "0.0.43.1", "0.0.4"):
+        monkeypatch.setattr(plugins, "version", lambda _, found=found: found)
+        with pytest.raises(ImportError, match=r"expected 0\.0\.42\.\*, as jax"):
+            plugins.check_plugin("tpu")
+    monkeypatch.setattr(plugins, "version", lambda _: "0.0.42.1")
+    plugins.check_plugin("tpu")
+    monkeypatch.setattr(plugins.metadata, "requires", lambda _: [])
+    plugins.check_plugin("tpu")
+
+
+# ---- page ---------------------------------------------------------------------------
+
+FIGURES = {
+    "target": "h100",
+    "kernels": 4000,
+    "loops": 12,
+    "bytes": 37e9,
+    "flops": {"half": 3.2e12, "float32": 0.06e12, "tf32": 1e6},
+    "modelled_ms": 16.3,
+    "peak_bytes": 2.85e9,
+    "collectives": {},
+    "places": {
+        "models/rein.py:Rein.__call__": {"modelled_ms": 2, "kernels": 7, "bytes": 1e9},
+        "models/rein.py:tokens": {"modelled_ms": 1, "kernels": 3, "bytes": 1e9},
+        "weights of rein.mlp": {"modelled_ms": 4, "kernels": 1, "bytes": 2e9},
+    },
+}
+
+
+def test_the_page_has_the_kept_figures():
+    text = PAGE.read_text()
+    assert page.filled(text, page.stored()) == text
+    shown = [match[2] for match in page.PLACE.finditer(text)]
+    assert shown == ["gpu", "modules", "tpu"]
+
+
+def test_before_and_now_stand_beside_each_other():
+    now = FIGURES | {"kernels": 2000, "loops": 0, "places": {}}
+    text = page.gpus({"a step": {"before": FIGURES, "now": now}})
+    row = text.splitlines()[-1]
+    cells = "a step | 4,000 → 2,000 | 12 → 0 | 37 | 3.2, 0.06 float32 | 16.3 | 25 %"
+    assert row == f"| {cells} | 2.85 | - |"
+
+
+def test_places_are_summed_by_module():
+    text = page.modules({"a step": {"before": FIGURES, "now": FIGURES}})
+    assert text.splitlines()[-2:] == [
+        "| weights of rein | 4.00 | 1 | 2.00 |",
+        "| models/rein.py | 3.00 | 10 | 2.00 |",
+    ]
+    gone = FIGURES | {"places": {}}
+    text = page.modules({"a step": {"before": FIGURES, "now": gone}})
+    assert "| weights of rein | 4.00 → 0 | 1 → 0 | 2.00 → 0 |" in text
+
+
+def test_figures_are_kept_beside_the_others(tmp_path):
+    path = tmp_path / "figures.json"
+    page.keep(path, "step", "before", FIGURES)
+    page.keep(path, "step", "now", {"kernels": 1})
+    page.keep(path, "scores", "now", {"kernels": 2})
+    assert json.loads(path.read_text()) == {
+        "step": {"before": FIGURES, "now": {"kernels": 1}},
+        "scores": {"now": {"kernels": 2}},
+    }
