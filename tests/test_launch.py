@@ -27,6 +27,7 @@ FOREIGN = {
     *("gpu-bind", "cpus-per-task", "time", "signal", "requeue", "open-mode"),
     *("output", "kill-on-bad-exit", "array", "ntasks", "gpus"),
     *("head", "address"),  # of `ray start`
+    "target",  # of `docker build`
 }
 
 HELP = main._parser(main.MODULE, None).format_help() + predict_parser().format_help()
