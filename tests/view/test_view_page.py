@@ -20,7 +20,7 @@ rasterio = pytest.importorskip("rasterio")
 pytest.importorskip("rio_tiler", reason="the extra `view` is missing")
 
 from drawn import CLASSES, blocks, class_map, raster, shares_of  # noqa: E402
-from test_server import HOSTILE  # noqa: E402
+from test_view_server import HOSTILE  # noqa: E402
 
 from crossearth_jax.cli import main  # noqa: E402
 from crossearth_jax.data.classes import ClassSet  # noqa: E402
