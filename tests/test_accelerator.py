@@ -187,10 +187,9 @@ FIGURES = {
     "modelled_ms": 16.3,
     "peak_bytes": 2.85e9,
     "collectives": {},
-    "places": {
-        "models/rein.py:Rein.__call__": {"modelled_ms": 2, "kernels": 7, "bytes": 1e9},
-        "models/rein.py:tokens": {"modelled_ms": 1, "kernels": 3, "bytes": 1e9},
-        "weights of rein.mlp": {"modelled_ms": 4, "kernels": 1, "bytes": 2e9},
+    "modules": {
+        "models/rein.py": {"modelled_ms": 3, "kernels": 10, "bytes": 2e9},
+        "weights of rein": {"modelled_ms": 2, "kernels": 1, "bytes": 1e9},
     },
 }
 
@@ -203,30 +202,38 @@ def test_the_page_has_the_kept_figures():
 
 
 def test_before_and_now_stand_beside_each_other():
-    now = FIGURES | {"kernels": 2000, "loops": 0, "places": {}}
+    now = FIGURES | {"kernels": 2000, "loops": 0}
     text = page.gpus({"a step": {"before": FIGURES, "now": now}})
     row = text.splitlines()[-1]
     cells = "a step | 4,000 → 2,000 | 12 → 0 | 37 | 3.2, 0.06 float32 | 16.3 | 25 %"
     assert row == f"| {cells} | 2.85 | - |"
 
 
-def test_places_are_summed_by_module():
-    text = page.modules({"a step": {"before": FIGURES, "now": FIGURES}})
-    assert text.splitlines()[-2:] == [
-        "| weights of rein | 4.00 | 1 | 2.00 |",
-        "| models/rein.py | 3.00 | 10 | 2.00 |",
-    ]
-    gone = FIGURES | {"places": {}}
+def test_modules_stand_by_their_time_and_what_is_gone_comes_last():
+    gone = FIGURES | {"modules": {"optim.py": FIGURES["modules"]["weights of rein"]}}
     text = page.modules({"a step": {"before": FIGURES, "now": gone}})
-    assert "| weights of rein | 4.00 → 0 | 1 → 0 | 2.00 → 0 |" in text
+    assert text.splitlines()[-3:] == [
+        "| optim.py | 0 → 2.00 | 0 → 1 | 0 → 1.00 |",
+        "| models/rein.py | 3.00 → 0 | 10 → 0 | 2.00 → 0 |",
+        "| weights of rein | 2.00 → 0 | 1 → 0 | 1.00 → 0 |",
+    ]
+    text = page.modules({"a step": {"before": FIGURES}})
+    assert "| models/rein.py | 3.00 | 10 | 2.00 |" in text
 
 
-def test_figures_are_kept_beside_the_others(tmp_path):
-    path = tmp_path / "figures.json"
-    page.keep(path, "step", "before", FIGURES)
+def test_figures_are_kept_beside_the_others_summed_by_module(tmp_path):
+    path, each = tmp_path / "figures.json", {"modelled_ms": 1, "kernels": 2, "bytes": 8}
+    places = dict.fromkeys(
+        ["a.py:f", "b.py:f", "b.py:g.lambda", "weights of c.d"], each
+    )
+    page.keep(path, "step", "before", {"kernels": 8, "places": places})
     page.keep(path, "step", "now", {"kernels": 1})
     page.keep(path, "scores", "now", {"kernels": 2})
-    assert json.loads(path.read_text()) == {
-        "step": {"before": FIGURES, "now": {"kernels": 1}},
+    found = json.loads(path.read_text())
+    modules = found["step"]["before"].pop("modules")
+    assert found == {
+        "step": {"before": {"kernels": 8}, "now": {"kernels": 1}},
         "scores": {"now": {"kernels": 2}},
     }
+    assert list(modules) == ["b.py", "a.py", "weights of c"]
+    assert modules["b.py"] == {"modelled_ms": 2, "kernels": 4, "bytes": 16}

@@ -6,7 +6,8 @@ from math import prod
 
 from benchmarks.accelerator.hlo import Array, Computation, Instruction, Program
 
-PASSES = re.compile(r"(bf16|tf32)_(?:bf16|tf32)_f32_x(\d)", re.IGNORECASE)
+ALGORITHM = re.compile(r"dot_(bf16|f16|tf32|f32)_\1_f32(?:_x(\d))?", re.IGNORECASE)
+KINDS = {"bf16": "half", "f16": "half", "tf32": "tf32", "f32": "float32"}
 
 
 def product_flops(
@@ -38,9 +39,8 @@ def product_flops(
 
 def precision(each: Instruction, operand: Array) -> tuple[str, int]:
     """The kind of arithmetic that a product is done in, and its passes."""
-    found = PASSES.search(each.rest)
-    if found:
-        return ("half" if found[1].lower() == "bf16" else "tf32"), int(found[2])
+    if found := ALGORITHM.search(each.rest):
+        return KINDS[found[1].lower()], int(found[2] or 1)
     if operand.kind in ("bf16", "f16") or operand.kind.startswith("f8"):
         return "half", 1
     exact = re.search(

@@ -17,7 +17,6 @@ from crossearth_jax.system.whole_file import whole_file
 
 FIGURES = DOCS / "performance_accelerator.json"
 STATES = ("before", "now")
-KEPT = 100  # places of a program; those left out are few kernels each
 SHOWN = 16  # modules
 NONE = "Nothing compiled yet."
 PLACE = re.compile(
@@ -31,8 +30,9 @@ Stored = dict[str, dict[str, Figures]]  # by program and state
 def keep(path: Path, program: str, state: str, found: Figures) -> None:
     """Puts figures beside the others of the file."""
     known = stored(path)
-    places = list(found.get("places", {}).items())[:KEPT]
-    kept = found | ({"places": dict(places)} if places else {})
+    kept = {key: value for key, value in found.items() if key != "places"}
+    if "places" in found:
+        kept["modules"] = by_module(found["places"])
     known[program] = known.get(program, {}) | {state: kept}
     with whole_file(path) as place:
         place.write_text(json.dumps(known, indent=1) + "\n")
@@ -112,26 +112,45 @@ def tpus(known: Stored) -> str:
 def modules(known: Stored) -> str:
     """Where the time of the first GPU's first program goes, by module."""
     program, states = next(of_platform(known, "cuda"))
-    sums: dict[str, dict[str, list[float]]] = {}
-    for state, found in states.items():
-        for place, each in found["places"].items():
-            row = sums.setdefault(module(place), {}).setdefault(state, [0, 0, 0])
-            row[0] += each["modelled_ms"]
-            row[1] += each["kernels"]
-            row[2] += each["bytes"] / 1e9
-    last = STATES[1] if STATES[1] in states else STATES[0]
-    order = sorted(sums, key=lambda name: -sums[name].get(last, [0])[0])
+    last = newest(states)["modules"]
+    before = states.get("before", {}).get("modules", last)
+    order = {**last, **before}  # what is gone comes last
     rows = [
         (
             name,
-            pair(sums[name], lambda x: f"{x[0]:.2f}", states),
-            pair(sums[name], lambda x: f"{x[1]:.0f}", states),
-            pair(sums[name], lambda x: f"{x[2]:.2f}", states),
+            *(
+                pair({"before": x[0], "now": x[1]}, str)
+                for x in zip(
+                    module_cells(before.get(name)),
+                    module_cells(last.get(name)),
+                    strict=True,
+                )
+            ),
         )
-        for name in order[:SHOWN]
+        for name in list(order)[:SHOWN]
     ]
     table = Table(("", "modelled ms", "kernels", "GB"), "lrrr", [Section(rows)])
     return f"{program}:\n\n{table.as_markdown()}"
+
+
+def module_cells(found: Figures | None) -> tuple[str, ...]:
+    """Of a module that may not be there."""
+    if found is None:
+        return ("0",) * 3
+    gigabytes = f"{found['bytes'] / 1e9:.2f}"
+    return f"{found['modelled_ms']:.2f}", str(found["kernels"]), gigabytes
+
+
+def by_module(places: dict[str, Figures]) -> dict[str, Figures]:
+    """Sums over the functions of a file, the longest first."""
+    sums: dict[str, Figures] = {}
+    for place, each in places.items():
+        row = sums.setdefault(
+            module(place), {"modelled_ms": 0, "kernels": 0, "bytes": 0}
+        )
+        for key in row:
+            row[key] = round(row[key] + each[key], 4)
+    return dict(sorted(sums.items(), key=lambda item: -item[1]["modelled_ms"]))
 
 
 def of_platform(known: Stored, platform: str) -> Any:
@@ -146,11 +165,9 @@ def newest(states: dict[str, Figures]) -> Figures:
     return states.get("now") or states["before"]
 
 
-def pair(states: dict[str, Any], cell: Any, expected: Any = ()) -> str:
-    """Before → now where both are known and differ; 0 where one was expected."""
+def pair(states: dict[str, Any], cell: Any) -> str:
+    """Before → now where both are known and differ."""
     found = [cell(states[name]) for name in STATES if name in states]
-    if len(expected) == len(STATES) and len(found) < len(STATES):
-        found = [cell(states[x]) if x in states else "0" for x in STATES]
     return " → ".join(dict.fromkeys(found))
 
 
@@ -162,8 +179,8 @@ def share(found: Figures) -> float:
 
 def operations(found: Figures) -> str:
     """TFLOP by precision, those that round to nothing left out."""
-    cells = {kind: n / 1e12 for kind, n in found["flops"].items()}
     names = {"half": "", "all": "", "tf32": " TF32", "float32": " float32"}
+    cells = {kind: found["flops"].get(kind, 0) / 1e12 for kind in names}
     return ", ".join(
         f"{short(n)}{names[kind]}" for kind, n in cells.items() if n >= 0.005
     )
