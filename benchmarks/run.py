@@ -4,7 +4,8 @@ r"""Ours beside PyTorch: the same weights, inputs and processors, taking turns.
 
 Suites: "model" (scores of a window), "train" (the whole step of X and X_M), "predict"
 (a scene of nine windows), "input" (crops from files), "compile" (from the start of the
-process to the first finished step), "growth" (cost by size of the work, ours alone).
+process to the first finished step), "half" (scores and step in float32, then in
+bfloat16), "growth" (cost by size of the work, ours alone).
 Before anything is timed, both sides' results are compared: the same numbers, or no
 table. A ratio is the peer's cost over ours, so more than 1 is better. The peer is
 `benchmarks.peer_torch`, eager or compiled.
@@ -40,7 +41,7 @@ CASES = {
     "predict": ("scene",),
 }
 TRAINING = ("train", "compile")  # whose cases are the training step
-SUITES = (*CASES, "input", "compile", "growth")
+SUITES = (*CASES, "half", "input", "compile", "growth")
 STEPS = 30_000  # of a run of the paper
 AGREEMENT = {"float32": 1e-3, "tensorfloat32": 5e-2, "bfloat16": 5e-2}
 
@@ -99,6 +100,8 @@ def measure(suite: str, options: argparse.Namespace) -> dict[str, Result]:
         return crops(options)
     if suite == "growth":
         return growth.measure(options.threads, options.repeats)
+    if suite == "half":
+        return halves(options)
     with shared_job(options, trains=suite in TRAINING) as job:
         if suite == "compile":
             return starts(job, options)
@@ -252,6 +255,32 @@ def train(turns: Turns, job: Job, _: argparse.Namespace) -> dict[str, Result]:
     }
 
 
+def halves(options: argparse.Namespace) -> dict[str, Result]:
+    """Inference and step in both types, and how many times faster the second is."""
+    times: dict[tuple[str, str], dict[str, list[float]]] = {}
+    found = {}
+    for precision in ("float32", "bfloat16"):
+        options.precision = precision
+        with shared_job(options, trains=True) as job:
+            turns = take_turns(
+                job, options.peer, ("inference", "step"), options.repeats
+            )
+            for case in turns:
+                times[case, precision] = seconds(turns[case])
+                found[f"{case}, {precision}"] = compared(
+                    **times[case, precision], unit="s", **agreement(case, turns, job)
+                )
+    for case in ("inference", "step"):
+        wide, half = times[case, "float32"], times[case, "bfloat16"]
+        gains = {
+            side: [statistics.median(wide[side]) / one for one in half[side]]
+            for side in half
+        }
+        gain = compared(**gains, unit="x") | {"ratio": None}
+        found[f"{case}, float32's time over bfloat16's"] = gain
+    return found
+
+
 def predict(turns: Turns, job: Job, _: argparse.Namespace) -> dict[str, Result]:
     """A scene, from pixels to blended scores."""
     windows = compared(
@@ -297,7 +326,8 @@ def hardware() -> str:
 
 def command(suite: str, options: argparse.Namespace) -> str:
     """What measures a suite again."""
-    names = ("peer", "variant", "crop", "batch", "classes", "precision", "repeats")
+    names = ["peer", "variant", "crop", "batch", "classes", "repeats"]
+    names += [] if suite == "half" else ["precision"]
     given = [f"--{name} {getattr(options, name)}" for name in names]
     return " ".join(["python -m benchmarks.run --suite", suite, *given])
 
