@@ -128,7 +128,7 @@ def without_loops(cost: Float[Array, "Q K"]) -> Int[Array, " K"]:
 def _handed_on(
     owner: Int[Array, " Q"], before: Int[Array, " Q"], at: Int[Array, ""], k: int
 ) -> Int[Array, " Q"]:
-    """Every query on the way takes the class of the one before it, the first class k."""
+    """Every query on the way takes the class of the one before it, the first k."""
     everyone = jnp.arange(len(owner))
     for _ in range(k + 1):
         source = before[at]

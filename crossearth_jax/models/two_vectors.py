@@ -1,11 +1,9 @@
-"""All arrays of a tree as two vectors: those of one axis, and those of more.
+"""All arrays of a tree as two vectors, its first half of arrays and its second.
 
 An accelerator starts a kernel for everything that is computed of each of n arrays; of a
 vector it starts one. Two, since what a single array is divided by, XLA turns into a
 factor: its rounding would be another one than that of n arrays.
 """
-
-from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
@@ -17,18 +15,16 @@ Vectors = tuple[Float[Array, " N"], Float[Array, " M"]]
 
 
 def as_vectors(tree: PyTree) -> Vectors:
-    """Biases and their like behind one another, and kernels and theirs."""
-    small, large = ([jnp.ravel(x) for x in part] for part in _parts(tree))
+    """All arrays behind one another."""
+    first, second = ([jnp.ravel(x) for x in half] for half in _halves(tree))
     empty = [jnp.zeros(0)]
-    return jnp.concatenate(small or empty), jnp.concatenate(large or empty)
+    return jnp.concatenate(first or empty), jnp.concatenate(second or empty)
 
 
 def as_arrays(vectors: Vectors, like: PyTree) -> PyTree:
     """Undoes `as_vectors` for a tree of arrays or shapes."""
-    small, large = map(_cut, vectors, _parts(like))
-    leaves, structure = jax.tree.flatten(like)
-    arrays = [next(small if x.ndim < 2 else large) for x in leaves]
-    return jax.tree.unflatten(structure, arrays)
+    first, second = map(_cut, vectors, _halves(like))
+    return jax.tree.unflatten(jax.tree.structure(like), [*first, *second])
 
 
 def global_norm(tree: PyTree) -> Float[Array, ""]:
@@ -44,12 +40,13 @@ def global_norm(tree: PyTree) -> Float[Array, ""]:
     return jax.lax.platform_dependent(tree, cpu=optax.tree.norm, default=of_vectors)
 
 
-def _parts(tree: PyTree) -> tuple[list[Array], list[Array]]:
+def _halves(tree: PyTree) -> tuple[list[Array], list[Array]]:
     leaves = jax.tree.leaves(tree)
-    return [x for x in leaves if x.ndim < 2], [x for x in leaves if x.ndim >= 2]
+    middle = len(leaves) // 2
+    return leaves[:middle], leaves[middle:]
 
 
-def _cut(vector: Array, like: list[Array]) -> Iterator[Array]:
+def _cut(vector: Array, like: list[Array]) -> list[Array]:
     ends = np.cumsum([x.size for x in like])[:-1]
     pieces = jnp.split(vector, ends) if like else []
-    return (piece.reshape(x.shape) for piece, x in zip(pieces, like, strict=True))
+    return [piece.reshape(x.shape) for piece, x in zip(pieces, like, strict=True)]
