@@ -3,12 +3,14 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 from flax import nnx
 from jax.typing import ArrayLike
-from jaxtyping import PyTree
+from jaxtyping import Array, PyTree
 
 from crossearth_jax.models.crossearth import CrossEarth
+from crossearth_jax.models.two_vectors import as_arrays, as_vectors, global_norm
 
 
 def learning_rate(
@@ -80,9 +82,45 @@ def adamw(
     clip_norm: float = 0.0,
 ) -> optax.GradientTransformation:
     """AdamW over the trainable parameters; `mask` is `decay_mask`'s."""
-    update = optax.adamw(
-        schedule, *betas, eps=eps, weight_decay=weight_decay, mask=mask
+    update = optax.chain(
+        over_vectors(optax.scale_by_adam(*betas, eps=eps)),
+        optax.add_decayed_weights(weight_decay, mask),
+        optax.scale_by_learning_rate(schedule),
     )
-    if not clip_norm:
-        return update
-    return optax.chain(optax.clip_by_global_norm(clip_norm), update)
+    return optax.chain(_clipped(clip_norm), update) if clip_norm else update
+
+
+def over_vectors(inner: optax.GradientTransformation) -> optax.GradientTransformation:
+    """`inner`, which works scalar by scalar, on all arrays as two vectors.
+
+    The values are the same. Its state has vectors too; see `run.stored_state`.
+    """
+
+    def update(
+        updates: PyTree, state: PyTree, params: PyTree | None = None
+    ) -> tuple[PyTree, PyTree]:
+        vectors, state = inner.update(as_vectors(updates), state)
+        # Computed as a whole, once.
+        vectors = jax.lax.optimization_barrier(vectors)
+        # XLA cuts a vector with few kernels only where something is computed of it
+        # first; pieces that are mere copies would be one kernel each.
+        vectors = jax.tree.map(lambda x: jnp.where(jnp.isfinite(x), x, 0), vectors)
+        return as_arrays(vectors, updates), state
+
+    return optax.GradientTransformation(lambda x: inner.init(as_vectors(x)), update)
+
+
+def _clipped(most: float) -> optax.GradientTransformation:
+    """Scales the gradient down to a norm; as optax does, but with `global_norm`."""
+
+    def update(
+        updates: PyTree, state: PyTree, params: PyTree | None = None
+    ) -> tuple[PyTree, PyTree]:
+        norm = global_norm(updates)
+
+        def scaled(x: Array) -> Array:
+            return jnp.where(norm < most, x, x / norm * most)
+
+        return jax.tree.map(scaled, updates), state
+
+    return optax.GradientTransformation(optax.init_empty_state, update)

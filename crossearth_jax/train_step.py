@@ -24,6 +24,7 @@ from crossearth_jax.losses.segmentation import (
 )
 from crossearth_jax.models.crossearth import CrossEarth
 from crossearth_jax.models.parameters import combine
+from crossearth_jax.models.two_vectors import global_norm
 from crossearth_jax.pixels.normalise import normalise
 from crossearth_jax.system.compiling import lean_schedule
 
@@ -302,7 +303,7 @@ def _gradients_apart(
             continue
         (own,) = backward({k: jnp.float32(weight * (k == name)) for k in values})
         for part, of_part in own.items():
-            metrics[f"gradient/{name}/{part}"] = optax.tree.norm(of_part)
+            metrics[f"gradient/{name}/{part}"] = global_norm(of_part)
         gradient = jax.tree.map(jnp.add, gradient, own)
     return gradient, metrics
 
@@ -346,7 +347,7 @@ def make_train_step(
         grads, metrics = gradients(state.params, frozen, batch, key)
         updates, opt_state = optimiser.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        metrics["gradient"] = optax.tree.norm(grads)
+        metrics["gradient"] = global_norm(grads)
 
         finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["gradient"])
         good = finite & (state.bad < patience)

@@ -1,14 +1,14 @@
 """Multi-scale deformable attention in plain JAX (Mask2Former's pixel decoder).
 
 B batch, S tokens of all levels, Q queries, h heads, d channels per head, l levels,
-P points. No compiled operator: one gather of four corners per point.
+P points. No compiled operator: four corners are gathered for every point.
 """
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Integer
 
 from crossearth_jax.models.initial_values import xavier_uniform
 from crossearth_jax.models.precision import Arithmetic
@@ -31,15 +31,51 @@ def sample_levels(
       locations: sampling points in [0, 1], x first.
       weights: attention of each point.
     """
-    batch, queries, heads = locations.shape[:3]
     indices, shares, start = [], [], 0
     for level, (height, width) in enumerate(sizes):
         index, share = bilinear_corners(locations[:, :, :, level], height, width)
         indices.append(index + start)  # [B, Q, h, P, 4]
         shares.append(share * weights[:, :, :, level, :, None])
         start += height * width
-    points = jnp.concatenate(indices, 3), jnp.concatenate(shares, 3)
-    points = jax.tree.map(lambda x: x.transpose(3, 0, 2, 1, 4), points)
+    index, share = (jnp.concatenate(parts, 3) for parts in (indices, shares))
+    return _sum_of_corners(value, index, share)
+
+
+@jax.custom_vjp
+def _sum_of_corners(
+    value: Float[Array, "B S h d"],
+    index: Integer[Array, "B Q h lP 4"],
+    share: Float[Array, "B Q h lP 4"],
+) -> Float[Array, "B Q h d"]:
+    """Corners of all points, weighted and added up, as suits the platform.
+
+    It has its own derivative because JAX's of a choice keeps what every choice needs.
+    """
+    choices = {"cpu": _point_by_point, "default": _all_points}
+    return jax.lax.platform_dependent(value, index, share, **choices)
+
+
+def _sum_of_corners_backward(
+    inputs: tuple[Array, Array, Array], gradient: Float[Array, "B Q h d"]
+) -> tuple[Array, None, Array]:
+    choices = {"cpu": _point_by_point_backward, "default": _all_points_backward}
+    of_value, of_share = jax.lax.platform_dependent(gradient, *inputs, **choices)
+    return of_value, None, of_share
+
+
+_sum_of_corners.defvjp(
+    lambda *inputs: (_sum_of_corners(*inputs), inputs), _sum_of_corners_backward
+)
+
+
+def _point_by_point(value: Array, index: Array, share: Array) -> Array:
+    """For a CPU: one point after another, gathered again for the backward pass.
+
+    The corners of all l·P points together took twice the time, and nine times the
+    memory.
+    """
+    batch, queries, heads = index.shape[:3]
+    points = jax.tree.map(lambda x: x.transpose(3, 0, 2, 1, 4), (index, share))
     tokens = value.transpose(0, 2, 1, 3)  # [B, h, S, d]
 
     @jax.checkpoint
@@ -50,11 +86,46 @@ def sample_levels(
         corners = corners.reshape(*share.shape, -1)
         return total + FLOAT32.einsum("bhqk,bhqkd->bhqd", share, corners), None
 
-    # One point after another, gathered again for the backward pass: the corners of all
-    # l·P points together took twice the time on a CPU, and nine times the memory.
     zeros = jnp.zeros((batch, heads, queries, value.shape[3]), jnp.float32)
     total = jax.lax.scan(add_point, zeros, points)[0]
     return total.transpose(0, 2, 1, 3)
+
+
+def _point_by_point_backward(
+    gradient: Array, value: Array, index: Array, share: Array
+) -> tuple[Array, Array]:
+    _, backward = jax.vjp(lambda v, s: _point_by_point(v, index, s), value, share)
+    return backward(gradient)
+
+
+def _all_points(value: Array, index: Array, share: Array) -> Array:
+    """For an accelerator: gathered and added up in one kernel, without a loop."""
+    corners = _rows(value)[_places(value, index)]  # [B, Q, h, lP, 4, d]
+    return (share[..., None] * corners).sum((3, 4))
+
+
+def _all_points_backward(
+    gradient: Array, value: Array, index: Array, share: Array
+) -> tuple[Array, Array]:
+    rows, places = _rows(value), _places(value, index)
+    wide = gradient[:, :, :, None, None]  # [B, Q, h, 1, 1, d]
+    of_share = (wide * rows[places]).sum(-1)
+    of_rows = jnp.zeros_like(rows).at[places].add(wide * share[..., None])
+    return of_rows.reshape(value.shape), of_share
+
+
+def _rows(value: Float[Array, "B S h d"]) -> Float[Array, "BSh d"]:
+    return value.reshape(-1, value.shape[3])
+
+
+def _places(
+    value: Float[Array, "B S h d"], index: Integer[Array, "B Q h lP 4"]
+) -> Integer[Array, "B Q h lP 4"]:
+    """Rows of `_rows` that hold the corners, each with its head's channels."""
+    batch, tokens, heads, _ = value.shape
+    image = jnp.arange(batch)[:, None, None, None, None]
+    head = jnp.arange(heads)[:, None, None]
+    return (image * tokens + index) * heads + head
 
 
 def _offset_bias(heads: int, levels: int, points: int) -> np.ndarray:

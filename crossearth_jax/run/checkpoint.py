@@ -18,7 +18,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 from orbax.checkpoint.checkpoint_managers import preservation_policy as preservation
 
-from crossearth_jax.models.parameters import check_same, dotted, undotted
+from crossearth_jax.models.parameters import check_same
 from crossearth_jax.run import orbax_noise, seal
 from crossearth_jax.run.best import (
     LAST,
@@ -31,6 +31,7 @@ from crossearth_jax.run.best import (
     steps_in,
 )
 from crossearth_jax.run.clear_up import move_aside, reason_of, remove
+from crossearth_jax.run.stored_state import restored, stored, stored_shapes
 from crossearth_jax.system import hosts
 from crossearth_jax.train_step import TrainState
 
@@ -185,7 +186,7 @@ class Checkpoints:
         try:
             if self._manager is None:
                 self._manager = self._open()
-            arguments = ocp.args.StandardSave(dotted(state))
+            arguments = ocp.args.StandardSave(stored(state))
             self._unsealed = step
             if not self._manager.save(step, args=arguments):
                 raise OSError("Orbax refused")
@@ -310,19 +311,16 @@ class Checkpoints:
             )
         if not other_weights:
             self._check_frozen(step)
-        wanted = {
-            path: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding)
-            for path, x in dotted(like).items()
-        }
-        stored = self._manager.item_metadata(step)
+        wanted = stored_shapes(like)
+        found = self._manager.item_metadata(step)
         check_same(
-            {path: (tuple(x.shape), str(x.dtype)) for path, x in stored.items()},
+            {path: (tuple(x.shape), str(x.dtype)) for path, x in found.items()},
             {path: (x.shape, str(x.dtype)) for path, x in wanted.items()},
             f"checkpoint {self._folder}/{step}",
         )
         flat = self._manager.restore(step, args=ocp.args.StandardRestore(wanted))
         self._last = step
-        state = undotted(flat, like)
+        state = restored(flat, like)
         if int(state.step) != step:
             raise ValueError(
                 f"got {self._folder}/{step} with the state of step {state.step}, "

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
-from crossearth_jax.losses.matcher import dice_terms, match, matching_costs
+from crossearth_jax.losses.matcher import (
+    FEW_CLASSES,
+    dice_terms,
+    match,
+    matching_costs,
+    without_loops,
+)
 
 WEIGHTS = {"class_weight": 2.0, "mask_weight": 5.0, "dice_weight": 5.0}
 
@@ -25,6 +31,31 @@ def test_matching_is_the_optimal_assignment(queries, classes):
         )  # class: query
         assert {k: got[k] for k in np.flatnonzero(present)} == expected
         assert len(set(got.tolist())) == classes  # no query twice
+
+
+@pytest.mark.parametrize(("queries", "classes"), [(100, 5), (20, 3), (6, 1)])
+def test_a_gpu_finds_the_same_without_loops(queries, classes):
+    rng = np.random.default_rng(classes)
+    costs = rng.normal(size=(200, queries, classes)).astype(np.float32)
+    costs[100:150] = rng.integers(0, 3, costs[100:150].shape)  # full of ties
+    costs[150:, :, 0] = 0  # an absent class
+    everyone = np.ones(classes, bool)
+    expected = jax.jit(jax.vmap(lambda cost: match(cost, everyone)))(costs)
+    np.testing.assert_array_equal(jax.jit(jax.vmap(without_loops))(costs), expected)
+
+
+@pytest.mark.parametrize(
+    ("platform", "classes", "loops"),
+    [("cuda", 5, False), ("cpu", 5, True), ("cuda", FEW_CLASSES + 1, True)],
+)
+def test_loops_are_for_other_platforms_and_many_classes(platform, classes, loops):
+    shapes = [
+        jax.ShapeDtypeStruct((20, classes), np.float32),
+        jax.ShapeDtypeStruct((classes,), bool),
+    ]
+    traced = jax.jit(match).trace(*shapes)
+    text = traced.lower(lowering_platforms=(platform,)).as_text()
+    assert ("stablehlo.while" in text) is loops
 
 
 def test_absent_classes_cannot_disturb():
