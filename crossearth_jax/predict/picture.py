@@ -4,6 +4,9 @@ import numpy as np
 from jaxtyping import Num
 from numpy.typing import ArrayLike
 
+from crossearth_jax.data.raw_images import RawImages
+from crossearth_jax.pixels.scaling import scaled_bands
+
 COLOURS = 3
 
 
@@ -38,6 +41,43 @@ def checked_picture(image: ArrayLike) -> Num[np.ndarray, "H W 3"]:
             "file with predict_file",
         )
     return picture
+
+
+def picture_as_trained(image: ArrayLike, raw: RawImages) -> Num[np.ndarray, "H W 3"]:
+    """An array of a file's bands, read as a scene is by a run that states how.
+
+    Args:
+      image: rows, columns and all B bands, in the file's own numbers.
+      raw: what the run states; its ground sampling distance is not looked at.
+
+    Raises:
+      ValueError: tells what came and how to make a picture of it.
+    """
+    values = np.asarray(image)
+    raw = raw.of_type(values.dtype == np.uint8)
+    if not raw.stated:
+        return checked_picture(values)
+    if values.ndim != 3 or values.dtype.kind not in "uif" or 0 in values.shape:
+        raise _wrong_bands(f"{values.dtype} values of shape {values.shape}", raw)
+    bands = raw.bands or (1, 2, 3)
+    if max(bands) > values.shape[2] or (not raw.bands and values.shape[2] != COLOURS):
+        raise _wrong_bands(f"{values.shape[2]} band(s)", raw)
+    chosen = values[..., [band - 1 for band in bands]]
+    if not np.isfinite(chosen).all():
+        raise _wrong_bands("values that are not finite", raw)
+    scale = raw.pairs(len(bands))
+    if scale is not None:
+        chosen = scaled_bands(chosen, scale)
+    if len(bands) == 1:
+        chosen = np.repeat(chosen, COLOURS, -1)
+    return checked_picture(chosen)
+
+
+def _wrong_bands(came: str, raw: RawImages) -> ValueError:
+    return ValueError(
+        f"got {came}, expected rows, columns and bands of finite numbers, of which the "
+        f"run was trained on {raw.words()}: pass the file's own values of all bands"
+    )
 
 
 def _check_shape(shape: tuple[int, ...]) -> None:

@@ -23,6 +23,7 @@ from crossearth_jax.predict.strip import (
     read_windows,
 )
 from crossearth_jax.run.released import load_model
+from crossearth_jax.run.trained import TrainedRun
 from crossearth_jax.scoring.score_fn import make_score_fn
 from crossearth_jax.scoring.windows import Blend, Layout, ScoreFn, Windows
 
@@ -153,6 +154,17 @@ def load(
     """
     more = {"backbone": backbone, "classes": classes, "crop": crop}
     run = load_model(checkpoint, precision, step=step, **more)
+    return predictor_of(run, batch=batch, stride=stride, tta=tta)
+
+
+def predictor_of(
+    run: TrainedRun,
+    *,
+    batch: int | None = None,
+    stride: int | None = None,
+    tta: Sequence[str] = (),
+) -> Predictor:
+    """A run that is loaded already, see `load`."""
     windows = run.windows.changed(stride=stride, batch=batch).on_devices()
     score_fn = make_score_fn(run.network.graph, run.state.params, run.network.frozen)
     made = Predictor(

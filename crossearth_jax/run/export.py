@@ -65,7 +65,7 @@ def export(
     """
     _check(out, batch, platforms, weights)
     arrays = inference_weights(run)
-    function, crop = partial(_scores, run), run.windows.crop
+    function, crop = partial(window_scores, run), run.windows.crop
     size = "b" if batch is None else batch
     shape = jax_export.symbolic_shape(f"{size}, {crop}, {crop}, 3")
     windows = jax.ShapeDtypeStruct(shape, np.uint8)
@@ -102,9 +102,18 @@ def inference_weights(run: TrainedRun) -> Weights:
     return dotted({k: v for k, v in params.items() if k not in TRAINING_ONLY})
 
 
-def _scores(
-    run: TrainedRun, weights: Mapping[str, Any], windows: UInt8[Array, "b H W 3"]
+def window_scores(
+    run: TrainedRun,
+    weights: Mapping[str, Any],
+    windows: UInt8[Array, "b H W 3"] | Float32[Array, "b H W 3"],
 ) -> Float32[Array, "b H W K"]:
+    """Class scores of windows on the 0-255 scale, by weights that are an argument.
+
+    Args:
+      run: whose network it is.
+      weights: from `inference_weights`.
+      windows: RGB.
+    """
     params = combine(run.state.params, run.network.frozen)
     used = {k: v for k, v in params.items() if k not in TRAINING_ONLY}
     rest = {k: v for k, v in params.items() if k in TRAINING_ONLY}

@@ -49,10 +49,12 @@ def exported(run, tmp_path_factory):
     out = tmp_path_factory.mktemp("exported") / "model.stablehlo"
     with pytest.MonkeyPatch.context() as patch:
         # Reading a run is tested with `crossearth predict`.
-        patch.setattr(command, "load_run", lambda *given: asked.append(given) or run)
+        patch.setattr(
+            command, "load_model", lambda *given, **_: asked.append(given) or run
+        )
         asked = []
         assert command.main(["runs/tiny", "--out", str(out)]) == 0
-    assert asked == [(Path("runs/tiny"), None, None)]
+    assert asked == [("runs/tiny", None)]
     return out
 
 
@@ -230,7 +232,7 @@ def test_arguments_that_cannot_be_are_refused(
     monkeypatch, run, tmp_path, capsys, options, said
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(command, "load_run", lambda *_: run)
+    monkeypatch.setattr(command, "load_model", lambda *_, **__: run)
     assert command.main(["somewhere", *options]) == 1
     assert said in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

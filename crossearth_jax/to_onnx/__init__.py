@@ -1,0 +1,1 @@
+"""A JAX function as an ONNX graph: traced, flattened, folded, written."""
