@@ -13,6 +13,7 @@ from drawn import CLASSES, blocks, class_map, raster, shares_of  # noqa: E402
 from crossearth_jax.commands.view import find_maps  # noqa: E402
 from crossearth_jax.data.classes import ClassSet  # noqa: E402
 from crossearth_jax.view.about import about  # noqa: E402
+from crossearth_jax.view.areas import stated_areas  # noqa: E402
 from crossearth_jax.view.gather import gather  # noqa: E402
 from crossearth_jax.view.maps import LARGE, check_overviews  # noqa: E402
 from crossearth_jax.view.polygons import geojson, open_polygons  # noqa: E402
@@ -39,6 +40,43 @@ def test_a_folder_gives_its_class_maps_alone(tmp_path):
     ]
     assert [one.name for one in gather(found).polygons] == ["polygons0"]
     assert gather(found, polygons=False).polygons == ()
+
+
+def test_what_predict_wrote_is_found(tmp_path):
+    from rasters import predictor, squares, write
+
+    from crossearth_jax.predict import Reading, Wanted, predict_file
+
+    values = squares(96, 128, 4, dtype=np.uint16, top=3000)
+    scene, maps = write(tmp_path / "scene.tif", values), tmp_path / "maps"
+    maps.mkdir()
+    wanted = Wanted(
+        reading=Reading(bands=(3, 2, 1), scale=(0, 4000)),
+        confidence=True,
+        vector=maps / "scene.gpkg",
+        quicklook=True,
+    )
+    predict_file(predictor(weights="1"), scene, maps / "scene.tif", wanted)
+    view = gather(find_maps([str(maps)]), [scene])
+    (group,), (one,) = view.groups, view.maps
+    assert [entry.name for entry in group.classes] == ["ground", "roof & wall"]
+    assert list(group.layers) == ["classes", "confidence"] and len(view.polygons) == 1
+    assert sum(stated_areas(one).values()) == 4 * 96 * 128
+    (raster_,), (eight_bits,) = view.scene.rasters, view.scene.eight_bits
+    assert raster_.bands == (3, 2, 1)
+    seen = eight_bits(np.full((1, 1, 3), 2000, np.uint16))
+    assert seen.tolist() == [[[128, 128, 128]]]
+
+
+def test_a_folder_of_grey_pictures_is_taken_only_without_maps_of_ours(tmp_path):
+    grey = raster(tmp_path / "grey.tif", IDS[None], nodata=None)
+    assert find_maps([str(tmp_path)]) == [grey]
+    ours = class_map(tmp_path, IDS)
+    assert find_maps([str(tmp_path)]) == [ours]
+    with pytest.raises(ValueError, match="without a class map"):
+        (tmp_path / "empty").mkdir()
+        picture(tmp_path / "empty" / "a.tif")
+        find_maps([str(tmp_path / "empty")])
 
 
 def test_maps_of_two_runs_are_two_groups(tmp_path):
@@ -83,10 +121,16 @@ def test_a_mosaic_is_drawn_by_its_maps(tmp_path):
     mosaic = tmp_path / "mosaic.vrt"
     placed = list(zip(parts, tiles, strict=True))
     write_mosaic(mosaic, mosaic, placed, grid=grid, classes=CLASSES, mark="x")
+    beside = tmp_path / "mosaic_confidence.vrt"
+    placed = [(p.with_name(f"{p.stem}_confidence.tif"), tile) for p, tile in placed]
+    write_mosaic(beside, beside, placed, grid=grid, classes=CLASSES, mark="x")
     assert sorted(find_maps([str(tmp_path)])) == sorted(parts)  # not both
     (one,) = gather([mosaic]).maps
     assert [raster.name for raster in one.rasters] == ["scene.tif", "b.tif"]
     assert one.size == (128, 400)
+    assert [raster.name for raster in one.beside["confidence"]] == [
+        *("scene_confidence.tif", "b_confidence.tif")
+    ]
 
 
 def test_a_map_of_others_has_its_ids_for_names(tmp_path):

@@ -83,6 +83,25 @@ def test_a_tile_is_about_as_fine_as_the_raster(tmp_path):
     assert 1 <= metres <= 2.1
 
 
+@pytest.mark.parametrize(
+    "crs", ["EPSG:4326", "from 0 to 360", "EPSG:3857", "EPSG:8857"]
+)
+def test_a_map_of_the_world(tmp_path, crs):
+    if crs == "EPSG:8857":  # Equal Earth, whose corners are nowhere
+        west, north, step = -17_243_959, 8_392_927, (344_879.2, 167_858.6)
+    elif crs == "EPSG:3857":
+        west, north, step = -WORLD, WORLD, (WORLD / 50, WORLD / 50)
+    else:
+        west, north, step = (0 if "0" == crs[5] else -180), 90, (3.6, 1.8)
+    place = {"transform": Affine(step[0], 0, west, 0, -step[1], north)}
+    ids = np.roll(QUARTERS, 50, 1) if crs == "from 0 to 360" else QUARTERS
+    place["crs"] = "EPSG:4326" if crs == "from 0 to 360" else crs
+    one = open_map(class_map(tmp_path, ids, **place))
+    for value, x, y in ((1, -60, 30), (2, 60, 30), (3, -60, -30), (4, 60, -30)):
+        for zoom in (0, 3):
+            assert value_at(one.rasters, zoom, x, y) == value
+
+
 def test_an_overview_is_read_across_the_antimeridian(tmp_path):
     ids = np.ones((2_048, 2_048), np.uint8)
     transform = Affine(10, 0, 819_000, 0, -10, 1_010_000)
