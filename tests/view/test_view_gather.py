@@ -110,10 +110,9 @@ def test_neighbours_touch_and_others_overlap(tmp_path):
 def test_a_mosaic_is_drawn_by_its_maps(tmp_path):
     from crossearth_jax.predict.mosaic import common_grid, write_mosaic
 
-    parts = [
-        class_map(tmp_path, IDS),
-        class_map(tmp_path, IDS, stem="b", transform=EAST),
-    ]
+    more = {"shares": {"confidence": shares_of(IDS)["confidence"]}}
+    parts = [class_map(tmp_path, IDS, **more)]
+    parts.append(class_map(tmp_path, IDS, stem="b", transform=EAST, **more))
     opened = [rasterio.open(path) for path in parts]
     grid, tiles = common_grid(opened)
     for file in opened:
