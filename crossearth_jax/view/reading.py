@@ -114,8 +114,8 @@ def read_tile(
             found, known = _read(raster, piece.address, part, size)
             if values is None:
                 values = np.zeros((len(found), TILE, TILE), found.dtype)
-            mine = values[:, rows, columns]
-            values[:, rows, columns] = np.where(known, found, mine)
+            values = values.astype(np.promote_types(values.dtype, found.dtype))
+            values[:, rows, columns][:, known] = found[:, known]
             valid[rows, columns] |= known
     return None if values is None or not valid.any() else (values, valid)
 
@@ -125,9 +125,10 @@ def _touched(inner: Box, box: Box) -> tuple[slice, slice]:
     side = (box[2] - box[0]) / TILE
     west, north = inner[0] - box[0], box[3] - inner[3]
     east, south = inner[2] - box[0], box[3] - inner[1]
-    left, top = (max(0, math.floor(edge / side)) for edge in (west, north))
-    right, bottom = (min(TILE, math.ceil(edge / side)) for edge in (east, south))
-    return slice(top, max(bottom, top + 1)), slice(left, max(right, left + 1))
+    first = (min(max(0, math.floor(edge / side)), TILE - 1) for edge in (north, west))
+    last = (min(TILE, math.ceil(edge / side)) for edge in (south, east))
+    rows, columns = (slice(a, max(b, a + 1)) for a, b in zip(first, last, strict=True))
+    return rows, columns
 
 
 def _part(box: Box, rows: slice, columns: slice) -> Box:

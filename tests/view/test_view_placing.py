@@ -145,6 +145,20 @@ def test_tiles_that_boxes_touch():
     assert tiles_over(across, 3) == {(7, 3), (0, 3)}
 
 
+def test_maps_of_other_types_lie_in_one_layer(tmp_path):
+    ones = np.full((1, 50, 50), 1, np.int8)
+    small = raster(tmp_path / "a.tif", ones, nodata=-1)
+    large = np.full((1, 50, 50), -1, np.int16)
+    large[0, :, :25] = 200
+    place = {"transform": Affine(2, 0, 335_100, 0, -2, 3_060_000), "nodata": -1}
+    maps = [open_map(small), open_map(raster(tmp_path / "b.tif", large, **place))]
+    rasters = [raster_ for one in maps for raster_ in one.rasters]
+    for one, value in zip(maps, (1, 200), strict=True):
+        west, south, east, north = bounds_of(one.place.box)
+        x, y = west + (east - west) / 4, (south + north) / 2
+        assert value_at(rasters, maps[0].place.zoom, x, y) == value
+
+
 def test_later_rasters_lie_over_earlier_ones(tmp_path):
     low, high = np.full((50, 50), 1, np.uint8), np.full((50, 50), 2, np.uint8)
     high[:, :25] = 255
