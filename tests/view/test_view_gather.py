@@ -157,7 +157,7 @@ def test_a_tag_of_names_that_is_none_counts_for_nothing(tmp_path, text):
 
 def wrong_input(folder, kind):
     """(maps, scenes) that do not fit."""
-    map_, pixels = class_map(folder, IDS), None
+    map_, pixels = class_map(folder, IDS, about={"bands": (1, 2, 3)}), None
     if kind in ("mixed", "size", "scene without place"):
         pixels = class_map(folder, IDS, stem="p", **PIXELS)
     broken = folder / "broken.tif"
@@ -176,6 +176,10 @@ def wrong_input(folder, kind):
         "broken polygons": lambda: ([map_, vector], []),
         "broken scene": lambda: ([map_], [broken]),
         "far": lambda: ([map_], [picture(folder / "far.tif", transform=far)]),
+        "bands": lambda: (
+            [map_],
+            [raster(folder / "4.tif", np.zeros((4, 9, 9), np.uint16), nodata=None)],
+        ),
         "size": lambda: (
             [pixels],
             [raster(folder / "s.tif", np.zeros((3, 9, 9), np.uint8), **PIXELS)],
@@ -197,6 +201,7 @@ def wrong_input(folder, kind):
         ("broken polygons", r"broken\.gpkg: cannot be read"),
         ("broken scene", r"broken\.tif: cannot be opened"),
         ("far", r"far\.tif, which lies under none of the maps"),
+        ("bands", r"4\.tif: got 4 bands.*--bands 3,2,1"),
         ("size", r"s\.tif of 9 x 9 pixels, expected as many.*200 x 128"),
         ("scene without place", r"s\.tif without coordinate system"),
     ],
