@@ -336,10 +336,15 @@ def test_hostile_names_stay_text(browser, tmp_path):
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         panel = "e => e.scrollWidth <= e.clientWidth"
         assert page.locator("#panel").evaluate(panel)
-        tab.close()
+        assert not tab.said
     finally:
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=20)
+    page.get_by_role("button", name="Zoom in").click()
+    notice = page.locator("#notice")
+    notice.wait_for(timeout=PATIENCE)
+    assert "start crossearth view again" in notice.inner_text()
+    tab.context.close()
 
 
 def test_pixels_and_two_runs_without_longitudes(browser, tmp_path):
