@@ -35,11 +35,11 @@ def main(argv: Sequence[str]) -> int:
 def run(options: argparse.Namespace) -> None:
     """Looks at the files, then serves or exports."""
     from crossearth_jax.view.gather import gather
-    from crossearth_jax.view.reading import bound_memory, needed
+    from crossearth_jax.view.reading import needed, set_up
     from crossearth_jax.view.scenes import Wanted
 
     _check_together(options)
-    bound_memory()
+    set_up()
     for library in ("rasterio", "pyogrio", "geopandas"):
         geo.needed(library)
     for library in ("rio_tiler", "starlette", "uvicorn", "pmtiles"):

@@ -15,10 +15,12 @@ from crossearth_jax.view.archive import tile_count, write_archive
 from crossearth_jax.view.areas import AreaCount
 from crossearth_jax.view.assets import assets
 from crossearth_jax.view.gather import View
+from crossearth_jax.view.layers import Layer
 from crossearth_jax.view.polygons import geojson
 
 MB = 1_000_000
 MOST_THREADS = 4
+MOST_TILES = 1_000_000  # of a zoom, which is also what their list may take of memory
 
 
 @dataclass(frozen=True)
@@ -40,13 +42,29 @@ def plan(view: View, most_zoom: int | None) -> Plan:
     Args:
       view: what is exported.
       most_zoom: of the finest tiles; None is each layer's own.
+
+    Raises:
+      ValueError: there are more than `MOST_TILES` of a layer.
     """
     zooms = {
         name: layer.zoom if most_zoom is None else min(most_zoom, layer.zoom)
         for name, layer in view.layers.items()
     }
     layers = view.layers.items()
+    for name, layer in layers:
+        _check_number(layer, zooms[name])
     return Plan(zooms, {name: tile_count(one, zooms[name]) for name, one in layers})
+
+
+def _check_number(layer: Layer, zoom: int) -> None:
+    fits = zoom
+    while fits and layer.most_tiles(fits) > MOST_TILES:
+        fits -= 1
+    if fits < zoom:
+        raise ValueError(
+            f"got {layer.most_tiles(zoom):,} tiles of {layer.name} at zoom {zoom}, "
+            f"expected at most {MOST_TILES:,}: --max-zoom {fits}, or fewer maps"
+        )
 
 
 def check_target(target: Path) -> None:
@@ -83,7 +101,7 @@ def export(view: View, target: Path, made: Plan, most_mb: int) -> int:
         for name, asset in assets().items():
             (place / name).write_bytes(asset.content)
         total = sum(made.tiles.values())
-        with progress("tiles", total, "tiles") as advance, geo.written(place / "a"):
+        with progress("tiles", total, "tiles") as advance, geo.written(target):
             done = _counter(advance, most_mb)
             for name, layer in view.layers.items():
                 file, zoom = place / f"{name}.pmtiles", made.zooms[name]

@@ -11,7 +11,7 @@ from crossearth_jax.view.maps import (
     ClassEntry,
     ClassMap,
     index_colours,
-    is_class_map,
+    kind_of,
     open_map,
 )
 from crossearth_jax.view.polygons import Polygons, open_polygons, polygons_beside
@@ -104,10 +104,14 @@ def gather(
 def class_maps_in(folder: Path, files: Sequence[Path]) -> list[Path]:
     """The class maps among the rasters of a folder, without mosaics over them.
 
+    Where some are made by `predict`, they alone count: others may be scenes.
+
     Raises:
       ValueError: there is none.
     """
-    found = [path for path in files if is_class_map(path)]
+    kinds = {path: kind_of(path) for path in files}
+    ours = [path for path, kind in kinds.items() if kind == "ours"]
+    found = ours or [path for path, kind in kinds.items() if kind == "theirs"]
     maps = [path for path in found if path.suffix.lower() != ".vrt"] or found
     if not maps:
         raise ValueError(

@@ -19,7 +19,13 @@ from PIL import Image
 from crossearth_jax.pixels.labels import IGNORE, Colour
 from crossearth_jax.predict.map_tags import UNIT
 from crossearth_jax.view.placing import TILE, Box
-from crossearth_jax.view.reading import Raster, read_tile, tile_box, tiles_over
+from crossearth_jax.view.reading import (
+    Raster,
+    most_tiles,
+    read_tile,
+    tile_box,
+    tiles_over,
+)
 
 Kind = Literal["classes", "confidence", "trust", "scene"]
 SHARES: tuple[Kind, ...] = ("confidence", "trust")
@@ -67,8 +73,11 @@ class Layer:
 
     def tiles(self, zoom: int) -> set[tuple[int, int]]:
         """Columns and rows of the tiles that may hold something."""
-        pieces = (p for raster in self.rasters for p in raster.place.pieces)
-        return tiles_over([piece.box for piece in pieces], zoom)
+        return tiles_over(self._boxes, zoom)
+
+    def most_tiles(self, zoom: int) -> int:
+        """No more than these, without listing them."""
+        return most_tiles(self._boxes, zoom)
 
     def tile(self, z: int, x: int, y: int) -> bytes | None:
         """One encoded tile; None where there is nothing.
@@ -102,6 +111,11 @@ class Layer:
                 colours[valid] = mine[valid]
                 known |= valid
         return picture(colours, known) if known.any() else None
+
+    @cached_property
+    def _boxes(self) -> list[Box]:
+        pieces = (p for raster in self.rasters for p in raster.place.pieces)
+        return [piece.box for piece in pieces]
 
     @cached_property
     def _table(self) -> tuple[bytes, bytes]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -80,14 +80,15 @@ def open_raster(path: Path) -> Any:
         ) from error
 
 
-def is_class_map(path: Path) -> bool:
-    """Whether a raster of a folder is a class map, and none that lies beside one."""
-    with open_raster(path) as file:
+def kind_of(path: Path) -> Literal["ours", "theirs", "no map"]:
+    """Whether a raster of a folder is a class map, and one that `predict` made."""
+    with geo.quiet(), open_raster(path) as file:
         if _problem(file) is not None:
-            return False
+            return "no map"
         named = file.descriptions[0]
-        beside = path.stem.endswith(tuple(f"_{kind}" for kind in SHARES))
-        return named == "class" or not (beside or named in SHARES)
+        if named == "class" or (CLASSES in file.tags() and named not in SHARES):
+            return "ours"
+        return "no map" if named in SHARES else "theirs"
 
 
 def open_map(path: Path, left: int = 0) -> ClassMap:

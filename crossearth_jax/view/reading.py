@@ -2,6 +2,7 @@
 
 import math
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,9 +29,13 @@ def needed(name: str) -> Any:
     return extras.needed(name, "crossearth view", "view")
 
 
-def bound_memory() -> None:
-    """Bounds what GDAL keeps, before it is first used: else a share of the machine."""
+def set_up() -> None:
+    """Bounds what GDAL keeps, else a share of the machine; before it is first used.
+
+    And no warning of rio-tiler's that it cuts off the poles, for every tile again.
+    """
     os.environ.setdefault("GDAL_CACHEMAX", MEGABYTES)
+    warnings.filterwarnings("ignore", module="rio_tiler")
 
 
 @dataclass(frozen=True)
@@ -59,15 +64,23 @@ def tile_box(z: int, x: int, y: int) -> Box:
 
 def tiles_over(boxes: Sequence[Box], zoom: int) -> set[tuple[int, int]]:
     """Columns and rows of the tiles that boxes within the world touch."""
+    spans = [_spans(box, zoom) for box in boxes]
+    return {(x, y) for columns, rows in spans for x in columns for y in rows}
+
+
+def most_tiles(boxes: Sequence[Box], zoom: int) -> int:
+    """No more tiles than these boxes touch, without listing them."""
+    spans = (_spans(box, zoom) for box in boxes)
+    return sum(len(columns) * len(rows) for columns, rows in spans)
+
+
+def _spans(box: Box, zoom: int) -> tuple[range, range]:
     side, last = 2 * WORLD / 2**zoom, 2**zoom - 1
-    found = set()
-    for west, south, east, north in boxes:
-        edges = west + WORLD, WORLD - north, east + WORLD, WORLD - south
-        left, top, right, bottom = (edge / side for edge in edges)
-        columns = range(int(left), min(last, _before(right)) + 1)
-        rows = range(max(0, int(top)), min(last, _before(bottom)) + 1)
-        found.update((x, y) for x in columns for y in rows)
-    return found
+    west, south, east, north = box
+    edges = west + WORLD, WORLD - north, east + WORLD, WORLD - south
+    left, top, right, bottom = (edge / side for edge in edges)
+    columns = range(max(0, int(left)), min(last, _before(right)) + 1)
+    return columns, range(max(0, int(top)), min(last, _before(bottom)) + 1)
 
 
 def _before(edge: float) -> int:
@@ -101,8 +114,8 @@ def read_tile(
             found, known = _read(raster, piece.address, part, size)
             if values is None:
                 values = np.zeros((len(found), TILE, TILE), found.dtype)
-            mine = values[:, rows, columns]
-            values[:, rows, columns] = np.where(known, found, mine)
+            values = values.astype(np.promote_types(values.dtype, found.dtype))
+            values[:, rows, columns][:, known] = found[:, known]
             valid[rows, columns] |= known
     return None if values is None or not valid.any() else (values, valid)
 
@@ -112,9 +125,10 @@ def _touched(inner: Box, box: Box) -> tuple[slice, slice]:
     side = (box[2] - box[0]) / TILE
     west, north = inner[0] - box[0], box[3] - inner[3]
     east, south = inner[2] - box[0], box[3] - inner[1]
-    left, top = (max(0, math.floor(edge / side)) for edge in (west, north))
-    right, bottom = (min(TILE, math.ceil(edge / side)) for edge in (east, south))
-    return slice(top, max(bottom, top + 1)), slice(left, max(right, left + 1))
+    first = (min(max(0, math.floor(edge / side)), TILE - 1) for edge in (north, west))
+    last = (min(TILE, math.ceil(edge / side)) for edge in (south, east))
+    rows, columns = (slice(a, max(b, a + 1)) for a, b in zip(first, last, strict=True))
+    return rows, columns
 
 
 def _part(box: Box, rows: slice, columns: slice) -> Box:

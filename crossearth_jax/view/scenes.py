@@ -67,10 +67,10 @@ def open_scene_below(
 def _under(
     file: Any, path: Path, maps: Sequence[ClassMap]
 ) -> tuple[Place, ClassMap | None]:
-    """Where a scene lies, and the map that was made of it."""
+    """Where a scene lies, and the map that was made of it, by its name or its size."""
     named = [m for m in maps if path.name == m.source or path.stem == m.path.stem]
+    size = file.height, file.width
     if not maps[0].place.on_earth:
-        size = file.height, file.width
         fitting = [m for m in (*named, *maps) if m.size == size]
         if not fitting:
             sizes = ", ".join(f"{m.size[1]} x {m.size[0]}" for m in maps[:5])
@@ -92,7 +92,8 @@ def _under(
             f"got --scene {path}, which lies under none of the maps, expected the "
             "scene that was mapped: give that, or leave --scene out"
         )
-    return place, next((m for m in named if m in over), over[0])
+    likely = [m for m in named if m in over] or [m for m in over if m.size == size]
+    return place, likely[0] if likely else None
 
 
 def _meet(first: Place, second: Place) -> bool:

@@ -28,6 +28,7 @@ from crossearth_jax.view.reading import needed
 
 HOSTS = ["127.0.0.1", "localhost"]
 AT_ONCE = 4  # tiles that are read at a time
+MOST_LINES = 20  # of what went wrong, on the terminal
 POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -88,7 +89,7 @@ def application(site: Site) -> Any:
     middleware = needed("starlette.middleware")
     trusted = needed("starlette.middleware.trustedhost").TrustedHostMiddleware
     respond, files, layers = responses.Response, assets(), site.view.layers
-    turn = threading.BoundedSemaphore(AT_ONCE)
+    turn, reports = threading.BoundedSemaphore(AT_ONCE), _Reports(respond)
 
     def asset(request: Any) -> Any:
         found = files.get(request.path_params.get("name", "index.html"))
@@ -106,7 +107,7 @@ def application(site: Site) -> Any:
         make = site.polygons.get(request.path_params["name"])
         if make is None:
             return respond("no such polygons", 404)
-        return _told(respond, lambda: respond(make(), media_type="application/json"))
+        return reports.guard(lambda: respond(make(), media_type="application/json"))
 
     def tile(request: Any) -> Any:
         layer = layers.get(request.path_params["layer"])
@@ -114,7 +115,7 @@ def application(site: Site) -> Any:
         if layer is None or not _is_tile(*place):
             return respond("no such tile", 404)
         with turn:
-            return _told(respond, lambda: _tile(respond, layer, place))
+            return reports.guard(lambda: _tile(respond, layer, place))
 
     routes = [
         routing.Route("/", asset),
@@ -161,14 +162,22 @@ def _is_tile(z: int, x: int, y: int) -> bool:
     return 0 <= z <= MOST_ZOOM and 0 <= x < 2**z and 0 <= y < 2**z
 
 
-def _told(respond: Any, answer: Callable[[], Any]) -> Any:
-    """An answer, or what is wrong with a file, to the page and to the terminal."""
-    try:
-        return answer()
-    except (OSError, ValueError) as error:
-        line = error_line(error)
-        logging.log_first_n(logging.WARNING, "%s", 20, line)
-        return respond(line, 500, media_type="text/plain")
+class _Reports:
+    """Tells the page what is wrong with a file each time, and the terminal once."""
+
+    def __init__(self, respond: Any) -> None:
+        self._respond, self._lines = respond, set()
+
+    def guard(self, answer: Callable[[], Any]) -> Any:
+        """An answer, or what went wrong."""
+        try:
+            return answer()
+        except (OSError, ValueError) as error:
+            line = error_line(error)
+            if line not in self._lines and len(self._lines) < MOST_LINES:
+                self._lines.add(line)
+                logging.warning("%s", line)
+            return self._respond(line, 500, media_type="text/plain")
 
 
 def _once(make: Callable[[], str]) -> Callable[[], str]:

@@ -25,6 +25,11 @@ def drawn_map(tmp_path):
     return path, raster(tmp_path / "scene.tif", values, nodata=None)
 
 
+def stopped(*_):
+    """Ctrl-C when the tiles are written."""
+    raise KeyboardInterrupt
+
+
 def archive(path):
     file = path.open("rb")
     return pmtiles.Reader(pmtiles.MmapSource(file))
@@ -76,13 +81,19 @@ def test_a_map_without_data_has_an_empty_archive(tmp_path):
     assert not reader.get(0, 0, 0)
 
 
-@pytest.mark.parametrize("wrong", ["size", "damage", "there", "a file"])
+@pytest.mark.parametrize(
+    "wrong", ["size", "damage", "there", "a file", "tiles", "stop"]
+)
 def test_nothing_is_left_of_an_export_that_fails(
     tmp_path, drawn_map, wrong, capsys, monkeypatch
 ):
     path, out = drawn_map[0], tmp_path / "page"
     if wrong == "size":
         monkeypatch.setattr("crossearth_jax.view.export.MB", 100)
+    if wrong == "tiles":
+        monkeypatch.setattr("crossearth_jax.view.export.MOST_TILES", 3)
+    if wrong == "stop":
+        monkeypatch.setattr("crossearth_jax.view.export.geojson", stopped)
     if wrong == "damage":
         (beside,) = path.parent.glob("*_trust.tif")
         with beside.open("r+b") as file:
@@ -93,9 +104,12 @@ def test_nothing_is_left_of_an_export_that_fails(
     if wrong == "a file":
         out.write_text("kept")
     before = {p: p.stat().st_size for p in tmp_path.rglob("*")}
-    assert main(["view", str(path), "--export", str(out), "--max-mb", "1"]) == 1
+    status = main(["view", str(path), "--export", str(out), "--max-mb", "5"])
+    assert status == (130 if wrong == "stop" else 1)
     line = {
-        "size": "got more than 1 MB of tiles",
+        "tiles": "expected at most 3: --max-zoom 15, or fewer maps",
+        "stop": "stopped",
+        "size": "got more than 5 MB of tiles",
         "damage": "scene_trust.tif: cannot be read",
     }.get(wrong, "which is there already")
     assert line in capsys.readouterr().err

@@ -13,6 +13,7 @@ from drawn import CLASSES, blocks, class_map, raster, shares_of  # noqa: E402
 from crossearth_jax.commands.view import find_maps  # noqa: E402
 from crossearth_jax.data.classes import ClassSet  # noqa: E402
 from crossearth_jax.view.about import about  # noqa: E402
+from crossearth_jax.view.areas import stated_areas  # noqa: E402
 from crossearth_jax.view.gather import gather  # noqa: E402
 from crossearth_jax.view.maps import LARGE, check_overviews  # noqa: E402
 from crossearth_jax.view.polygons import geojson, open_polygons  # noqa: E402
@@ -39,6 +40,43 @@ def test_a_folder_gives_its_class_maps_alone(tmp_path):
     ]
     assert [one.name for one in gather(found).polygons] == ["polygons0"]
     assert gather(found, polygons=False).polygons == ()
+
+
+def test_what_predict_wrote_is_found(tmp_path):
+    from rasters import predictor, squares, write
+
+    from crossearth_jax.predict import Reading, Wanted, predict_file
+
+    values = squares(96, 128, 4, dtype=np.uint16, top=3000)
+    scene, maps = write(tmp_path / "scene.tif", values), tmp_path / "maps"
+    maps.mkdir()
+    wanted = Wanted(
+        reading=Reading(bands=(3, 2, 1), scale=(0, 4000)),
+        confidence=True,
+        vector=maps / "scene.gpkg",
+        quicklook=True,
+    )
+    predict_file(predictor(weights="1"), scene, maps / "scene.tif", wanted)
+    view = gather(find_maps([str(maps)]), [scene])
+    (group,), (one,) = view.groups, view.maps
+    assert [entry.name for entry in group.classes] == ["ground", "roof & wall"]
+    assert list(group.layers) == ["classes", "confidence"] and len(view.polygons) == 1
+    assert sum(stated_areas(one).values()) == 4 * 96 * 128
+    (raster_,), (eight_bits,) = view.scene.rasters, view.scene.eight_bits
+    assert raster_.bands == (3, 2, 1)
+    seen = eight_bits(np.full((1, 1, 3), 2000, np.uint16))
+    assert seen.tolist() == [[[128, 128, 128]]]
+
+
+def test_a_folder_of_grey_pictures_is_taken_only_without_maps_of_ours(tmp_path):
+    grey = raster(tmp_path / "grey.tif", IDS[None], nodata=None)
+    assert find_maps([str(tmp_path)]) == [grey]
+    ours = class_map(tmp_path, IDS)
+    assert find_maps([str(tmp_path)]) == [ours]
+    with pytest.raises(ValueError, match="without a class map"):
+        (tmp_path / "empty").mkdir()
+        picture(tmp_path / "empty" / "a.tif")
+        find_maps([str(tmp_path / "empty")])
 
 
 def test_maps_of_two_runs_are_two_groups(tmp_path):
@@ -72,10 +110,9 @@ def test_neighbours_touch_and_others_overlap(tmp_path):
 def test_a_mosaic_is_drawn_by_its_maps(tmp_path):
     from crossearth_jax.predict.mosaic import common_grid, write_mosaic
 
-    parts = [
-        class_map(tmp_path, IDS),
-        class_map(tmp_path, IDS, stem="b", transform=EAST),
-    ]
+    more = {"shares": {"confidence": shares_of(IDS)["confidence"]}}
+    parts = [class_map(tmp_path, IDS, **more)]
+    parts.append(class_map(tmp_path, IDS, stem="b", transform=EAST, **more))
     opened = [rasterio.open(path) for path in parts]
     grid, tiles = common_grid(opened)
     for file in opened:
@@ -83,10 +120,16 @@ def test_a_mosaic_is_drawn_by_its_maps(tmp_path):
     mosaic = tmp_path / "mosaic.vrt"
     placed = list(zip(parts, tiles, strict=True))
     write_mosaic(mosaic, mosaic, placed, grid=grid, classes=CLASSES, mark="x")
+    beside = tmp_path / "mosaic_confidence.vrt"
+    placed = [(p.with_name(f"{p.stem}_confidence.tif"), tile) for p, tile in placed]
+    write_mosaic(beside, beside, placed, grid=grid, classes=CLASSES, mark="x")
     assert sorted(find_maps([str(tmp_path)])) == sorted(parts)  # not both
     (one,) = gather([mosaic]).maps
     assert [raster.name for raster in one.rasters] == ["scene.tif", "b.tif"]
     assert one.size == (128, 400)
+    assert [raster.name for raster in one.beside["confidence"]] == [
+        *("scene_confidence.tif", "b_confidence.tif")
+    ]
 
 
 def test_a_map_of_others_has_its_ids_for_names(tmp_path):
@@ -114,7 +157,7 @@ def test_a_tag_of_names_that_is_none_counts_for_nothing(tmp_path, text):
 
 def wrong_input(folder, kind):
     """(maps, scenes) that do not fit."""
-    map_, pixels = class_map(folder, IDS), None
+    map_, pixels = class_map(folder, IDS, about={"bands": (1, 2, 3)}), None
     if kind in ("mixed", "size", "scene without place"):
         pixels = class_map(folder, IDS, stem="p", **PIXELS)
     broken = folder / "broken.tif"
@@ -133,6 +176,10 @@ def wrong_input(folder, kind):
         "broken polygons": lambda: ([map_, vector], []),
         "broken scene": lambda: ([map_], [broken]),
         "far": lambda: ([map_], [picture(folder / "far.tif", transform=far)]),
+        "bands": lambda: (
+            [map_],
+            [raster(folder / "4.tif", np.zeros((4, 9, 9), np.uint16), nodata=None)],
+        ),
         "size": lambda: (
             [pixels],
             [raster(folder / "s.tif", np.zeros((3, 9, 9), np.uint8), **PIXELS)],
@@ -154,6 +201,7 @@ def wrong_input(folder, kind):
         ("broken polygons", r"broken\.gpkg: cannot be read"),
         ("broken scene", r"broken\.tif: cannot be opened"),
         ("far", r"far\.tif, which lies under none of the maps"),
+        ("bands", r"4\.tif: got 4 bands.*--bands 3,2,1"),
         ("size", r"s\.tif of 9 x 9 pixels, expected as many.*200 x 128"),
         ("scene without place", r"s\.tif without coordinate system"),
     ],

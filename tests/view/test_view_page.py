@@ -25,6 +25,7 @@ from test_view_server import HOSTILE  # noqa: E402
 from crossearth_jax.cli import main  # noqa: E402
 from crossearth_jax.data.classes import ClassSet  # noqa: E402
 from crossearth_jax.view.layers import share_colours  # noqa: E402
+from crossearth_jax.view.serve import bound  # noqa: E402
 
 pytestmark = pytest.mark.slow
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -90,22 +91,42 @@ def served(files):
 
 
 @pytest.fixture(scope="module")
-def exported(files, tmp_path_factory):
-    """The folder behind Python's own server, which knows no ranges."""
+def folder(files, tmp_path_factory):
     out = tmp_path_factory.mktemp("site") / "page"
-    assert (
-        main(["view", *map(str, (files[0], "--scene", files[1], "--export", out))]) == 0
-    )
+    asked = files[0], "--scene", files[1], "--export", out
+    assert main(["view", *map(str, asked)]) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def exported(folder):
+    """The folder behind Python's own server, which knows no ranges."""
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *_):
             pass
 
-    handler = functools.partial(Quiet, directory=str(out))
+    handler = functools.partial(Quiet, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()
+
+
+@pytest.fixture
+def ranged(folder):
+    """The folder behind a server that sends the parts of files that it is asked for."""
+    uvicorn = pytest.importorskip("uvicorn")
+    from starlette.staticfiles import StaticFiles
+
+    site = StaticFiles(directory=folder, html=True)
+    server = uvicorn.Server(uvicorn.Config(site, log_level="error", lifespan="off"))
+    with bound(0) as listening:
+        thread = threading.Thread(target=server.run, args=([listening],))
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        server.should_exit = True
+        thread.join()
 
 
 class Tab:
@@ -169,7 +190,7 @@ class Tab:
         assert not [u for u in self.asked if own not in u and u[:5] not in DATA]
 
 
-DATA = ("data:", "blob:")
+DATA = ("data:", "blob:", "about")
 
 
 def degrees(column, row):
@@ -247,6 +268,20 @@ def test_all_that_the_page_shows(request, browser, tmp_path, way):
     tab.close()
 
 
+def test_a_server_of_ranges_sends_no_archive_whole(browser, ranged, tmp_path):
+    tab, answers = Tab(browser, "about:blank"), []
+    tab.page.on("response", lambda answer: answers.append((answer.url, answer.status)))
+    tab.address = ranged
+    tab.page.goto(ranged)
+    tab.settle()
+    tab.page.locator("#opacity").fill("100")
+    tab.settle()
+    assert near(tab.colour(96, 96, tmp_path), CLASSES.palette[IDS[96, 96]])
+    found = {status for url, status in answers if url.endswith(".pmtiles")}
+    assert found == {206}
+    tab.close()
+
+
 def test_swipe_shows_the_scene_to_the_left(browser, served, tmp_path):
     tab = Tab(browser, served, width=390, scheme="dark")
     page = tab.page
@@ -301,10 +336,15 @@ def test_hostile_names_stay_text(browser, tmp_path):
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         panel = "e => e.scrollWidth <= e.clientWidth"
         assert page.locator("#panel").evaluate(panel)
-        tab.close()
+        assert not tab.said
     finally:
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=20)
+    page.get_by_role("button", name="Zoom in").click()
+    notice = page.locator("#notice")
+    notice.wait_for(timeout=PATIENCE)
+    assert "start crossearth view again" in notice.inner_text()
+    tab.context.close()
 
 
 def test_pixels_and_two_runs_without_longitudes(browser, tmp_path):

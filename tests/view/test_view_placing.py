@@ -83,6 +83,25 @@ def test_a_tile_is_about_as_fine_as_the_raster(tmp_path):
     assert 1 <= metres <= 2.1
 
 
+@pytest.mark.parametrize(
+    "crs", ["EPSG:4326", "from 0 to 360", "EPSG:3857", "EPSG:8857"]
+)
+def test_a_map_of_the_world(tmp_path, crs):
+    if crs == "EPSG:8857":  # Equal Earth, whose corners are nowhere
+        west, north, step = -17_243_959, 8_392_927, (344_879.2, 167_858.6)
+    elif crs == "EPSG:3857":
+        west, north, step = -WORLD, WORLD, (WORLD / 50, WORLD / 50)
+    else:
+        west, north, step = (0 if "0" == crs[5] else -180), 90, (3.6, 1.8)
+    place = {"transform": Affine(step[0], 0, west, 0, -step[1], north)}
+    ids = np.roll(QUARTERS, 50, 1) if crs == "from 0 to 360" else QUARTERS
+    place["crs"] = "EPSG:4326" if crs == "from 0 to 360" else crs
+    one = open_map(class_map(tmp_path, ids, **place))
+    for value, x, y in ((1, -60, 30), (2, 60, 30), (3, -60, -30), (4, 60, -30)):
+        for zoom in (0, 3):
+            assert value_at(one.rasters, zoom, x, y) == value
+
+
 def test_an_overview_is_read_across_the_antimeridian(tmp_path):
     ids = np.ones((2_048, 2_048), np.uint8)
     transform = Affine(10, 0, 819_000, 0, -10, 1_010_000)
@@ -124,6 +143,20 @@ def test_tiles_that_boxes_touch():
     assert tiles_over([(0, 0, half, half)], 2) == {(2, 1)}
     across = [(WORLD - 1, 1, WORLD, 2), (-WORLD, 1, 1 - WORLD, 2)]
     assert tiles_over(across, 3) == {(7, 3), (0, 3)}
+
+
+def test_maps_of_other_types_lie_in_one_layer(tmp_path):
+    ones = np.full((1, 50, 50), 1, np.int8)
+    small = raster(tmp_path / "a.tif", ones, nodata=-1)
+    large = np.full((1, 50, 50), -1, np.int16)
+    large[0, :, :25] = 200
+    place = {"transform": Affine(2, 0, 335_100, 0, -2, 3_060_000), "nodata": -1}
+    maps = [open_map(small), open_map(raster(tmp_path / "b.tif", large, **place))]
+    rasters = [raster_ for one in maps for raster_ in one.rasters]
+    for one, value in zip(maps, (1, 200), strict=True):
+        west, south, east, north = bounds_of(one.place.box)
+        x, y = west + (east - west) / 4, (south + north) / 2
+        assert value_at(rasters, maps[0].place.zoom, x, y) == value
 
 
 def test_later_rasters_lie_over_earlier_ones(tmp_path):

@@ -124,7 +124,7 @@ def test_tiles_areas_and_polygons(client, site):
     assert {f["properties"]["class_id"] for f in features} == set(range(5))
 
 
-def test_a_file_that_broke_since_is_told_to_the_page(tmp_path):
+def test_a_file_that_broke_since_is_told_to_the_page(tmp_path, caplog):
     path = class_map(tmp_path, blocks(700, 700), crs=None, transform=None)
     view = gather([path])
     client = TestClient(application(Site(view, AreaCount(view.maps), "s")))
@@ -135,10 +135,11 @@ def test_a_file_that_broke_since_is_told_to_the_page(tmp_path):
         client.get(
             f"/s/tiles/{layer.name}/{layer.zoom}/{x}/{y}", headers={"Host": "localhost"}
         )
-        for x, y in layer.tiles(layer.zoom)
+        for x, y in [*layer.tiles(layer.zoom)] * 2
     ]
-    (bad,) = [one for one in answers if one.status_code == 500]
+    bad, _ = [one for one in answers if one.status_code == 500]
     assert "scene.tif: cannot be read" in bad.text and str(tmp_path) not in bad.text
+    assert len([line for line in caplog.messages if "scene.tif" in line]) == 1
 
 
 def test_ports(monkeypatch):

@@ -4,7 +4,7 @@ const archives = new Map();
 export async function fromArchive(address, z, x, y) {
   if (!archives.has(address)) archives.set(address, new globalThis.pmtiles.PMTiles(new Source(address)));
   const found = await archives.get(address).getZxy(z, x, y);
-  return found ? found.data : null;
+  return found?.data.byteLength ? found.data : null; // an archive without tiles has an empty one
 }
 
 class Source {

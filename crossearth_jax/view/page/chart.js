@@ -5,9 +5,18 @@ import { area } from "./words.js";
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const paper = () => dark.matches ? "#0d1117" : "#e6eaf1";
 
+// The corners around boxes in degrees, by the shorter way around the globe.
 export function extent(boxes) {
-  const [west, south, east, north] = [0, 1, 2, 3].map((i) => boxes.map((box) => box[i]));
-  return [[Math.min(...west), Math.min(...south)], [Math.max(...east), Math.max(...north)]];
+  const turned = boxes.map(([west, south, east, north]) => {
+    const turn = west + east < 0 ? 360 : 0;
+    return [west + turn, south, east + turn, north];
+  });
+  const [here, there] = [boxes, turned].map((list) => {
+    const [west, south, east, north] = [0, 1, 2, 3].map((i) => list.map((box) => box[i]));
+    return [[Math.min(...west), Math.min(...south)], [Math.max(...east), Math.max(...north)]];
+  });
+  const width = ([low, high]) => high[0] - low[0];
+  return width(there) < width(here) ? there : here;
 }
 
 export function overlays(about) {

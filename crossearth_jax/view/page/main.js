@@ -34,7 +34,7 @@ function fillChoice(about) {
   const named = about.groups.flatMap((group, g) => group.maps.map((one, m) => ({ g, m, one })));
   const select = at("choice").querySelector("select");
   at("choice").hidden = named.length < 2;
-  select.replaceChildren(new Option(`all ${named.length}`, ""), ...named.map(({ g, one }, i) => new Option(label(about, g, one), i)));
+  select.replaceChildren(new Option(`all ${named.length} maps`, ""), ...named.map(({ g, one }, i) => new Option(label(about, g, one), i)));
   return { select, named };
 }
 

@@ -50,7 +50,9 @@ async function hide(pixels, query, place) {
 async function bytes(name, z, x, y) {
   const raster = rasters.get(name);
   if (raster.archive) return fromArchive(raster.archive, z, x, y);
-  const answer = await fetch(`${raster.tiles}/${z}/${x}/${y}`);
+  const answer = await fetch(`${raster.tiles}/${z}/${x}/${y}`).catch(() => {
+    throw new Error("No answer any more: start crossearth view again, and open its new address.");
+  });
   if (!answer.ok) throw new Error(await answer.text());
   return answer.status === 204 ? null : answer.arrayBuffer();
 }
