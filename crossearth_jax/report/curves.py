@@ -1,5 +1,6 @@
 """What training logged, each value a curve over the steps that have it."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,6 +9,8 @@ from crossearth_jax.system.escape import html_text as escaped
 
 MOST = 100  # curves of a run
 NAME = 300  # characters
+MOST_STEPS = 10**12  # what is beyond is no step, and no axis has room for it
+LARGE = 1e300  # the same of values
 
 
 def curves(metrics: Sequence[Mapping[str, Any]]) -> str:
@@ -16,6 +19,7 @@ def curves(metrics: Sequence[Mapping[str, Any]]) -> str:
     Args:
       metrics: a line per logged step, with scores in the lines of those that have them.
     """
+    metrics = [line for line in metrics if 0 <= line["step"] < MOST_STEPS]
     names = dict.fromkeys(name for line in metrics for name in line)
     # Of scores while training, the means: a curve for each class would be many.
     shown = [n for n in names if n not in ("step", "bad") and "/IoU/" not in n]
@@ -34,7 +38,13 @@ def _curve(name: str, metrics: Sequence[Mapping[str, Any]]) -> str:
     drawn = charts.line_chart(
         f"{name} by step",
         [line["step"] for line in lines],
-        {name: [line[name] for line in lines]},
+        {name: [_number(line[name]) for line in lines]},
         "step",
     )
     return f"<figure><figcaption>{escaped(name, NAME)}</figcaption>{drawn}</figure>"
+
+
+def _number(value: Any) -> float:
+    """A value of a line; what is none, or too large to draw, leaves a gap."""
+    good = type(value) in (int, float) and -LARGE < value < LARGE
+    return float(value) if good else math.nan

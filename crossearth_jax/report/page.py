@@ -20,11 +20,11 @@ from crossearth_jax.report.score_table import mean_fraction, percent
 from crossearth_jax.report.sheet import Sheet
 from crossearth_jax.report.table import Section, Table
 from crossearth_jax.report.trust_view import trust_section
+from crossearth_jax.report.wide_tables import confusion_table, scrolling
 from crossearth_jax.scoring.counts import DomainCounts
 from crossearth_jax.system.escape import html_text as escaped
 
 CELL = 300  # characters of a name or a note in a table
-MANY = 14  # columns, beyond which names stand upright on paper
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ def _scores(run: RunView) -> str:
     table = Table(head, "ll" + "r" * (len(head) - 2), [Section(rows)])
     return (
         "<section><h2>Scores, %</h2><p>IoU of every class.</p>"
-        f"{_scrolling(table)}</section>"
+        f"{scrolling(table)}</section>"
     )
 
 
@@ -226,33 +226,13 @@ def _domains(index: int, run: RunView) -> Iterator[str]:
     for name, domain in run.experiment.report["domains"].items():
         what = f"{name} ({domain['role']}), mIoU {percent(domain['mIoU'])} %"
         yield f'<div class="domain"><h3>{escaped(what)}</h3>'
-        yield _heat(np.array(domain["confusion"]), run.experiment.report["classes"])
+        matrix = np.array(domain["confusion"])
+        yield confusion_table(matrix, run.experiment.report["classes"])
         yield '<div class="examples">'
         for shown in run.shown.get(name, ()):
             yield example(index, run.classes, shown)
         yield "</div></div>"
     yield "</section>"
-
-
-def _heat(matrix: np.ndarray, classes: Sequence[str]) -> str:
-    """Confusion matrix, shares of each true class."""
-    whole = np.maximum(matrix.sum(1, keepdims=True), 1)
-    shares = 100 * matrix / whole
-    rows = "".join(
-        f"<tr><th>{escaped(name, CELL)}</th>"
-        + "".join(f'<td style="--share:{s:.0f}%">{s:.1f}</td>' for s in row)
-        + "</tr>"
-        for name, row in zip(classes, shares, strict=True)
-    )
-    head = "".join(
-        f"<th>{escaped(name, CELL)}</th>" for name in ["true \\ called", *classes]
-    )
-    return _wide(
-        len(classes) + 3,
-        '<table class="heat"><caption class="soft">Of each true class, the share of '
-        "its pixels that was called what, in %</caption>"
-        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>",
-    )
 
 
 def _calibration(run: RunView) -> str:
@@ -332,25 +312,5 @@ def _sheet(sheet: Sheet) -> str:
     table = sheet.table()
     notes = "".join(f'<p class="soft">{escaped(note)}</p>' for note in table.notes)
     return (
-        f"<section><h2>{escaped(table.title)}</h2>{_scrolling(table)}{notes}</section>"
-    )
-
-
-def _scrolling(table: Table) -> str:
-    words = table.align.count("l")
-    return _wide(len(table.header) + words, table.as_html())
-
-
-def _wide(columns: int, table: str) -> str:
-    """A table that scrolls on a screen and shrinks on paper.
-
-    Args:
-      columns: of figures that are as wide as it; words count twice.
-      table: HTML.
-    """
-    many = " many" if columns > MANY else ""
-    return (
-        f'<div class="scroll{many}" style="--columns:{columns}" tabindex="0">{table}'
-        '</div><p class="hint soft" aria-hidden="true">The table goes on: scroll it '
-        "sideways.</p>"
+        f"<section><h2>{escaped(table.title)}</h2>{scrolling(table)}{notes}</section>"
     )

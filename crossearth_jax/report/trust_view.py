@@ -11,6 +11,7 @@ from crossearth_jax.report import charts
 from crossearth_jax.report.layers import photo
 from crossearth_jax.report.score_table import percent
 from crossearth_jax.report.table import Section, Table
+from crossearth_jax.report.wide_tables import scrolling
 from crossearth_jax.system.escape import quoted
 from crossearth_jax.system.read_json import read_json
 
@@ -120,7 +121,7 @@ def trust_section(content: Mapping[str, Any] | None, least: str = "") -> str:
         "domain alone, without the labels of the others; where there are labels, the "
         "true value stands beside. Distance and outside compare features with the "
         "source's: outside is the share of patches that look like nothing in it."
-        f'</p><div class="scroll">{table.as_html()}</div>'
+        f"</p>{scrolling(table)}"
         f'<div class="charts">{curves}</div>{_figure(least)}</section>'
     )
 

@@ -14,6 +14,7 @@ import pytest
 
 from crossearth_jax.data.classes import ClassSet
 from crossearth_jax.report.charts import line_chart
+from crossearth_jax.report.curves import curves
 from crossearth_jax.report.errors import confusions
 from crossearth_jax.report.examples import Shown
 from crossearth_jax.report.experiments import Experiment
@@ -126,6 +127,14 @@ def test_a_value_that_is_no_number_leaves_a_gap():
     drawn = line_chart("loss", range(5), {"loss": values}, "step")
     (line,) = re.findall(r'class="line line-0" d="([^"]+)"', drawn)
     assert line.count("M") == 2 and "nan" not in line
+
+
+@pytest.mark.parametrize("value", [10**400, "much", None, [1], float("inf"), -1e308])
+def test_what_no_training_logs_leaves_a_gap(value):
+    lines = [{"step": 1, "loss": 1.0}, {"step": 2, "loss": value}]
+    lines += [{"step": 10**400, "loss": 3.0}, {"step": -1, "loss": 3.0}]
+    (line,) = re.findall(r'class="line line-0" d="([^"]*)"', curves(lines))
+    assert line.count("M") == 1 and "L" not in line
 
 
 def test_scores_while_training_have_curves_over_their_own_steps():
@@ -389,8 +398,9 @@ def test_on_paper_four_panels_stand_beside_each_other(browser, tmp_path, made):
     assert example.locator("figcaption").all_inner_texts() == [
         *("image", "truth", "prediction", "error")
     ]
+    seen = "all => all.filter(e => getComputedStyle(e).display !== 'none').length"
     for what in (".slider", ".all", "nav", ".legend input", ".hint"):
-        assert not tab.locator(what).first.is_visible(), what
+        assert tab.locator(what).evaluate_all(seen) == 0, what
     assert example.evaluate("e => getComputedStyle(e).breakInside") == "avoid"
     assert example.evaluate(GLUED) == []
     assert tab.evaluate(WIDEST) <= inside
