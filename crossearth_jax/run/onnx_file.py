@@ -19,7 +19,7 @@ from jaxtyping import Array, Float32, UInt8
 
 import crossearth_jax
 from crossearth_jax.data.synthetic.source import field_images
-from crossearth_jax.models.attention import portable_attention
+from crossearth_jax.models.portable import portable
 from crossearth_jax.pixels.normalise import normalise
 from crossearth_jax.run.export import Weights, inference_weights, window_scores
 from crossearth_jax.run.provenance import git_commit
@@ -97,7 +97,7 @@ def export_onnx(
     runtime = needed("onnxruntime", "the check of an ONNX file", "onnx")
     crop = run.windows.crop
     like = jax.ShapeDtypeStruct((batch, 3, crop, crop), np.float32)
-    with portable_attention():
+    with portable():
         model = onnx_model(
             partial(_shares, run), inference_weights(run), like, name="crossearth"
         )

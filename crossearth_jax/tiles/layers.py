@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from crossearth_jax.predict import geo
-from crossearth_jax.system import extras
 from crossearth_jax.system.escape import quoted
 from crossearth_jax.tiles.parquet import check_parquet
 
@@ -237,9 +236,10 @@ def _read_parquet(
 
 
 def _whole(path: Path) -> Any:
-    extras.needed("pyarrow", "GeoParquet", "parquet")
     try:
         check_parquet(path)
         return geo.needed("geopandas").read_parquet(path)
+    except ImportError:
+        raise
     except Exception as error:  # pyarrow's own, for files of any other content
         raise _unreadable(path, error) from error

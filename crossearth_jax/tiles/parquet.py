@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from crossearth_jax.system import extras
+
 MAX_ROWS = 2_000_000
 MAX_BYTES = 128 * 2**20  # of all values; a million houses in degrees
 
@@ -14,9 +16,8 @@ def check_parquet(path: Path) -> None:
       ValueError: it is; does not name the file.
       Exception: of pyarrow, if it is no Parquet.
     """
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
+    pc = extras.needed("pyarrow.compute", "GeoParquet", "parquet")
+    pq = extras.needed("pyarrow.parquet", "GeoParquet", "parquet")
     with pq.ParquetFile(path) as file:
         about, schema = file.metadata, file.schema_arrow
         groups = [about.row_group(i) for i in range(about.num_row_groups)]
