@@ -42,6 +42,14 @@ def executed(pattern):
     return names
 
 
+def test_files_that_the_page_names_exist():
+    known = [p.relative_to(ROOT).as_posix() for p in ROOT.rglob("*.py")]
+    named = set(re.findall(r"`([\w/]+\.py)`", PAGE))
+    assert len(named) > 8
+    for name in named:
+        assert any(f"/{one}".endswith(f"/{name}") for one in known), name
+
+
 @pytest.fixture
 def mixer(monkeypatch):
     monkeypatch.setattr(families, "FAMILIES", dict(families.FAMILIES))
