@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from benchmarks.accelerator import hlo, places
+from benchmarks.accelerator import hlo
 from benchmarks.accelerator.flops import precision, product_flops
 from benchmarks.accelerator.kernels import tally
 from benchmarks.accelerator.targets import targets
@@ -172,21 +172,46 @@ def test_what_is_written_in_place_counts_as_its_slice():
     assert found.total.bytes == 2 * 4096
 
 
-def test_what_is_read_by_slices_counts_as_these():
-    fused = """
-%fused (a: f32[24,256,1024]) -> f32[256,1024] {
-  %a = f32[24,256,1024] parameter(0)
-  %z = s32[] constant(0)
-  %d = f32[1,256,1024] dynamic-slice(%a, %z, %z, %z), dynamic_slice_sizes={1,256,1024}
-  ROOT %b = f32[256,1024] bitcast(%d)
-}
+@pytest.mark.parametrize(
+    ("lines", "read"),
+    [
+        ("ROOT %r = f32[1,1024] slice(%a), slice={[0:1],[0:1024]}", 4096),
+        # What is computed of the whole and then sliced is computed of the slice.
+        (
+            "%n = f32[1024,1024] negate(%a)\n"
+            "  %m = f32[1024,1024] multiply(%n, %a)\n"
+            "  ROOT %r = f32[1,1024] slice(%m), slice={[0:1],[0:1024]}",
+            2 * 4096,
+        ),
+        (
+            "%z = s32[] constant(0)\n"
+            "  %d = f32[1,1024] dynamic-slice(%a, %z, %z)\n"
+            "  ROOT %r = f32[1024] bitcast(%d)",
+            4096,
+        ),
+        ("ROOT %r = f32[1024] reduce(%a, %a), dimensions={0}, to_apply=%add", 4 * MIB),
+        (
+            "%s = f32[1024] reduce(%a, %a), dimensions={0}, to_apply=%add\n"
+            "  ROOT %r = f32[1] slice(%s), slice={[0:1]}",
+            4096 * 2,
+        ),
+        ("ROOT %r = f32[1024,1024] add(%a, %a)", 4 * MIB),
+    ],
+)
+def test_of_an_operand_counts_what_the_result_needs(lines, read):
+    fused = f"""
+%fused (a: f32[1024,1024]) -> f32[1] {{
+  %a = f32[1024,1024] parameter(0)
+  {lines}
+}}
 """
+    shape = program("  ROOT %x = f32[8] parameter(0)", fused).computations["fused"]
     found = count(
-        """  %x = f32[24,256,1024] parameter(0)
-  ROOT %r = f32[256,1024] fusion(%x), kind=kLoop, calls=%fused""",
+        f"""  %x = f32[1024,1024] parameter(0)
+  ROOT %r = {shape.root.shape} fusion(%x), kind=kLoop, calls=%fused""",
         fused,
     )
-    assert found.total.bytes == 2 * MIB
+    assert found.total.bytes == shape.root.bytes + read
 
 
 def test_a_librarys_workspace_is_not_moved():
@@ -310,71 +335,3 @@ def test_attention_of_cudnn():
     assert flops_of(forward, *shapes) == {"half": 2 * product}
     backward = forward.replace("fmhaSoftmax", "fmhaSoftmaxBackward")
     assert flops_of(backward, *shapes) == {"half": 5 * product}
-
-
-# ---- places -------------------------------------------------------------------------
-
-
-def tables(*frames: tuple[int, int]) -> str:
-    """Of three functions: of a library, of a module, of what every product calls."""
-    rows = "\n".join(
-        f"{i} {{file_location_id={spot} parent_frame_id={parent + 1}}}"
-        for i, (spot, parent) in enumerate(frames, 1)
-    )
-    ours = places.OURS
-    return f"""
-FileNames
-1 "/lib/optax/update.py"
-2 "{ours}models/rein.py"
-3 "{ours}models/precision.py"
-
-FunctionNames
-1 "update"
-2 "Rein.__call__.<locals>.<lambda>"
-3 "product"
-
-FileLocations
-1 {{file_name_id=1 function_name_id=1 line=5}}
-2 {{file_name_id=2 function_name_id=2 line=5}}
-3 {{file_name_id=3 function_name_id=3 line=5}}
-
-StackFrames
-{rows}
-"""
-
-
-ARGUMENT = "state_params____rein____mlp____kernel__.1"
-
-
-@pytest.mark.parametrize(
-    ("line", "place"),
-    [
-        (
-            "copy(%x), metadata={stack_frame_id=1}",
-            "models/rein.py:Rein.__call__.lambda",
-        ),
-        (
-            "copy(%x), metadata={stack_frame_id=2}",
-            "models/rein.py:Rein.__call__.lambda",
-        ),
-        ("copy(%x), metadata={stack_frame_id=4}", "elsewhere"),
-        (f"copy(%{ARGUMENT})", "weights of rein.mlp"),
-        ("fusion(%x), calls=%fused", "models/rein.py:Rein.__call__.lambda"),
-        ("copy(%from_rein)", "models/rein.py:Rein.__call__.lambda"),
-    ],
-)
-def test_the_place_of_a_kernel(line, place):
-    fused = """
-%fused (p: f32[8]) -> f32[8] {
-  %p = f32[8] parameter(0)
-  ROOT %q = f32[8] negate(%p), metadata={stack_frame_id=3}
-}
-"""
-    # 1: of a library, called by us; 2: of a product, called by us; 3: ours; 4: neither.
-    frames = tables((1, 3), (3, 3), (2, 0), (1, 0))
-    entry = f"""  %x = f32[8] parameter(0)
-  %{ARGUMENT} = f32[8] parameter(1)
-  %from_rein = f32[8] copy(%x), metadata={{stack_frame_id=3}}
-  ROOT %r = f32[8] {line}"""
-    found = program(entry, frames + fused)
-    assert places.Places(found).of(found.entry.root, found.entry) == place

@@ -1,13 +1,14 @@
 """Bytes that a kernel moves: its result and its operands.
 
-Of a result that is written into an operand, its slice counts; of an operand of which
-slices or gathered places alone are read, these. Workspaces of libraries do not count.
+Of a result that is written into an operand, its slice counts; of an operand, the
+elements that the result needs. Workspaces of libraries do not count.
 """
 
 from benchmarks.accelerator.hlo import Array, Computation, Instruction, Program
 
 SLICES = ("slice", "dynamic-slice", "gather")
-ELEMENTWISE = ("bitcast", "is-finite", "select", "multiply", "add", "convert", "negate")
+# An element of their results needs many of their operands.
+WHOLE = ("reduce", "reduce-window", "dot", "convolution", "sort", "scatter", "fusion")
 BOTH = ("copy-start", "all-gather-start", "collective-permute-start")  # operands too
 
 
@@ -16,12 +17,13 @@ def moved_bytes(each: Instruction, computation: Computation, program: Program) -
     fused = each.called.get("calls", ()) if each.op == "fusion" else ()
     inner = program.computations[fused[0]] if fused else None
     total, in_place = _written(each, computation, inner)
+    read = _read(inner, in_place) if inner else []
     for place, name in enumerate(each.operands):
         known = computation.instructions.get(name)
         if known is None or place in in_place:
             continue
         if inner:
-            total += min(known.bytes, _read(inner, place, known.bytes))
+            total += round(read[place])
         elif each.op in SLICES and place == 0:
             total += min(known.bytes, each.bytes)
         else:
@@ -81,21 +83,34 @@ def _behind(result: Instruction, inner: Computation) -> Instruction:
     return result
 
 
-def _read(inner: Computation, place: int, size: int) -> int:
-    """Bytes of a fusion's operand that are read, where only slices of it are.
+def _read(inner: Computation, in_place: set[int]) -> list[float]:
+    """Bytes of each operand that a fusion reads.
 
-    Also where they are slices of what is computed of it element by element.
+    It computes no element that its result does not need: of what is added up and then
+    sliced, only the slice is added up.
     """
-    rest, total = [inner.parameters[place].name], 0
-    seen = set(rest)
-    while rest:
-        name = rest.pop()
-        for user in inner.users.get(name, ()):
-            if user.op in SLICES and user.operands[0] == name:
-                total += user.bytes
-            elif user.op in ELEMENTWISE and user.name != inner.root.name:
-                rest += {user.name} - seen
-                seen.add(user.name)
-            else:
-                return size
-    return total
+    needed = dict.fromkeys(inner.instructions, 0.0)  # elements
+    names = inner.root.operands if inner.root.op == "tuple" else (inner.root.name,)
+    for name in names:
+        needed[name] = _elements(inner.instructions[name])
+    for each in reversed([*inner]):
+        if each.op == "tuple" or not needed[each.name]:
+            continue
+        for place, name in enumerate(each.operands):
+            source = inner.instructions.get(name)
+            if source is None or (each.op == "dynamic-update-slice" and place == 0):
+                continue
+            whole = _elements(source)
+            share = needed[each.name] / max(1, _elements(each))
+            wanted = whole * share if each.op in WHOLE else needed[each.name]
+            if each.op in SLICES and place > 0:
+                wanted = whole
+            needed[name] = min(whole, needed[name] + wanted)
+    return [
+        0 if place in in_place else x.bytes * needed[x.name] / max(1, _elements(x))
+        for place, x in enumerate(inner.parameters)
+    ]
+
+
+def _elements(each: Instruction) -> int:
+    return sum(array.elements for array in each.arrays)
