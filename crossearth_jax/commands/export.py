@@ -61,14 +61,15 @@ def run(options: argparse.Namespace) -> None:
         _run_onnx(options)
         return
     set_up_compiler()
-    given = {name: getattr(options, name) for name in _STABLEHLO}
-    chosen = {name: given[name] or usual for name, usual in _STABLEHLO.items()}
+    for name, usual in _STABLEHLO.items():
+        if getattr(options, name) is None:
+            setattr(options, name, usual)
     written = export(
         load_model(options.checkpoint, options.precision, step=options.step),
         options.out,
         batch=_batch(options.batch or SYMBOLIC),
-        platforms=chosen["platforms"].split(","),
-        weights=chosen["weights"],
+        platforms=options.platforms.split(","),
+        weights=options.weights,
     )
     for path in written:
         _report(path)
@@ -81,7 +82,7 @@ def _format(options: argparse.Namespace) -> str:
 
 def _run_onnx(options: argparse.Namespace) -> None:
     for name in _STABLEHLO:
-        if getattr(options, name):
+        if getattr(options, name) is not None:
             raise ValueError(
                 f"got --{name} with --format onnx, expected it with stablehlo alone: "
                 "leave it out"

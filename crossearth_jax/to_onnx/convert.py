@@ -10,7 +10,7 @@ from jaxtyping import PyTree
 
 from crossearth_jax.to_onnx.flatten import flattened
 from crossearth_jax.to_onnx.fold import folded
-from crossearth_jax.to_onnx.graph import Graph, Tensor, Value
+from crossearth_jax.to_onnx.graph import Graph, Tensor, Value, aval
 from crossearth_jax.to_onnx.operations import OPERATIONS
 from crossearth_jax.to_onnx.products import PRODUCTS
 
@@ -53,7 +53,7 @@ def onnx_model(
     values: dict[Var, Value] = {**known, image: Tensor(input_name, like.shape)}
     for equation in equations:
         inputs = [
-            np.asarray(v.val, v.aval.dtype) if isinstance(v, Literal) else values[v]
+            np.asarray(v.val, aval(v).dtype) if isinstance(v, Literal) else values[v]
             for v in equation.invars
         ]
         operation = _KNOWN.get(equation.primitive.name)
@@ -70,7 +70,7 @@ def onnx_model(
                 f"got more than {MOST_BYTES / 1e9:g} GB of weights, expected no more, "
                 "which is what an ONNX file holds: export as stablehlo"
             )
-    shape = result.aval.shape
+    shape = aval(result).shape
     last = graph.full(values[result], shape)
     graph.nodes.append(
         graph.onnx.helper.make_node("Identity", [graph.name(last)], [output_name])

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
 _BODIES = ("jaxpr", "call_jaxpr")  # what calls call their function
@@ -80,7 +81,7 @@ def _for_every_platform(platforms: Sequence[Sequence[str] | None]) -> int:
 
 def _branch(params: dict[str, Any], inputs: list[Any]) -> list[Any]:
     index, *arguments = inputs
-    if isinstance(index, jax.core.Tracer):
+    if isinstance(index, Tracer):
         raise ValueError(
             "got a branch that depends on the image, expected none: export as stablehlo"
         )

@@ -11,6 +11,8 @@ import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal, Var
 
+from crossearth_jax.to_onnx.graph import aval
+
 Known = dict[Var, np.ndarray]
 
 
@@ -45,7 +47,7 @@ def folded(closed: ClosedJaxpr, known: Sequence[Any]) -> tuple[list[JaxprEqn], K
     for variable, equation in repeated.items():
         source = equation.invars[0]
         value = source.val if isinstance(source, Literal) else arrays[source]
-        found[variable] = _thin(np.asarray(value, variable.aval.dtype), equation)
+        found[variable] = _thin(np.asarray(value, aval(variable).dtype), equation)
     return after, found
 
 
@@ -69,7 +71,7 @@ def _divided(
 
 def _thin(source: np.ndarray, equation: JaxprEqn) -> np.ndarray:
     """With axes of length 1 where `broadcast_in_dim` would repeat."""
-    shape = [1] * len(equation.outvars[0].aval.shape)
+    shape = [1] * len(aval(equation.outvars[0]).shape)
     for axis, place in enumerate(equation.params["broadcast_dimensions"]):
         shape[place] = source.shape[axis]
     return source.reshape(shape)

@@ -1,14 +1,15 @@
 """An ONNX graph in the making."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
-from jax.typing import ArrayLike
+from jax.core import ShapedArray
+from jax.extend.core import Literal, Var
 
 from crossearth_jax.system.extras import needed
 
-SMALL = 16  # elements; constants that are no larger are kept once
+SMALL = 16  # elements; constants with fewer are told apart by what they hold
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,11 @@ class Tensor:
 Value = Tensor | np.ndarray
 
 
+def aval(variable: Var | Literal) -> ShapedArray:
+    """Shape and type of what an equation reads or makes, as JAX has them."""
+    return cast(ShapedArray, variable.aval)
+
+
 class Graph:
     """Nodes, and the arrays that they read, in order."""
 
@@ -36,7 +42,7 @@ class Graph:
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
         self.bytes = 0  # of the constants
-        self._kept: dict[tuple, str] = {}
+        self._kept: dict[tuple, tuple[str, np.ndarray]] = {}
         self._names = 0
 
     def node(
@@ -66,18 +72,15 @@ class Graph:
         """Of a value; a known one becomes a constant."""
         if isinstance(value, Tensor):
             return value.name
-        array = np.ascontiguousarray(value).reshape(value.shape)
-        key = (
-            array.dtype.str,
-            array.shape,
-            array.tobytes() if array.size < SMALL else b"",
-        )
-        if array.size < SMALL and key in self._kept:
-            return self._kept[key]
-        self._kept[key] = name = self._fresh()
-        self.constants.append(self.onnx.numpy_helper.from_array(array, name))
-        self.bytes += array.nbytes
-        return name
+        key = value.dtype.str, value.shape, value.strides
+        key += (value.tobytes() if value.size < SMALL else value.ctypes.data,)
+        if key not in self._kept:
+            name = self._fresh()
+            array = np.ascontiguousarray(value).reshape(value.shape)
+            self.constants.append(self.onnx.numpy_helper.from_array(array, name))
+            self.bytes += array.nbytes
+            self._kept[key] = name, value  # kept, so that nothing takes its place
+        return self._kept[key][0]
 
     def _fresh(self) -> str:
         self._names += 1
@@ -116,5 +119,5 @@ class Graph:
         return self.node("Cast", value, shape=value.shape, to=to)
 
 
-def _whole(numbers: ArrayLike) -> np.ndarray:
+def _whole(numbers: tuple[int, ...]) -> np.ndarray:
     return np.asarray(numbers, np.int64)

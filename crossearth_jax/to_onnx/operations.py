@@ -4,22 +4,29 @@ An operation takes the graph, JAX's equation and the values of its inputs, and r
 the value of its result, or of all its results.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 from jax.extend.core import JaxprEqn
 
-from crossearth_jax.to_onnx.graph import Graph, Value
+from crossearth_jax.to_onnx.graph import Graph, Value, aval
 
-Operation = Callable[..., Value | Sequence[Value]]
+OneResult = Callable[..., Value]
+Operation = OneResult | Callable[..., list[Value]]
 
 
 def shape_of(equation: JaxprEqn) -> tuple[int, ...]:
     """Of an equation's first result, as JAX has it."""
-    return equation.outvars[0].aval.shape
+    return aval(equation.outvars[0]).shape
 
 
-def simple(name: str, **attributes: str | int | float) -> Operation:
+def whole(graph: Graph, equation: JaxprEqn, *inputs: Value) -> list[Value]:
+    """The first inputs of an equation, their axes repeated as JAX has them."""
+    given = zip(inputs, equation.invars, strict=False)
+    return [graph.full(x, aval(variable).shape) for x, variable in given]
+
+
+def simple(name: str, **attributes: str | int | float) -> OneResult:
     """One operation of ONNX, element by element."""
 
     def operation(graph: Graph, equation: JaxprEqn, *inputs: Value) -> Value:
@@ -65,7 +72,7 @@ def not_equal(graph: Graph, equation: JaxprEqn, x: Value, y: Value) -> Value:
 
 def select(graph: Graph, equation: JaxprEqn, which: Value, *cases: Value) -> Value:
     """The second case where `which` is true."""
-    if equation.invars[0].aval.dtype != bool:
+    if aval(equation.invars[0]).dtype != bool:
         raise ValueError(
             "got a choice among several cases, expected one of two: export as stablehlo"
         )
@@ -75,8 +82,8 @@ def select(graph: Graph, equation: JaxprEqn, which: Value, *cases: Value) -> Val
 
 def convert(graph: Graph, equation: JaxprEqn, x: Value) -> Value:
     """Another type of number."""
-    to = equation.outvars[0].aval.dtype
-    return x if equation.invars[0].aval.dtype == to else graph.cast(x, to)
+    to = aval(equation.outvars[0]).dtype
+    return x if aval(equation.invars[0]).dtype == to else graph.cast(x, to)
 
 
 # Shapes.
@@ -92,7 +99,7 @@ def broadcast(graph: Graph, equation: JaxprEqn, x: Value) -> Value:
 
 def reshape(graph: Graph, equation: JaxprEqn, x: Value) -> Value:
     """Also `squeeze` and `expand_dims`."""
-    full = graph.full(x, equation.invars[0].aval.shape)
+    (full,) = whole(graph, equation, x)
     return graph.reshape(full, shape_of(equation))
 
 
@@ -103,50 +110,42 @@ def transpose(graph: Graph, equation: JaxprEqn, x: Value) -> Value:
 
 def concatenate(graph: Graph, equation: JaxprEqn, *parts: Value) -> Value:
     """One after another along an axis."""
-    whole = [
-        graph.full(x, v.aval.shape) for x, v in zip(parts, equation.invars, strict=True)
-    ]
+    full = whole(graph, equation, *parts)
     axis = equation.params["dimension"]
-    return graph.node("Concat", *whole, shape=shape_of(equation), axis=axis)
+    return graph.node("Concat", *full, shape=shape_of(equation), axis=axis)
 
 
 def stack(graph: Graph, equation: JaxprEqn, *parts: Value) -> Value:
     """One after another along a new axis."""
     axis, shape = equation.params["axis"], shape_of(equation)
     piece = (*shape[:axis], 1, *shape[axis + 1 :])
-    whole = [
-        graph.reshape(graph.full(x, v.aval.shape), piece)
-        for x, v in zip(parts, equation.invars, strict=True)
-    ]
-    return graph.node("Concat", *whole, shape=shape, axis=axis)
+    pieces = [graph.reshape(x, piece) for x in whole(graph, equation, *parts)]
+    return graph.node("Concat", *pieces, shape=shape, axis=axis)
 
 
-def unstack(graph: Graph, equation: JaxprEqn, x: Value) -> Sequence[Value]:
+def unstack(graph: Graph, equation: JaxprEqn, x: Value) -> list[Value]:
     """The entries of an axis."""
-    axis, shape = equation.params["axis"], equation.invars[0].aval.shape
-    thin = (*shape[:axis], 1, *shape[axis + 1 :])
-    parts = _split(graph, graph.full(x, shape), axis, [1] * shape[axis], thin)
+    axis, (full,) = equation.params["axis"], whole(graph, equation, x)
+    parts = _split(graph, full, axis, [1] * full.shape[axis])
     return [graph.reshape(part, shape_of(equation)) for part in parts]
 
 
-def split(graph: Graph, equation: JaxprEqn, x: Value) -> Sequence[Value]:
+def split(graph: Graph, equation: JaxprEqn, x: Value) -> list[Value]:
     """Pieces along an axis."""
     axis, sizes = equation.params["axis"], list(equation.params["sizes"])
-    full = graph.full(x, equation.invars[0].aval.shape)
-    return _split(graph, full, axis, sizes, full.shape)
+    (full,) = whole(graph, equation, x)
+    return _split(graph, full, axis, sizes)
 
 
-def _split(
-    graph: Graph, x: Value, axis: int, sizes: list[int], like: tuple[int, ...]
-) -> Sequence[Value]:
-    shapes = [(*like[:axis], size, *like[axis + 1 :]) for size in sizes]
+def _split(graph: Graph, x: Value, axis: int, sizes: list[int]) -> list[Value]:
+    shapes = [(*x.shape[:axis], size, *x.shape[axis + 1 :]) for size in sizes]
     inputs = x, np.asarray(sizes, np.int64)
-    return graph.nodes_of("Split", inputs, shapes, axis=axis)
+    return [*graph.nodes_of("Split", inputs, shapes, axis=axis)]
 
 
 def cut(graph: Graph, equation: JaxprEqn, x: Value) -> Value:
     """`slice`: from, to, and every n-th along each axis."""
-    params, full = equation.params, graph.full(x, equation.invars[0].aval.shape)
+    params, (full,) = equation.params, whole(graph, equation, x)
     axes = range(len(full.shape))
     strides = params["strides"] or [1] * len(axes)
     limits = params["start_indices"], params["limit_indices"], axes, strides
@@ -162,7 +161,7 @@ def pad(graph: Graph, equation: JaxprEqn, x: Value, filling: Value) -> Value:
             "got padding between elements, or below 0, expected some around them: "
             "export as stablehlo"
         )
-    full = graph.full(x, equation.invars[0].aval.shape)
+    (full,) = whole(graph, equation, x)
     if not any((*before, *after)):
         return full
     widths = np.asarray([*before, *after], np.int64)
@@ -174,17 +173,17 @@ def pad(graph: Graph, equation: JaxprEqn, x: Value, filling: Value) -> Value:
 
 def reduce_sum(graph: Graph, equation: JaxprEqn, x: Value) -> Value:
     """Sum over axes."""
-    full = graph.full(x, equation.invars[0].aval.shape)
+    (full,) = whole(graph, equation, x)
     axes = np.asarray(equation.params["axes"], np.int64)
     return graph.node("ReduceSum", full, axes, shape=shape_of(equation), keepdims=0)
 
 
-def extreme(name: str) -> Operation:
+def extreme(name: str) -> OneResult:
     """Largest or smallest value over axes; of truths "any" or "all"."""
 
     def operation(graph: Graph, equation: JaxprEqn, x: Value) -> Value:
-        given = equation.invars[0].aval
-        full, truths = graph.full(x, given.shape), given.dtype == bool
+        (full,) = whole(graph, equation, x)
+        truths = aval(equation.invars[0]).dtype == bool
         found = graph.node(
             name,
             graph.cast(full, np.int32) if truths else full,

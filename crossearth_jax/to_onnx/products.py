@@ -8,7 +8,7 @@ from jax.extend.core import JaxprEqn
 from jax.lax import GatherScatterMode
 
 from crossearth_jax.to_onnx.graph import Graph, Value
-from crossearth_jax.to_onnx.operations import Operation, shape_of
+from crossearth_jax.to_onnx.operations import Operation, shape_of, whole
 
 
 def dot_general(graph: Graph, equation: JaxprEqn, a: Value, b: Value) -> Value:
@@ -17,10 +17,7 @@ def dot_general(graph: Graph, equation: JaxprEqn, a: Value, b: Value) -> Value:
     JAX's result has the axes [batch, free of a, free of b].
     """
     contracted, batch = equation.params["dimension_numbers"]
-    a, b = (
-        graph.full(x, v.aval.shape)
-        for x, v in zip((a, b), equation.invars, strict=True)
-    )
+    a, b = whole(graph, equation, a, b)
     (ba, bb), (ca, cb) = batch, contracted
     fa, fb = _rest(a, ba, ca), _rest(b, bb, cb)
     a = graph.transpose(a, (*ba, *fa, *ca))
@@ -56,10 +53,7 @@ def convolution(graph: Graph, equation: JaxprEqn, x: Value, kernel: Value) -> Va
         raise ValueError(
             "got a transposed convolution, expected a plain one: export as stablehlo"
         )
-    x, kernel = (
-        graph.full(v, each.aval.shape)
-        for v, each in zip((x, kernel), equation.invars, strict=True)
-    )
+    x, kernel = whole(graph, equation, x, kernel)
     before, after = zip(*params["padding"], strict=True)
     out = numbers.out_spec
     first = tuple(shape_of(equation)[axis] for axis in out)
@@ -84,10 +78,7 @@ def gather(graph: Graph, equation: JaxprEqn, x: Value, places: Value) -> Value:
     """
     params, numbers = equation.params, equation.params["dimension_numbers"]
     shared, found = numbers.operand_batching_dims, numbers.start_index_map
-    x, places = (
-        graph.full(v, each.aval.shape)
-        for v, each in zip((x, places), equation.invars, strict=True)
-    )
+    x, places = whole(graph, equation, x, places)
     rest = _rest(x, shared, found)
     if (
         params["mode"] != GatherScatterMode.PROMISE_IN_BOUNDS

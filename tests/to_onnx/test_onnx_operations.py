@@ -156,6 +156,15 @@ def test_what_is_known_is_computed_once_and_repeats_nothing():
     assert sizes == {(1, 4, 1), (1, 1, 6), ()}
 
 
+def test_a_constant_is_kept_once_however_often_it_is_read():
+    def function(weights, x):
+        return (x @ weights + 0.5) @ weights + 0.5
+
+    model, got = run_onnx(function, ROWS[0, :, :5].T @ ROWS[0, :, :5], X[..., :5])
+    assert got.shape == (2, 4, 5)
+    assert [tuple(c.dims) for c in model.graph.initializer] == [(5, 5), ()]
+
+
 def test_a_result_that_is_known_or_only_repeated_has_its_shape():
     _, got = run_onnx(lambda _, x: jnp.broadcast_to(x[:, :1], x.shape), {}, X)
     np.testing.assert_array_equal(got, np.broadcast_to(X[:, :1], X.shape))
