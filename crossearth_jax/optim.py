@@ -107,7 +107,10 @@ def over_vectors(inner: optax.GradientTransformation) -> optax.GradientTransform
         vectors = jax.tree.map(lambda x: jnp.where(jnp.isfinite(x), x, 0), vectors)
         return as_arrays(vectors, updates), state
 
-    return optax.GradientTransformation(lambda x: inner.init(as_vectors(x)), update)
+    def init(params: PyTree) -> PyTree:
+        return inner.init(as_vectors(params))
+
+    return optax.GradientTransformation(init, update)
 
 
 def _clipped(most: float) -> optax.GradientTransformation:
