@@ -7,6 +7,7 @@ slices or gathered places alone are read, these. Workspaces of libraries do not 
 from benchmarks.accelerator.hlo import Array, Computation, Instruction, Program
 
 SLICES = ("slice", "dynamic-slice", "gather")
+ELEMENTWISE = ("bitcast", "is-finite", "select", "multiply", "add", "convert", "negate")
 BOTH = ("copy-start", "all-gather-start", "collective-permute-start")  # operands too
 
 
@@ -81,15 +82,20 @@ def _behind(result: Instruction, inner: Computation) -> Instruction:
 
 
 def _read(inner: Computation, place: int, size: int) -> int:
-    """Bytes of a fusion's operand that are read, where only slices of it are."""
+    """Bytes of a fusion's operand that are read, where only slices of it are.
+
+    Also where they are slices of what is computed of it element by element.
+    """
     rest, total = [inner.parameters[place].name], 0
+    seen = set(rest)
     while rest:
         name = rest.pop()
         for user in inner.users.get(name, ()):
-            if user.op == "bitcast":
-                rest.append(user.name)
-            elif user.op in SLICES and user.operands[0] == name:
+            if user.op in SLICES and user.operands[0] == name:
                 total += user.bytes
+            elif user.op in ELEMENTWISE and user.name != inner.root.name:
+                rest += {user.name} - seen
+                seen.add(user.name)
             else:
                 return size
     return total

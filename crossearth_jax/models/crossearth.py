@@ -180,7 +180,8 @@ class CrossEarth(nnx.Module):
         self, image: Float[Array, "B H W 3"], *, training: bool = False
     ) -> list[Float[Array, "B h w C"]]:
         """Four backbone features refined by Rein; only training needs `remat`."""
-        return self.backbone(image, self.rein, remat=training and self.remat)
+        refine = self.rein.refiner()
+        return self.backbone(image, refine, remat=training and self.remat)
 
     def segment(
         self, taps: list[Float[Array, "B h w C"]], image: Float[Array, "B H W 3"]

@@ -1,8 +1,10 @@
-"""Whether a program is traced for machines other than this one."""
+"""Which machine a program is traced for."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+
+from crossearth_jax.system.compiling import target_device
 
 _portable: ContextVar[bool] = ContextVar("portable", default=False)
 
@@ -20,3 +22,8 @@ def portable() -> Iterator[None]:
         yield
     finally:
         _portable.reset(token)
+
+
+def for_cpu() -> bool:
+    """Whether formulas take the forms that suit a CPU, as portable programs do."""
+    return is_portable() or target_device().platform == "cpu"

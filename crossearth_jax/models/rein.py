@@ -3,6 +3,8 @@
 L layers, m tokens per layer, r rank, C backbone width, D decoder width.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +12,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Integer
 
 from crossearth_jax.models.layers import pytorch_linear
+from crossearth_jax.models.portable import for_cpu
 from crossearth_jax.models.precision import Arithmetic
 
 FLOAT32 = Arithmetic.FLOAT32
@@ -100,15 +103,46 @@ class Rein(nnx.Module):
         attention = jax.nn.softmax(similarity.astype(jnp.float32)).astype(dtype)
         values = self.mlp_token2feat(tokens[1:])
         seen = matmul(attention[..., 1:], values) + narrow  # [B, N, C]
-        assert self.mlp_delta_f.bias is not None  # as made above
-        # s enters the weights, not Δ: C² products instead of N·C, and Δ is not kept.
-        kernel, bias = (
-            (self.scale[...] * x[...]).astype(dtype)
-            for x in (self.mlp_delta_f.kernel, self.mlp_delta_f.bias)
-        )
+        kernel, bias = (x.astype(dtype) for x in self._scaled_delta())
         if is_patch is not None:
             seen, bias = (jnp.where(is_patch, x, 0) for x in (seen, bias))
         return features + (matmul(seen, kernel) + bias)
+
+    def refiner(self) -> Callable[..., Float[Array, "B N C"]]:
+        """`__call__` for all layers of one network.
+
+        An accelerator computes the tokens and values of all layers in one product
+        each, and what it drops it multiplies by 0: the fewer and larger its kernels
+        are, the better.
+        """
+        if for_cpu():
+            return self
+        dtype, matmul = self.arithmetic.dtype, self.arithmetic.matmul
+        tokens = self.all_tokens().astype(dtype)  # [L, m, C]
+        dropped = jnp.arange(tokens.shape[1])[:, None] == 0
+        values = jnp.where(dropped, 0, self.mlp_token2feat(tokens))
+        scaled = self._scaled_delta()  # float32, in which its gradients add up
+
+        def refine(
+            layer: int | Array, features: Array, is_patch: np.ndarray | None = None
+        ) -> Array:
+            narrow = features.astype(dtype)
+            similarity = matmul(narrow, tokens[layer].T) * features.shape[-1] ** -0.5
+            attention = jax.nn.softmax(similarity.astype(jnp.float32)).astype(dtype)
+            seen = matmul(attention, values[layer]) + narrow
+            kernel, bias = (x.astype(dtype) for x in scaled)
+            delta = matmul(seen, kernel) + bias
+            if is_patch is not None:
+                delta = jnp.where(is_patch, delta, 0)
+            return features + delta
+
+        return refine
+
+    def _scaled_delta(self) -> tuple[Array, Array]:
+        """S enters the weights, not Δ: C² products instead of N·C, Δ is not kept."""
+        assert self.mlp_delta_f.bias is not None  # as made above
+        kernel, bias = self.mlp_delta_f.kernel, self.mlp_delta_f.bias
+        return self.scale[...] * kernel[...], self.scale[...] * bias[...]
 
     def queries(self) -> Float[Array, "m D"]:
         """Object queries, the same for every image.

@@ -7,9 +7,11 @@ from flax import nnx
 from crossearth_jax.models import layers
 
 
+@pytest.mark.parametrize("on_cpu", [True, False])
 @pytest.mark.parametrize("mean", [0.0, 30.0])
-def test_layer_norm_is_nnxs(mean):
+def test_layer_norm_is_nnxs(mean, on_cpu, monkeypatch):
     """Values and every derivative, far from zero too."""
+    monkeypatch.setattr(layers, "for_cpu", lambda: on_cpu)
     rng = np.random.default_rng(0)
     x = jnp.asarray(mean + rng.normal(size=(2, 5, 16)), jnp.float32)
     weight = jnp.asarray(rng.normal(size=x.shape), jnp.float32)
@@ -35,6 +37,16 @@ def test_layer_norm_is_nnxs(mean):
         strict=True,
     ):
         np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-4)
+
+
+def test_gelu_of_an_accelerator_is_exact(monkeypatch):
+    x = jnp.linspace(-6, 6, 999)
+    expected = nnx.gelu(x, approximate=False)
+    monkeypatch.setattr(layers, "for_cpu", lambda: False)
+    np.testing.assert_allclose(layers.gelu(x), expected, atol=1e-6)
+    half = layers.gelu(x.astype(jnp.bfloat16))
+    assert half.dtype == jnp.bfloat16
+    np.testing.assert_allclose(half.astype(jnp.float32), expected, rtol=0.01, atol=0.01)
 
 
 def test_layer_norm_gives_the_compute_type():

@@ -6,6 +6,7 @@ import pytest
 from flax import nnx
 from small_run import random_like
 
+from crossearth_jax.models import rein as rein_module
 from crossearth_jax.models.rein import Rein
 
 SIZES = {"depth": 3, "width": 8, "query_width": 6, "num_tokens": 5, "patch_size": 4}
@@ -67,6 +68,25 @@ def test_refinement_is_the_equation(rein, layer):
     got = jax.jit(lambda x: rein(layer, x))(feature)
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
     assert not np.allclose(got, feature, atol=1e-4)
+
+
+@pytest.mark.parametrize("is_patch", [None, np.arange(7)[:, None] > 0])
+def test_an_accelerator_refines_alike(rein, is_patch, monkeypatch):
+    """Derivatives too; the network's own arrays are the module's state."""
+    feature = np.random.default_rng(1).normal(size=(2, 7, 8)).astype(np.float32)
+    graph, params = nnx.split(rein)
+
+    def loss(params, feature):
+        refine = nnx.merge(graph, params).refiner()
+        for layer in range(3):
+            feature = refine(layer, feature, is_patch)
+        return (feature**3).sum()
+
+    expected = jax.jit(jax.grad(loss, (0, 1)))(params, feature)
+    monkeypatch.setattr(rein_module, "for_cpu", lambda: False)
+    got = jax.jit(jax.grad(lambda *x: loss(*x), (0, 1)))(params, feature)
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-4)
 
 
 def test_queries_interleave_maximum_mean_and_last(rein):
