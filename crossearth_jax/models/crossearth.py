@@ -184,7 +184,11 @@ class CrossEarth(nnx.Module):
         return self.backbone(image, refine, remat=training and self.remat)
 
     def segment(
-        self, taps: list[Float[Array, "B h w C"]], image: Float[Array, "B H W 3"]
+        self,
+        taps: list[Float[Array, "B h w C"]],
+        image: Float[Array, "B H W 3"],
+        *,
+        last_only: bool = False,
     ) -> Segmentation:
         """Segmentation flow: Injector(GSE), stage maps, Mask2Former."""
         if self.config.gse:
@@ -192,7 +196,8 @@ class CrossEarth(nnx.Module):
             taps = self._injected(taps, queries)
         # The decoder enlarges the first two itself: fewer channels are left then.
         stages, sizes = [*taps[:3], halved(taps[3])], stage_sizes(*taps[0].shape[1:3])
-        return self.decoder(stages, self.rein.queries(), sizes)
+        queries = self.rein.queries()
+        return self.decoder(stages, queries, sizes, last_only=last_only)
 
     def _injected(
         self, taps: list[Float[Array, "B h w C"]], queries: Float[Array, "B h w C"]
@@ -218,7 +223,7 @@ class CrossEarth(nnx.Module):
 
     def scores(self, image: Float[Array, "B H W 3"]) -> Float[Array, "B H W K"]:
         """Per-pixel class scores of a normalised image (inference)."""
-        output = self.segment(self.taps(image), image)
+        output = self.segment(self.taps(image), image, last_only=True)
         return semantic_scores(
             output.class_logits[-1], output.mask_logits[-1], sides(image)
         )

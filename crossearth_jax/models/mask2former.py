@@ -4,6 +4,8 @@ B batch, Q queries, K classes, D width, P predictions (one before the first laye
 one after each).
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -22,10 +24,12 @@ from crossearth_jax.models.layers import (
     sine_position,
 )
 from crossearth_jax.models.pixel_decoder import PixelDecoder, relu_mlp
+from crossearth_jax.models.portable import for_cpu
 from crossearth_jax.models.precision import Arithmetic
 from crossearth_jax.pixels.resample import resize_bilinear, sides
 
 FLOAT32 = Arithmetic.FLOAT32
+Predict = Callable[..., tuple[Array, Array]]  # `Mask2Former.predict`
 
 
 class Segmentation(NamedTuple):
@@ -145,12 +149,13 @@ class Mask2Former(nnx.Module):
         self.mask_head = MaskMlp(width, rngs=rngs)
 
     def predict(
-        self, query: Float[Array, "B Q D"], mask_features: Float[Array, "B H4 W4 D"]
-    ) -> tuple[Float[Array, "B Q K1"], Float[Array, "B Q H4 W4"]]:
-        """Class and mask logits of one set of queries."""
+        self, query: Float[Array, "*P B Q D"], mask_features: Float[Array, "B H4 W4 D"]
+    ) -> tuple[Float[Array, "*P B Q K1"], Float[Array, "*P B Q H4 W4"]]:
+        """Class and mask logits of queries, also of those of all predictions."""
         query = self.post_norm(query)
         classes = self.class_head(query)
-        masks = FLOAT32.einsum("bqd,bhwd->bqhw", self.mask_head(query), mask_features)
+        embedded = self.mask_head(query)
+        masks = FLOAT32.einsum("...bqd,bhwd->...bqhw", embedded, mask_features)
         return classes, masks
 
     def __call__(
@@ -158,11 +163,18 @@ class Mask2Former(nnx.Module):
         stages: list[Float[Array, "B _ _ C"]],
         queries: Float[Array, "Q D"],
         sizes: list[tuple[int, int]] | None = None,
+        *,
+        last_only: bool = False,
     ) -> Segmentation:
         """Predicts from stage maps (strides 4, 8, 16, 32) and Rein's queries.
 
         The queries are the positions; their linear projection is the first content.
-        `sizes` as the pixel decoder takes them.
+
+        Args:
+          stages: maps.
+          queries: one set for all images.
+          sizes: as the pixel decoder takes them.
+          last_only: of the predictions only the last is wanted, P = 1.
         """
         mask_features, memories = self.pixel_decoder(stages, sizes)
         batch, width = mask_features.shape[0], mask_features.shape[-1]
@@ -173,14 +185,69 @@ class Mask2Former(nnx.Module):
             positions.append(sine_position(*sides(memory), width))
         content = self.query_feature(queries)
         query = jnp.broadcast_to(content, (batch, *content.shape))
-        predictions = [self.predict(query, mask_features)]
+        heads = PredictionByPrediction if for_cpu() else PredictionsTogether
+        predicted = heads(self.predict, mask_features, [sides(x) for x in memories])
         for i, layer in enumerate(self.layers):
-            level = i % 3
-            mask = attention_mask(predictions[-1][1], sides(memories[level]))
-            query = layer(query, queries, tokens[level], positions[level], mask)
-            predictions.append(self.predict(query, mask_features))
-        classes, masks = zip(*predictions, strict=True)
+            mask = predicted.seen(query, i % 3)
+            query = layer(query, queries, tokens[i % 3], positions[i % 3], mask)
+        return predicted.all(query, last_only)
+
+
+class PredictionByPrediction:
+    """Every prediction when its queries are there, as the paper has it: for a CPU."""
+
+    def __init__(
+        self,
+        predict: Predict,
+        mask_features: Float[Array, "B H4 W4 D"],
+        sizes: list[tuple[int, int]],
+    ) -> None:
+        """Takes the heads, and the sizes of the levels."""
+        self._predict = partial(predict, mask_features=mask_features)
+        self._sizes = sizes
+        self._made: list[tuple[Array, Array]] = []
+
+    def seen(self, query: Float[Array, "B Q D"], level: int) -> Bool[Array, "B Q S"]:
+        """Where the next layer may look on a level."""
+        self._made.append(self._predict(query))
+        return attention_mask(self._made[-1][1], self._sizes[level])
+
+    def all(self, query: Float[Array, "B Q D"], last_only: bool) -> Segmentation:
+        """The predictions, that of the last queries included."""
+        self._made.append(self._predict(query))
+        classes, masks = zip(*self._made[-1 if last_only else 0 :], strict=True)
         return Segmentation(jnp.stack(classes), jnp.stack(masks))
+
+
+class PredictionsTogether:
+    """All predictions in one product each after the last layer: for an accelerator.
+
+    Until then a layer needs to know the foreground of a level alone, and that of
+    enlarged or reduced features is the same as that of such logits.
+    """
+
+    def __init__(
+        self,
+        predict: Predict,
+        mask_features: Float[Array, "B H4 W4 D"],
+        sizes: list[tuple[int, int]],
+    ) -> None:
+        """Takes the heads, and the sizes of the levels."""
+        self._predict, self._features = predict, mask_features
+        fixed = jax.lax.stop_gradient(mask_features)
+        self._levels = [resize_bilinear(fixed, size) for size in sizes]
+        self._queries: list[Array] = []
+
+    def seen(self, query: Float[Array, "B Q D"], level: int) -> Bool[Array, "B Q S"]:
+        """Where the next layer may look on a level."""
+        self._queries.append(query)
+        _, logits = self._predict(jax.lax.stop_gradient(query), self._levels[level])
+        return foreground(jax.lax.stop_gradient(logits).reshape(*query.shape[:2], -1))
+
+    def all(self, query: Float[Array, "B Q D"], last_only: bool) -> Segmentation:
+        """The predictions, that of the last queries included."""
+        every = [query] if last_only else [*self._queries, query]
+        return Segmentation(*self._predict(jnp.stack(every), self._features))
 
 
 def attention_mask(
@@ -188,12 +255,17 @@ def attention_mask(
 ) -> Bool[Array, "B Q S"]:
     """Where each query may look on a level: foreground of its last mask.
 
-    A query whose mask is all background looks everywhere. Carries no gradient.
+    Carries no gradient.
     """
     batch, queries = mask_logits.shape[:2]
     maps = jax.lax.stop_gradient(mask_logits).transpose(0, 2, 3, 1)
     resized = resize_bilinear(maps, size).reshape(batch, -1, queries)
-    seen = (resized >= 0).transpose(0, 2, 1)  # sigmoid >= 0.5
+    return foreground(resized.transpose(0, 2, 1))
+
+
+def foreground(logits: Float[Array, "B Q S"]) -> Bool[Array, "B Q S"]:
+    """Where a mask is; a query whose mask is all background looks everywhere."""
+    seen = logits >= 0  # sigmoid >= 0.5
     return seen | ~seen.any(-1, keepdims=True)
 
 

@@ -7,6 +7,7 @@ import pytest
 from flax import nnx
 from small_run import random_like
 
+from crossearth_jax.models import mask2former
 from crossearth_jax.models.mask2former import (
     Mask2Former,
     attention_mask,
@@ -77,6 +78,29 @@ def test_queries_change_every_image_and_images_do_not_mix(small, quick_compile):
     np.testing.assert_allclose(
         first.class_logits[:, :, ::-1], third.class_logits, rtol=1e-3, atol=1e-4
     )
+
+
+@pytest.mark.slow
+def test_predictions_together_are_those_one_by_one(small, quick_compile, monkeypatch):
+    """Derivatives too, as an accelerator computes them; and the last alone."""
+    graph, params = nnx.split(small)
+
+    def loss(params, stages):
+        output = nnx.merge(graph, params)(stages, QUERIES)
+        return sum((x**2).mean() for x in output), output
+
+    run = jax.grad(loss, (0, 1), has_aux=True)
+    expected, output = jax.jit(run)(params, STAGES)
+    monkeypatch.setattr(mask2former, "for_cpu", lambda: False)
+    got, together = jax.jit(lambda *x: run(*x))(params, STAGES)
+    for a, b in zip(together, output, strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-4)
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-6 + 2e-3 * np.abs(b).max())
+    last = jax.jit(lambda x: small(x, QUERIES, last_only=True))(STAGES)
+    for a, b in zip(last, output, strict=True):
+        assert len(a) == 1
+        np.testing.assert_allclose(a[0], b[-1], rtol=2e-4, atol=2e-4)
 
 
 def test_attention_mask_is_the_foreground_or_everything():
