@@ -154,7 +154,8 @@ def load(
     """
     more = {"backbone": backbone, "classes": classes, "crop": crop}
     run = load_model(checkpoint, precision, step=step, **more)
-    return predictor_of(run, batch=batch, stride=stride, tta=tta)
+    made = predictor_of(run, batch=batch, stride=stride, tta=tta)
+    return made.recoloured(palette)
 
 
 def predictor_of(
@@ -167,11 +168,10 @@ def predictor_of(
     """A run that is loaded already, see `load`."""
     windows = run.windows.changed(stride=stride, batch=batch).on_devices()
     score_fn = make_score_fn(run.network.graph, run.state.params, run.network.frozen)
-    made = Predictor(
+    return Predictor(
         score_fn=augmentation.augmented(score_fn, tta, patch=windows.patch),
         classes=run.classes,
         windows=windows,
         about={**run.about(), "tta": list(tta)},
         reading=Reading(trained=run.raw_images),
     )
-    return made.recoloured(palette)

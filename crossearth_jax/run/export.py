@@ -126,7 +126,9 @@ def _check(
     out: Path, batch: int | None, platforms: Sequence[str], weights: str
 ) -> None:
     if out.suffix != ".stablehlo":
-        raise ValueError(f"got --out {out}, expected a name like model.stablehlo")
+        raise ValueError(
+            f"got --out {out}, expected a name like model.stablehlo, or model.onnx"
+        )
     if batch is not None and batch < 1:
         raise ValueError(f"got --batch {batch}, expected 1 or more, or symbolic")
     if not platforms or set(platforms) - set(PLATFORMS):

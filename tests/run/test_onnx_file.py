@@ -155,6 +155,7 @@ def test_the_check_counts_pixels_and_refuses_what_is_not_a_number(check, fits, w
     assert words in check.words()
 
 
+@pytest.mark.slow
 def test_resolution_is_in_centimetres(run):
     data = dataclasses.replace(run.settings.data, raw=RawImages(gsd=0.3))
     settings = dataclasses.replace(run.settings, data=data)
