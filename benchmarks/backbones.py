@@ -30,9 +30,9 @@ from crossearth_jax.config import default
 from crossearth_jax.data.known_classes import CASID
 from crossearth_jax.models.precision import Arithmetic
 from crossearth_jax.report.table import Section, Table
+from crossearth_jax.run.setup import TrainingSetup, make_step
 from crossearth_jax.scoring.score_fn import make_score_fn
 from crossearth_jax.system import sharding
-from crossearth_jax.train import TrainingSetup, make_step
 
 VARIANTS = ("vit_large", "dinov3_large", "rvsa_large")
 WORK = ("step", "score")

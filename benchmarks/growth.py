@@ -22,8 +22,8 @@ from benchmarks.cost import shapes_of, step_cost
 from benchmarks.our_side import benchmark_config, random_batch, random_run
 from benchmarks.worker import Job, Worker
 from crossearth_jax.models.parameters import dotted
+from crossearth_jax.run.setup import make_step
 from crossearth_jax.system import sharding
-from crossearth_jax.train import make_step
 
 BASE = {"variant": "vit_small", "crop": 256, "batch": 1, "classes": 5, "queries": 100}
 CURVES = {

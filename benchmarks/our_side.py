@@ -29,11 +29,11 @@ from crossearth_jax.models.parameters import combine, dotted
 from crossearth_jax.models.precision import arithmetic_of
 from crossearth_jax.pixels.normalise import normalise
 from crossearth_jax.predict import Predictor
+from crossearth_jax.run.setup import TrainingSetup, make_step
 from crossearth_jax.run_settings import read_settings
 from crossearth_jax.scoring.score_fn import make_score_fn
 from crossearth_jax.system import sharding
 from crossearth_jax.system.compiling import set_up_compiler
-from crossearth_jax.train import TrainingSetup, make_step
 from crossearth_jax.train_step import step_key
 from weights_convert.architecture import backbone_shapes
 

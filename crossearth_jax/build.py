@@ -137,8 +137,15 @@ def new_model(config: ConfigDict, sizes: ModelConfig) -> CrossEarth:
         sizes,
         rngs=InitialKeys(config.train.seed),
         arithmetic=arithmetic_of(config.precision),
-        remat=config.backbone.remat,
+        remat=config.backbone.remat is True,  # "auto" is decided later, or not at all
     )
+
+
+def recomputing(network: Network, recompute: bool) -> Network:
+    """The same network, whose blocks are or are not computed again."""
+    model = nnx.merge(*nnx.split(network.model))
+    model.remat = recompute
+    return dataclasses.replace(network, graph=nnx.graphdef(model), model=model)
 
 
 def _split(

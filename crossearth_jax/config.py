@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
-from ml_collections.config_dict import placeholder
+from ml_collections.config_dict import FieldReference, placeholder
 
 from crossearth_jax.system.escape import cut, quoted
 from crossearth_jax.system.read_json import read_json
@@ -199,7 +199,8 @@ def _backbone() -> ConfigDict:
             "registers": placeholder(int),  # extra tokens; DINOv2 and DINOv3 only
             "layer_scale": placeholder(float),  # its start; DINOv2 and DINOv3 only
             # Recompute blocks in the backward pass: less memory, a third more time.
-            "remat": False,
+            # "auto": where the device's memory asks for it.
+            "remat": FieldReference(False, field_type=object),
         }
     )
 

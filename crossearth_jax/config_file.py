@@ -251,6 +251,13 @@ def with_backbone(config: ConfigDict, weights: str | None) -> ConfigDict:
     return config
 
 
+def with_remat(config: ConfigDict, remat: bool | str) -> ConfigDict:
+    """A copy with this `backbone.remat`."""
+    config = copy.deepcopy(config)
+    config.backbone.remat = remat
+    return config
+
+
 def from_run(config: ConfigDict, workdir: Path) -> ConfigDict:
     """Takes what images were, where a configuration leaves it open, from a run.
 

@@ -40,7 +40,8 @@ def benchmark(
     config.data.source = folders.get(run.source)
     config.data.unseen = ",".join(folders[x] for x in run.unseen)
     config.data.crop = run.crop
-    config.backbone.remat = run.crop > 512  # at 1024² four times as much would be kept
+    if run.crop > 512:
+        config.backbone.remat = "auto"  # at 1024² four times as much would be kept
     config.mim.loss = run.mim_loss
     config.style.ratio, config.style.block = run.styled
     config.mim.ratio, config.mim.block = run.masked

@@ -111,6 +111,7 @@ class StartSettings:
       trains_backbone: `backbone.trainable`.
       crop: pixels of a training crop.
       patch: pixels of a patch.
+      remat: `backbone.remat`, True, False or "auto".
     """
 
     given: str | None
@@ -119,6 +120,7 @@ class StartSettings:
     trains_backbone: bool
     crop: int
     patch: int
+    remat: bool | str
 
 
 def start_settings(config: ConfigDict) -> StartSettings:
@@ -131,6 +133,7 @@ def start_settings(config: ConfigDict) -> StartSettings:
         trains_backbone=backbone.trainable,
         crop=config.data.crop,
         patch=backbone.patch_size,
+        remat=backbone.remat,
     )
 
 

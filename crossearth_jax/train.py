@@ -1,18 +1,15 @@
 """Training: set-up, loop, final evaluation; read from top to bottom."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import jax
-import optax
 from absl import logging
-from flax import nnx
-from jax.sharding import Mesh
 from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
@@ -23,17 +20,17 @@ from crossearth_jax.config_file import (
     from_run,
     from_tiles,
     with_backbone,
+    with_remat,
     write_config,
 )
 from crossearth_jax.data.classes import save_classes
 from crossearth_jax.data.pipeline import Batch, Batches, batch_names, train_batches
-from crossearth_jax.earth_style.restyle import Restyling
 from crossearth_jax.evaluate import evaluate
 from crossearth_jax.report.score_table import print_report
-from crossearth_jax.run import agreement, announce, contract, provenance
+from crossearth_jax.run import agreement, announce, contract, provenance, recompute
 from crossearth_jax.run.best import LAST
 from crossearth_jax.run.checkpoint import Checkpoints
-from crossearth_jax.run.first_step import compiled_step
+from crossearth_jax.run.first_step import compiled_step, traced_step
 from crossearth_jax.run.guard import LossGuard
 from crossearth_jax.run.initial import backbone_of_run, read_initial
 from crossearth_jax.run.lock import WorkdirLock
@@ -42,27 +39,13 @@ from crossearth_jax.run.loggers.fan_out import FanOut
 from crossearth_jax.run.loggers.protocol import RunFacts
 from crossearth_jax.run.midway import Midway, score_step, scored_domains
 from crossearth_jax.run.rescue import save_before_leaving
+from crossearth_jax.run.setup import TrainingSetup, jitted_step, make_step
 from crossearth_jax.run.stop import StopRequest
 from crossearth_jax.run_settings import RunSettings, read_settings, start_settings
 from crossearth_jax.scoring.score_fn import make_score_fn
-from crossearth_jax.system import hosts, sharding
-from crossearth_jax.system.device_memory import out_of_memory_in_words
-from crossearth_jax.train_step import Metrics, TrainState, make_train_step
+from crossearth_jax.system import device_memory, hosts, sharding
+from crossearth_jax.train_step import TrainState
 from crossearth_jax.trust.keep import keep_baseline
-
-
-@dataclass(frozen=True)
-class TrainingSetup:
-    """What a run is made of, before its first step or checkpoint."""
-
-    settings: RunSettings
-    mesh: Mesh
-    data: Data
-    restyle: Restyling | None
-    network: build.Network
-    schedule: optax.Schedule
-    optimiser: optax.GradientTransformation
-    state: TrainState
 
 
 @dataclass(frozen=True)
@@ -101,6 +84,25 @@ def set_up(config: ConfigDict) -> TrainingSetup:
     )
 
 
+def set_up_in_memory(
+    config: ConfigDict, workdir: Path
+) -> tuple[ConfigDict, TrainingSetup]:
+    """`set_up`, with what is decided where `backbone.remat` is "auto"."""
+    start = start_settings(config)
+    remat = recompute.as_before(start.remat, workdir)
+    setup = set_up(config)
+
+    def needs() -> int | None:
+        step_fn, frozen = jitted_step(setup)
+        sizes = setup.settings.train.batch_size, start.crop
+        traced = traced_step(step_fn, setup.state, frozen, *sizes, setup.mesh)
+        return device_memory.needed(traced.lower().compile())
+
+    recomputes = recompute.decided(remat, needs)
+    network = build.recomputing(setup.network, recomputes)
+    return with_remat(config, recomputes), replace(setup, network=network)
+
+
 def train(
     config: ConfigDict, workdir: Path, allow_changes: Sequence[str] = ()
 ) -> dict[str, Any]:
@@ -124,9 +126,9 @@ def train(
     """
     config = from_tiles(config)
     config = with_backbone(config, backbone_of_run(start_settings(config)))
-    with WorkdirLock(workdir) as held, out_of_memory_in_words():
+    with WorkdirLock(workdir) as held, device_memory.out_of_memory_in_words():
         loggers = FanOut(read_settings(config).train.loggers)
-        setup = set_up(config)
+        config, setup = set_up_in_memory(config, workdir)
         made = contract.facts(config.to_dict(), setup.data, setup.network.digest)
         checkpoints = Checkpoints(
             workdir,
@@ -246,31 +248,6 @@ def _midway(setup: TrainingSetup, placed: PyTree, stop: StopRequest) -> Midway:
     return Midway(setup.settings, setup.data, graph, frozen, asked_to_stop=asked)
 
 
-def make_step(
-    setup: TrainingSetup,
-) -> tuple[Callable[..., tuple[TrainState, Metrics]], PyTree]:
-    """The jitted step and the frozen arrays that it takes, on devices."""
-    step_fn, frozen = jitted_step(setup)
-    return step_fn, sharding.place_frozen(frozen, setup.mesh)
-
-
-def jitted_step(
-    setup: TrainingSetup,
-) -> tuple[Callable[..., tuple[TrainState, Metrics]], PyTree]:
-    """The jitted step and the frozen arrays that it takes, where they are."""
-    graph, restyle_state = nnx.split(setup.restyle) if setup.restyle else (None, {})
-    step_fn = make_train_step(
-        setup.network.graph,
-        graph,
-        setup.optimiser,
-        setup.settings.objective,
-        placement=sharding.replicated(setup.mesh),
-        accumulate=setup.settings.train.accumulate,
-        patience=setup.settings.train.patience,
-    )
-    return step_fn, {"model": setup.network.frozen, "restyle": restyle_state}
-
-
 def batches(setup: TrainingSetup, start: int) -> Batches:
     """This host's part of every batch from step `start` on."""
     train = setup.settings.train
@@ -357,6 +334,8 @@ def evaluate_run(
     """
     # Less than `set_up`: scoring needs no styles, and any number of devices will do.
     config = from_run(from_tiles(config), workdir)
+    remat = recompute.as_before(start_settings(config).remat, workdir)
+    config = with_remat(config, remat)
     config = with_backbone(config, backbone_of_run(start_settings(config)))
     settings = read_settings(config)
     data = build_data(settings.data)

@@ -18,6 +18,7 @@ from small_run import write_backbone
 from tiny import get_config
 
 from crossearth_jax import build, train
+from crossearth_jax.run import setup
 from crossearth_jax.system import sharding
 
 flags.FLAGS.mark_as_parsed()
@@ -36,7 +37,7 @@ def measure(workdir: Path, steps: int, layout: str) -> dict:
     mesh = sharding.make_mesh(config.train.fsdp, jax.devices()[: int(count)])
     run = dataclasses.replace(train.set_up(config), mesh=mesh)
     state = build.initial_state(run.network, run.optimiser, mesh)
-    step_fn, frozen = train.make_step(run)
+    step_fn, frozen = setup.make_step(run)
     key = sharding.replicate(jax.random.key(0), mesh)
     losses = []
     for _, images in zip(range(steps), train.batches(run, 0), strict=False):

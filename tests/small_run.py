@@ -18,6 +18,7 @@ from crossearth_jax.build_data import build_data
 from crossearth_jax.data.pipeline import Batch, train_batches
 from crossearth_jax.models.crossearth import CrossEarth
 from crossearth_jax.models.parameters import dotted
+from crossearth_jax.run import setup
 from crossearth_jax.run_settings import read_settings
 from crossearth_jax.system import sharding
 from crossearth_jax.train_step import TrainState
@@ -39,7 +40,7 @@ class SmallRun:
 
 def make_run(config: ConfigDict) -> SmallRun:
     run = train.set_up(config)
-    step_fn, frozen = train.make_step(run)
+    step_fn, frozen = setup.make_step(run)
     key = sharding.replicate(jax.random.key(0), run.mesh)
     return SmallRun(run.network, run.optimiser, step_fn, run.state, frozen, key)
 

@@ -12,7 +12,6 @@ import numpy as np
 from flax import nnx
 from jax.experimental import topologies
 from jax.sharding import Mesh
-from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
 from benchmarks.accelerator.plugins import check_plugin
@@ -20,14 +19,15 @@ from benchmarks.accelerator.targets import Target
 from benchmarks.our_side import NO_DATA
 from crossearth_jax import build
 from crossearth_jax.build_data import build_restyle
-from crossearth_jax.data.pipeline import Batch
 from crossearth_jax.models.parameters import partition, trainable_mask
 from crossearth_jax.models.precision import arithmetic_of
+from crossearth_jax.run import first_step
+from crossearth_jax.run.first_step import placed
+from crossearth_jax.run.setup import TrainingSetup, jitted_step
 from crossearth_jax.run_settings import read_settings
 from crossearth_jax.scoring.score_fn import jitted_scores
 from crossearth_jax.system import sharding
 from crossearth_jax.system.compiling import traced_for
-from crossearth_jax.train import TrainingSetup, jitted_step
 from crossearth_jax.train_step import TrainState
 
 # Nothing can be tried out without the device, and Triton's products fail for some small
@@ -123,19 +123,8 @@ def traced_step(config: ConfigDict, classes: int, mesh: Mesh) -> Any:
         settings, mesh, NO_DATA, restyle, network, schedule, optimiser, state
     )
     step, frozen = jitted_step(setup)
-    size = config.train.batch_size, config.data.crop, config.data.crop
-    batch = Batch(
-        jax.ShapeDtypeStruct((*size, 3), np.uint8),
-        jax.ShapeDtypeStruct(size, np.uint8),
-    )
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    everywhere = sharding.replicated(mesh)
-    return step.trace(
-        placed(state, everywhere),
-        jax.tree.map(lambda x: placed(x, sharding.weight_split(x, mesh)), frozen),
-        placed(batch, sharding.batch_split(mesh)),
-        placed(key, everywhere),
-    )
+    images, crop = config.train.batch_size, config.data.crop
+    return first_step.traced_step(step, state, frozen, images, crop, mesh)
 
 
 def traced_scores(config: ConfigDict, classes: int, mesh: Mesh) -> Any:
@@ -160,10 +149,3 @@ def abstract_network(config: ConfigDict, classes: int) -> build.Network:
     kind = arithmetic_of(config.precision).dtype
     frozen = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, kind), frozen)
     return build.Network(nnx.graphdef(model), trainable, frozen, model, "")
-
-
-def placed(tree: PyTree, place: jax.sharding.Sharding) -> PyTree:
-    """Shapes with a place on devices."""
-    return jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), tree
-    )

@@ -3,9 +3,15 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax
+import numpy as np
 from absl import logging
+from jax.sharding import Mesh, Sharding
+from jaxtyping import PyTree
 
-from crossearth_jax.system import device_memory, hosts
+from crossearth_jax.data.pipeline import Batch
+from crossearth_jax.system import device_memory, hosts, sharding
+from crossearth_jax.train_step import TrainState
 
 
 def compiled_step(step_fn: Any, *arguments: Any) -> Callable[..., Any]:
@@ -23,3 +29,36 @@ def compiled_step(step_fn: Any, *arguments: Any) -> Callable[..., Any]:
         if needs > has:
             logging.warning("this will not fit: set %s", device_memory.HELPS)
     return compiled
+
+
+def traced_step(
+    step_fn: Any, state: TrainState, frozen: PyTree, images: int, crop: int, mesh: Mesh
+) -> Any:
+    """A jitted step, traced for shapes of `images` a batch at their places.
+
+    Args:
+      step_fn: of `make_train_step`.
+      state: arrays or shapes.
+      frozen: arrays or shapes, wherever they are.
+      images: of a batch, over all devices.
+      crop: pixels of a side.
+      mesh: of devices that need not be there.
+    """
+    size = images, crop, crop
+    batch = Batch(
+        jax.ShapeDtypeStruct((*size, 3), np.uint8), jax.ShapeDtypeStruct(size, np.uint8)
+    )
+    everywhere = sharding.replicated(mesh)
+    return step_fn.trace(
+        placed(state, everywhere),
+        jax.tree.map(lambda x: placed(x, sharding.weight_split(x, mesh)), frozen),
+        placed(batch, sharding.batch_split(mesh)),
+        placed(jax.eval_shape(lambda: jax.random.key(0)), everywhere),
+    )
+
+
+def placed(tree: PyTree, place: Sharding) -> PyTree:
+    """Shapes with a place on devices."""
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), tree
+    )

@@ -1,0 +1,74 @@
+"""`backbone.remat` "auto": decided by memory, once for a run."""
+
+import json
+
+import pytest
+from tiny import get_config
+
+from crossearth_jax import train
+from crossearth_jax.config import default
+from crossearth_jax.config_file import write_config
+from crossearth_jax.run import recompute
+from crossearth_jax.system import device_memory
+
+GB = 10**9
+
+
+@pytest.mark.parametrize(
+    ("need", "have", "expected"),
+    [
+        (50 * GB, 80 * GB, False),
+        (75 * GB, 80 * GB, True),
+        (98 * GB, 80 * GB, True),
+        (None, 80 * GB, False),
+        (98 * GB, None, False),
+    ],
+)
+def test_memory_decides(monkeypatch, need, have, expected):
+    monkeypatch.setattr(device_memory, "available", lambda: have)
+    assert recompute.decided("auto", lambda: need) is expected
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_what_is_stated_is_taken_without_a_look(tmp_path, value):
+    assert recompute.as_before(value, tmp_path) is value
+    assert recompute.decided(value, None) is value
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_a_run_keeps_what_it_decided(tmp_path, value):
+    config = default()
+    config.backbone.remat = value
+    write_config(config, tmp_path)
+    assert recompute.as_before("auto", tmp_path) is value
+
+
+def test_any_other_word_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"got backbone.remat='maybe', expected True"):
+        recompute.as_before("maybe", tmp_path)
+
+
+@pytest.mark.slow
+def test_a_run_that_does_not_fit_recomputes_and_resumes_so(tmp_path, monkeypatch):
+    config = get_config()
+    config.backbone.remat = "auto"
+    config.train.steps = 1
+    monkeypatch.setattr(train, "make_step", noted(train.make_step, calls := []))
+    monkeypatch.setattr(device_memory, "available", lambda: 1_000)
+    train.train(config, tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["backbone"]["remat"]
+    monkeypatch.setattr(device_memory, "available", lambda: 10**15)
+    config.train.steps = 2
+    train.train(config, tmp_path, allow_changes=["train.steps"])
+    assert json.loads((tmp_path / "config.json").read_text())["backbone"]["remat"]
+    assert calls == [True, True]
+
+
+def noted(make, calls):
+    """`make_step` that notes whether its network recomputes."""
+
+    def made(run):
+        calls.append(run.network.model.remat)
+        return make(run)
+
+    return made
