@@ -26,7 +26,7 @@ from crossearth_jax.models.layers import (
 from crossearth_jax.models.pixel_decoder import PixelDecoder, relu_mlp
 from crossearth_jax.models.portable import for_cpu
 from crossearth_jax.models.precision import Arithmetic
-from crossearth_jax.pixels.resample import resize_bilinear, sides
+from crossearth_jax.pixels.resample import resize_bilinear, shrink_bilinear, sides
 
 FLOAT32 = Arithmetic.FLOAT32
 Predict = Callable[..., tuple[Array, Array]]  # `Mask2Former.predict`
@@ -235,7 +235,7 @@ class PredictionsTogether:
         """Takes the heads, and the sizes of the levels."""
         self._predict, self._features = predict, mask_features
         fixed = jax.lax.stop_gradient(mask_features)
-        self._levels = [resize_bilinear(fixed, size) for size in sizes]
+        self._levels = [shrink_bilinear(fixed, size) for size in sizes]
         self._queries: list[Array] = []
 
     def seen(self, query: Float[Array, "B Q D"], level: int) -> Bool[Array, "B Q S"]:

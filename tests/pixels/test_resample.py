@@ -9,6 +9,7 @@ from crossearth_jax.pixels.resample import (
     resize_bicubic,
     resize_bilinear,
     sample_bilinear,
+    shrink_bilinear,
 )
 
 
@@ -28,6 +29,15 @@ def test_bilinear_shrinks_without_antialias():
     got = resize_bilinear(impulse, (1, 2))[0, 0, :, 0]
     # Pixel 1 samples position 5.5, between 5 and 6: the impulse at 4 is not seen.
     np.testing.assert_allclose(got, [0, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(8, 12), (4, 3), (2, 4), (16, 24), (5, 7), (32, 2)])
+def test_shrinking_is_resizing(size):
+    x = np.random.default_rng(0).normal(size=(2, 16, 24, 3)).astype(np.float32)
+    expected = resize_bilinear(x, size)
+    np.testing.assert_allclose(
+        shrink_bilinear(jnp.asarray(x), size), expected, atol=1e-6
+    )
 
 
 def test_bilinear_to_the_same_size_changes_nothing():
