@@ -207,6 +207,8 @@ def test_before_and_now_stand_beside_each_other():
     row = text.splitlines()[-1]
     cells = "a step | 4,000 → 2,000 | 12 → 0 | 37 | 3.2, 0.06 float32 | 16.3 | 25 %"
     assert row == f"| {cells} | 2.85 | - |"
+    text = page.gpus({"a step": {"before": FIGURES}})
+    assert text.splitlines()[-1].startswith("| a step (before) | 4,000 |")
 
 
 def test_modules_stand_by_their_time_and_what_is_gone_comes_last():

@@ -19,6 +19,7 @@ if __name__ == "__main__":
     # Before JAX starts: the accelerator is compiled for, not used.
     os.environ["JAX_PLATFORMS"] = "cpu"
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
+    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
 
 import jax
 

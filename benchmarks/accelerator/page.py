@@ -154,10 +154,13 @@ def by_module(places: dict[str, Figures]) -> dict[str, Figures]:
 
 
 def of_platform(known: Stored, platform: str) -> Any:
-    """Programs with their figures, in the order in which they were first kept."""
+    """Programs with their figures, in the order in which they were first kept.
+
+    What was not compiled again is named "(before)".
+    """
     for program, states in known.items():
         if targets()[newest(states)["target"]].platform == platform:
-            yield program, states
+            yield (program if "now" in states else f"{program} (before)"), states
 
 
 def newest(states: dict[str, Figures]) -> Figures:
