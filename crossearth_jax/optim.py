@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, PyTree
 
 from crossearth_jax.models.crossearth import CrossEarth
+from crossearth_jax.models.portable import for_cpu
 from crossearth_jax.models.two_vectors import as_arrays, as_vectors, global_norm
 
 
@@ -81,13 +82,21 @@ def adamw(
     weight_decay: float,
     clip_norm: float = 0.0,
 ) -> optax.GradientTransformation:
-    """AdamW over the trainable parameters; `mask` is `decay_mask`'s."""
+    """AdamW over the trainable parameters; `mask` is `decay_mask`'s.
+
+    For an accelerator it works on few vectors. A CPU gains nothing by that, and would
+    round otherwise.
+    """
+    adam = optax.scale_by_adam(*betas, eps=eps)
     update = optax.chain(
-        over_vectors(optax.scale_by_adam(*betas, eps=eps)),
+        adam if for_cpu() else over_vectors(adam),
         optax.add_decayed_weights(weight_decay, mask),
         optax.scale_by_learning_rate(schedule),
     )
-    return optax.chain(_clipped(clip_norm), update) if clip_norm else update
+    if not clip_norm:
+        return update
+    clip = optax.clip_by_global_norm if for_cpu() else _clipped
+    return optax.chain(clip(clip_norm), update)
 
 
 def over_vectors(inner: optax.GradientTransformation) -> optax.GradientTransformation:

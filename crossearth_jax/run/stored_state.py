@@ -1,7 +1,7 @@
 """The state of a training as its checkpoints have it: every array under its path.
 
-In memory the optimiser's moments are two vectors of all parameters, see
-`optim.over_vectors`; on disk each has the arrays of the parameters.
+In an accelerator's memory the optimiser's moments are two vectors of all parameters,
+see `optim.over_vectors`; on disk each has the arrays of the parameters.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ _cut = jax.jit(as_arrays)  # compiled once for all checkpoints of a run
 
 
 def stored(state: TrainState) -> dict[str, Array]:
-    """The arrays of a state by dotted path; those of the moments are copies."""
+    """The arrays of a state by dotted path; cut out of vectors they are copies."""
     return dotted(_apart(state))
 
 
@@ -34,6 +34,8 @@ def stored_shapes(like: TrainState) -> dict[str, jax.ShapeDtypeStruct]:
 def restored(arrays: Mapping[str, Array], like: TrainState) -> TrainState:
     """Undoes `stored` for a state of the structure of `like`."""
     state = undotted(arrays, jax.eval_shape(_apart, like))
+    if not _has_vectors(like):
+        return state
     together = jax.jit(as_vectors, out_shardings=like.step.sharding)
     return state._replace(opt_state=_with_moments(state.opt_state, together))
 
@@ -42,7 +44,14 @@ def _apart(state: TrainState) -> TrainState:
     def apart(moments: Vectors) -> PyTree:
         return _cut(moments, state.params)
 
+    if not _has_vectors(state):
+        return state
     return state._replace(opt_state=_with_moments(state.opt_state, apart))
+
+
+def _has_vectors(state: TrainState) -> bool:
+    moments = optax.tree.get(state.opt_state, "mu")
+    return isinstance(moments, tuple)
 
 
 def _with_moments(state: PyTree, change: Callable[[PyTree], PyTree]) -> PyTree:

@@ -49,7 +49,7 @@ def test_any_other_word_is_refused(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_that_does_not_fit_recomputes_and_resumes_so(tmp_path, monkeypatch):
+def test_a_run_that_does_not_fit_recomputes(tmp_path, monkeypatch):
     config = get_config()
     config.backbone.remat = "auto"
     config.train.steps = 1
@@ -57,11 +57,7 @@ def test_a_run_that_does_not_fit_recomputes_and_resumes_so(tmp_path, monkeypatch
     monkeypatch.setattr(device_memory, "available", lambda: 1_000)
     train.train(config, tmp_path)
     assert json.loads((tmp_path / "config.json").read_text())["backbone"]["remat"]
-    monkeypatch.setattr(device_memory, "available", lambda: 10**15)
-    config.train.steps = 2
-    train.train(config, tmp_path, allow_changes=["train.steps"])
-    assert json.loads((tmp_path / "config.json").read_text())["backbone"]["remat"]
-    assert calls == [True, True]
+    assert calls == [True]
 
 
 def noted(make, calls):
