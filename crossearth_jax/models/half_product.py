@@ -12,6 +12,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+from jax.experimental.layout import Layout, with_layout_constraint
 from jax.lax import DotAlgorithmPreset, Precision
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
@@ -88,5 +89,12 @@ def _flat(x: Array, y: Array) -> Array:
 
 def _float32(x: Array, y: Array) -> Array:
     return jnp.matmul(
-        x, y, precision=Precision.HIGHEST, preferred_element_type=jnp.float32
+        *(_row_by_row(x), _row_by_row(y)),
+        precision=Precision.HIGHEST,
+        preferred_element_type=jnp.float32,
     )
+
+
+def _row_by_row(x: Array) -> Array:
+    """In memory as it is indexed: of a transposed array half the rate is left."""
+    return with_layout_constraint(x, Layout(tuple(range(x.ndim))))
