@@ -81,6 +81,7 @@ def test_queries_change_every_image_and_images_do_not_mix(small, quick_compile):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_predictions_together_are_those_one_by_one(small, quick_compile, monkeypatch):
     """Derivatives too, as an accelerator computes them; and the last alone."""
     graph, params = nnx.split(small)

@@ -25,7 +25,7 @@ from crossearth_jax.train_step import TrainState
 onnx = pytest.importorskip("onnx", reason="needs the extra onnx")
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra onnx")
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_compile")]
 
 
 def make_run(config):
@@ -70,7 +70,6 @@ def drawn(crop, count=1):
     return np.random.default_rng(1).integers(0, 256, (count, crop, crop, 3), np.uint8)
 
 
-@pytest.mark.slow
 def test_fed_as_deepness_feeds_it_the_file_gives_the_shares_of_the_scores(
     run, exported
 ):
@@ -90,7 +89,6 @@ def test_fed_as_deepness_feeds_it_the_file_gives_the_shares_of_the_scores(
     assert np.ptp(got, (2, 3)).max() > 5e-3
 
 
-@pytest.mark.slow
 def test_metadata_are_what_deepness_reads(exported):
     session = onnxruntime.InferenceSession(exported)
     kept = session.get_modelmeta().custom_metadata_map
@@ -110,7 +108,6 @@ def test_metadata_are_what_deepness_reads(exported):
     assert [path.name for path in exported.parent.iterdir()] == ["model.onnx"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["dinov3_tiny", "rvsa_tiny"])
 def test_every_family_agrees_in_batches_of_two(tmp_path, tiny_config, variant):
     keys = ("width", "depth", "heads")
@@ -124,7 +121,6 @@ def test_every_family_agrees_in_batches_of_two(tmp_path, tiny_config, variant):
     assert out.is_file()
 
 
-@pytest.mark.slow
 def test_a_file_that_computes_something_else_is_not_written(
     monkeypatch, run, exported, capsys
 ):
@@ -155,7 +151,6 @@ def test_the_check_counts_pixels_and_refuses_what_is_not_a_number(check, fits, w
     assert words in check.words()
 
 
-@pytest.mark.slow
 def test_resolution_is_in_centimetres(run):
     data = dataclasses.replace(run.settings.data, raw=RawImages(gsd=0.3))
     settings = dataclasses.replace(run.settings, data=data)

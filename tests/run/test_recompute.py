@@ -1,6 +1,6 @@
 """`backbone.remat` "auto": decided by memory, once for a run."""
 
-import json
+from unittest import mock
 
 import pytest
 from tiny import get_config
@@ -48,23 +48,23 @@ def test_any_other_word_is_refused(tmp_path):
         recompute.as_before("maybe", tmp_path)
 
 
-@pytest.mark.slow
-def test_a_run_that_does_not_fit_recomputes(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("have", "expected"), [(1_000, True), (10**15, False)])
+def test_the_set_up_takes_what_is_decided(tmp_path, monkeypatch, have, expected):
     config = get_config()
     config.backbone.remat = "auto"
-    config.train.steps = 1
-    monkeypatch.setattr(train, "make_step", noted(train.make_step, calls := []))
-    monkeypatch.setattr(device_memory, "available", lambda: 1_000)
-    train.train(config, tmp_path)
-    assert json.loads((tmp_path / "config.json").read_text())["backbone"]["remat"]
-    assert calls == [True]
+    traced = []
 
+    def noted(*arguments):
+        traced.append(arguments)
+        return mock.MagicMock()  # compiles to what says no memory
 
-def noted(make, calls):
-    """`make_step` that notes whether its network recomputes."""
-
-    def made(run):
-        calls.append(run.network.model.remat)
-        return make(run)
-
-    return made
+    monkeypatch.setattr(train, "traced_step", noted)
+    monkeypatch.setattr(device_memory, "needed", lambda _: GB)
+    monkeypatch.setattr(device_memory, "available", lambda: have)
+    decided, setup = train.set_up_in_memory(config, tmp_path)
+    assert decided.backbone.remat is expected
+    assert setup.network.model.remat is expected
+    assert config.backbone.remat == "auto" and len(traced) == 1
+    write_config(decided, tmp_path)
+    _, again = train.set_up_in_memory(config, tmp_path)
+    assert again.network.model.remat is expected and len(traced) == 1
