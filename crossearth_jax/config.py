@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ml_collections import ConfigDict
-from ml_collections.config_dict import FieldReference, placeholder
+from ml_collections import ConfigDict, FieldReference
+from ml_collections.config_dict import placeholder
 
 from crossearth_jax.system.escape import cut, quoted
 from crossearth_jax.system.read_json import read_json

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from absl import logging
 from jax.sharding import Mesh, Sharding
@@ -44,15 +45,16 @@ def traced_step(
       crop: pixels of a side.
       mesh: of devices that need not be there.
     """
-    size = images, crop, crop
-    batch = Batch(
-        jax.ShapeDtypeStruct((*size, 3), np.uint8), jax.ShapeDtypeStruct(size, np.uint8)
-    )
+
+    def blank() -> Batch:
+        labels = jnp.zeros((images, crop, crop), np.uint8)
+        return Batch(jnp.stack([labels] * 3, -1), labels)
+
     everywhere = sharding.replicated(mesh)
     return step_fn.trace(
         placed(state, everywhere),
         jax.tree.map(lambda x: placed(x, sharding.weight_split(x, mesh)), frozen),
-        placed(batch, sharding.batch_split(mesh)),
+        placed(jax.eval_shape(blank), sharding.batch_split(mesh)),
         placed(jax.eval_shape(lambda: jax.random.key(0)), everywhere),
     )
 

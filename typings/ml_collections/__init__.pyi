@@ -33,3 +33,6 @@ class ConfigDict(Mapping[str, Any]):
     def to_json(
         self, json_encoder_cls: Any = ..., *args: Any, **kwargs: Any
     ) -> str: ...
+
+class FieldReference:
+    def __init__(self, default: Any, field_type: type | None = ...) -> None: ...
