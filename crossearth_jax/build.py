@@ -143,6 +143,8 @@ def new_model(config: ConfigDict, sizes: ModelConfig) -> CrossEarth:
 
 def recomputing(network: Network, recompute: bool) -> Network:
     """The same network, whose blocks are or are not computed again."""
+    if network.model.remat is recompute:
+        return network
     model = nnx.merge(*nnx.split(network.model))
     model.remat = recompute
     return dataclasses.replace(network, graph=nnx.graphdef(model), model=model)
