@@ -75,12 +75,13 @@ def test_a_missing_compiler_is_told_in_one_line(monkeypatch):
 
 
 def test_the_command_is_told_with_its_figures():
-    given = ["h100", "scores", "--crop", "1024", "--remat"]
+    given = ["h100", "scores", "--crop", "1024", "--remat", "--three-passes"]
     options = command.parse(given)
     assert command.parse(command.command(options).split()[3:]) == options
     assert (
         command.name(options)
-        == "h100 scores, 1024², batch 1, bfloat16, blocks recomputed"
+        == "h100 scores, 1024², batch 1, bfloat16, float32 in three passes, "
+        "blocks recomputed"
     )
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
+from unittest import mock
 
 import jax
 import numpy as np
@@ -19,8 +20,8 @@ from benchmarks.accelerator.targets import Target
 from benchmarks.our_side import NO_DATA
 from crossearth_jax import build
 from crossearth_jax.build_data import build_restyle
+from crossearth_jax.models import precision
 from crossearth_jax.models.parameters import partition, trainable_mask
-from crossearth_jax.models.precision import arithmetic_of
 from crossearth_jax.run import first_step
 from crossearth_jax.run.first_step import placed
 from crossearth_jax.run.setup import TrainingSetup, jitted_step
@@ -99,6 +100,18 @@ def mesh_of(target: Target, devices: int, fsdp: int = 1) -> Mesh:
 
 
 @contextlib.contextmanager
+def three_passes(target: Target) -> Iterator[None]:
+    """Products that are true float32 take three of TF32, or on a TPU of bfloat16."""
+    presets = {
+        "cuda": jax.lax.DotAlgorithmPreset.TF32_TF32_F32_X3,
+        "tpu": jax.lax.DotAlgorithmPreset.BF16_BF16_F32_X3,
+    }
+    instead = {precision.Arithmetic.FLOAT32: presets[target.platform]}
+    with mock.patch.dict(precision.EVERYWHERE, instead):
+        yield
+
+
+@contextlib.contextmanager
 def whole_stacks() -> Iterator[None]:
     """Instructions within keep all callers: JAX's ten do not reach us from optax."""
     name = "jax_traceback_in_locations_limit"
@@ -146,6 +159,6 @@ def abstract_network(config: ConfigDict, classes: int) -> build.Network:
     params = nnx.to_pure_dict(nnx.state(model))
     mask = trainable_mask(params, train_backbone=config.backbone.trainable)
     trainable, frozen = partition(params, mask)
-    kind = arithmetic_of(config.precision).dtype
+    kind = precision.arithmetic_of(config.precision).dtype
     frozen = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, kind), frozen)
     return build.Network(nnx.graphdef(model), trainable, frozen, model, "")

@@ -11,16 +11,15 @@ B batch, H×W image, p patch, h×w token grid, N = h·w, C width, R tokens befor
 patches (class, registers), T = R + N.
 """
 
-import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
+from crossearth_jax.models.in_turn import in_turn
 from crossearth_jax.models.layers import Mlp, gelu, layer_norm
 from crossearth_jax.models.precision import Arithmetic
 
@@ -203,48 +202,12 @@ def tapped(
     prefix = tokens.shape[1] - grid[0] * grid[1]
     is_patch = np.arange(tokens.shape[1])[:, None] >= prefix if prefix else None
 
-    def layer(block: nnx.Module, i: int | Array, tokens: Array) -> Array:
+    def layer(block: nnx.Module, i: int | Array, tokens: Array) -> tuple[Array, Array]:
         tokens = apply(block, tokens)
-        return tokens if refine is None else refine(i, tokens, is_patch)
+        if refine is not None:
+            tokens = refine(i, tokens, is_patch)
+        return tokens, tokens
 
-    outputs = _recomputed(blocks, layer, tokens) if remat else []
-    if not remat:
-        for i, block in enumerate(blocks):
-            tokens = layer(block, i, tokens)
-            outputs.append(tokens)
+    tokens, outputs = in_turn(blocks, layer, tokens, recomputed=remat)
     shape = tokens.shape[0], *grid, -1
     return [outputs[i][:, prefix:].reshape(shape) for i in taps]
-
-
-def _recomputed(
-    blocks: Sequence[nnx.Module],
-    layer: Callable[[nnx.Module, Array, Array], Array],
-    tokens: Array,
-) -> list[Float[Array, "B T C"]]:
-    """All blocks' outputs; the backward pass computes each block again.
-
-    Blocks of one structure that follow each other run in a loop over stacked weights,
-    because XLA on a CPU undoes `jax.checkpoint` where they follow one another.
-    """
-    weights = [nnx.to_pure_dict(nnx.state(block)) for block in blocks]
-    outputs: list[Array] = []
-    for _, run in itertools.groupby(
-        range(len(blocks)), lambda i: jax.tree.structure(weights[i])
-    ):
-        indices = [*run]
-        stacked = jax.tree.map(
-            lambda *leaves: jnp.stack(leaves), *(weights[i] for i in indices)
-        )
-        graph = nnx.graphdef(blocks[indices[0]])
-
-        @jax.checkpoint
-        def step(
-            tokens: Array, block: tuple, graph: nnx.GraphDef = graph
-        ) -> tuple[Array, Array]:
-            index, state = block
-            tokens = layer(nnx.merge(graph, state), index, tokens)
-            return tokens, tokens
-
-        tokens, after = jax.lax.scan(step, tokens, (jnp.array(indices), stacked))
-        outputs += list(after)
-    return outputs

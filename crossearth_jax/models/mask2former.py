@@ -11,9 +11,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, PyTree
 
 from crossearth_jax.models.attention import MultiHeadAttention
+from crossearth_jax.models.in_turn import in_turn
 from crossearth_jax.models.initial_values import (
     xavier_normal,
     xavier_normal_stacked,
@@ -187,10 +188,23 @@ class Mask2Former(nnx.Module):
         query = jnp.broadcast_to(content, (batch, *content.shape))
         heads = PredictionByPrediction if for_cpu() else PredictionsTogether
         predicted = heads(self.predict, mask_features, [sides(x) for x in memories])
-        for i, layer in enumerate(self.layers):
-            mask = predicted.seen(query, i % 3)
-            query = layer(query, queries, tokens[i % 3], positions[i % 3], mask)
-        return predicted.all(query, last_only)
+
+        def look(
+            layers: tuple[DecoderLayer, ...], _: int | Array, query: Array
+        ) -> tuple[Array, list[PyTree]]:
+            """One layer a level, coarsest first."""
+            before = []
+            for level, layer in enumerate(layers):
+                mask, kept = predicted.seen(query, level)
+                query = layer(query, queries, tokens[level], positions[level], mask)
+                before.append(kept)
+            return query, before
+
+        layers = [*self.layers]
+        threes = [tuple(layers[i : i + 3]) for i in range(0, len(layers), 3)]
+        query, before = in_turn(threes, look, query)
+        before = [kept for of_three in before for kept in of_three]
+        return predicted.all(before, query, last_only)
 
 
 class PredictionByPrediction:
@@ -205,17 +219,23 @@ class PredictionByPrediction:
         """Takes the heads, and the sizes of the levels."""
         self._predict = partial(predict, mask_features=mask_features)
         self._sizes = sizes
-        self._made: list[tuple[Array, Array]] = []
 
-    def seen(self, query: Float[Array, "B Q D"], level: int) -> Bool[Array, "B Q S"]:
-        """Where the next layer may look on a level."""
-        self._made.append(self._predict(query))
-        return attention_mask(self._made[-1][1], self._sizes[level])
+    def seen(
+        self, query: Float[Array, "B Q D"], level: int
+    ) -> tuple[Bool[Array, "B Q S"], tuple[Array, Array]]:
+        """Where the next layer may look on a level; and the prediction of these."""
+        made = self._predict(query)
+        return attention_mask(made[1], self._sizes[level]), made
 
-    def all(self, query: Float[Array, "B Q D"], last_only: bool) -> Segmentation:
-        """The predictions, that of the last queries included."""
-        self._made.append(self._predict(query))
-        classes, masks = zip(*self._made[-1 if last_only else 0 :], strict=True)
+    def all(
+        self,
+        before: list[tuple[Array, Array]],
+        query: Float[Array, "B Q D"],
+        last_only: bool,
+    ) -> Segmentation:
+        """Those made before, and that of the last queries."""
+        made = [*before, self._predict(query)]
+        classes, masks = zip(*made[-1 if last_only else 0 :], strict=True)
         return Segmentation(jnp.stack(classes), jnp.stack(masks))
 
 
@@ -236,17 +256,23 @@ class PredictionsTogether:
         self._predict, self._features = predict, mask_features
         fixed = jax.lax.stop_gradient(mask_features)
         self._levels = [shrink_bilinear(fixed, size) for size in sizes]
-        self._queries: list[Array] = []
 
-    def seen(self, query: Float[Array, "B Q D"], level: int) -> Bool[Array, "B Q S"]:
-        """Where the next layer may look on a level."""
-        self._queries.append(query)
+    def seen(
+        self, query: Float[Array, "B Q D"], level: int
+    ) -> tuple[Bool[Array, "B Q S"], Float[Array, "B Q D"]]:
+        """Where the next layer may look on a level; and these queries."""
         _, logits = self._predict(jax.lax.stop_gradient(query), self._levels[level])
-        return foreground(jax.lax.stop_gradient(logits).reshape(*query.shape[:2], -1))
+        logits = jax.lax.stop_gradient(logits).reshape(*query.shape[:2], -1)
+        return foreground(logits), query
 
-    def all(self, query: Float[Array, "B Q D"], last_only: bool) -> Segmentation:
-        """The predictions, that of the last queries included."""
-        every = [query] if last_only else [*self._queries, query]
+    def all(
+        self,
+        before: list[Float[Array, "B Q D"]],
+        query: Float[Array, "B Q D"],
+        last_only: bool,
+    ) -> Segmentation:
+        """The predictions of the queries before, and of the last ones."""
+        every = [query] if last_only else [*before, query]
         return Segmentation(*self._predict(jnp.stack(every), self._features))
 
 

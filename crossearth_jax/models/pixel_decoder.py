@@ -8,6 +8,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from crossearth_jax.models.deform_attn import DeformableAttention
+from crossearth_jax.models.in_turn import in_turn
 from crossearth_jax.models.initial_values import (
     caffe2_xavier,
     pytorch_bias,
@@ -201,8 +202,11 @@ class PixelDecoder(nnx.Module):
         position = jnp.concatenate(position)  # [S, D]
         x = jnp.concatenate([m.reshape(batch, -1, width) for m in maps], axis=1)
         reference = reference_points(coarse_to_fine)
-        for layer in self.encoder:
-            x = layer(x, position, reference, coarse_to_fine)  # [B, S, D]
+
+        def encode(layer: EncoderLayer, _: int | Array, x: Array) -> tuple[Array, None]:
+            return layer(x, position, reference, coarse_to_fine), None  # [B, S, D]
+
+        x, _ = in_turn(self.encoder, encode, x)
         memories, start = [], 0
         for height, columns in coarse_to_fine:
             part = x[:, start : start + height * columns]

@@ -27,3 +27,13 @@ def portable() -> Iterator[None]:
 def for_cpu() -> bool:
     """Whether formulas take the forms that suit a CPU, as portable programs do."""
     return is_portable() or target_device().platform == "cpu"
+
+
+def for_gpu() -> bool:
+    """Whether few, large kernels are wanted: a GPU starts each by itself."""
+    return not is_portable() and target_device().platform == "gpu"
+
+
+def for_tpu() -> bool:
+    """Whether little code is wanted: a TPU's compiler takes long over every layer."""
+    return not is_portable() and target_device().platform == "tpu"

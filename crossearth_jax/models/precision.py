@@ -53,9 +53,7 @@ class Arithmetic(enum.Enum):
         """
         if self is Arithmetic.TENSORFLOAT32:
             return _by_platform(formula, *operands)
-        bfloat16 = self is Arithmetic.BFLOAT16
-        precision = DotAlgorithmPreset.BF16_BF16_F32 if bfloat16 else Precision.HIGHEST
-        return formula(*operands, precision=precision)
+        return formula(*operands, precision=EVERYWHERE[self])
 
     def matmul(self, x: Array, y: Array, out: DTypeLike | None = None) -> Array:
         """`jnp.matmul`; `out` is the type of the result where it is another one."""
@@ -103,6 +101,11 @@ class Arithmetic(enum.Enum):
         return self.product(formula, x, y)
 
 
+# The same name for every platform.
+EVERYWHERE: dict[Arithmetic, Precision | DotAlgorithmPreset] = {
+    Arithmetic.FLOAT32: Precision.HIGHEST,
+    Arithmetic.BFLOAT16: DotAlgorithmPreset.BF16_BF16_F32,
+}
 # A CPU refuses the name TF32, and what a TPU makes of it is not documented.
 _TENSORFLOAT32 = {
     "cuda": DotAlgorithmPreset.TF32_TF32_F32,

@@ -1,7 +1,7 @@
 """All arrays of a tree as two vectors, its first half of arrays and its second.
 
-An accelerator starts a kernel for everything that is computed of each of n arrays; of a
-vector it starts one. Two, since what a single array is divided by, XLA turns into a
+A GPU starts a kernel for everything that is computed of each of n arrays; of a vector
+it starts one. Two, since what a single array is divided by, XLA turns into a
 factor: its rounding would be another one than that of n arrays.
 """
 
@@ -30,14 +30,14 @@ def as_arrays(vectors: Vectors, like: PyTree) -> PyTree:
 def global_norm(tree: PyTree) -> Float[Array, ""]:
     """Square root of the sum of squares of all arrays.
 
-    A CPU adds up array by array: in a vector that long its running sum would round the
-    small squares away. Elsewhere sums are trees.
+    Array by array but on a GPU: in a vector that long a CPU's running sum would round
+    the small squares away. A GPU's sums are trees.
     """
 
     def of_vectors(tree: PyTree) -> Float[Array, ""]:
         return optax.tree.norm(as_vectors(tree))
 
-    return jax.lax.platform_dependent(tree, cpu=optax.tree.norm, default=of_vectors)
+    return jax.lax.platform_dependent(tree, cuda=of_vectors, default=optax.tree.norm)
 
 
 def _halves(tree: PyTree) -> tuple[list[Array], list[Array]]:

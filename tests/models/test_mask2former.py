@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 from small_run import random_like
 
-from crossearth_jax.models import mask2former
+from crossearth_jax.models import in_turn, mask2former
 from crossearth_jax.models.mask2former import (
     Mask2Former,
     attention_mask,
@@ -81,9 +81,11 @@ def test_queries_change_every_image_and_images_do_not_mix(small, quick_compile):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
-def test_predictions_together_are_those_one_by_one(small, quick_compile, monkeypatch):
-    """Derivatives too, as an accelerator computes them; and the last alone."""
+@pytest.mark.parametrize("platform", ["gpu", "tpu"])
+def test_accelerators_predict_together_what_a_cpu_does_one_by_one(
+    small, platform, quick_compile, monkeypatch
+):
+    """Derivatives too; and the last alone. A TPU has layers in loops as well."""
     graph, params = nnx.split(small)
 
     def loss(params, stages):
@@ -93,6 +95,7 @@ def test_predictions_together_are_those_one_by_one(small, quick_compile, monkeyp
     run = jax.grad(loss, (0, 1), has_aux=True)
     expected, output = jax.jit(run)(params, STAGES)
     monkeypatch.setattr(mask2former, "for_cpu", lambda: False)
+    monkeypatch.setattr(in_turn, "for_tpu", lambda: platform == "tpu")
     got, together = jax.jit(lambda *x: run(*x))(params, STAGES)
     for a, b in zip(together, output, strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-4)

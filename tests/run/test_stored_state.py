@@ -21,9 +21,9 @@ MASK = {"a": {0: True, 1: False}, "b": True}
 ADAMW = {"eps": 1e-8, "weight_decay": 0.05}
 
 
-@pytest.fixture(autouse=True, params=["on a CPU", "on an accelerator"])
+@pytest.fixture(autouse=True, params=["on a CPU", "on a GPU"])
 def platform(request, monkeypatch):
-    monkeypatch.setattr(optim, "for_cpu", lambda: request.param == "on a CPU")
+    monkeypatch.setattr(optim, "for_gpu", lambda: request.param == "on a GPU")
     return request.param
 
 
