@@ -15,17 +15,21 @@ from benchmarks.our_side import benchmark_config
 
 GOLDEN = Path(__file__).parent / "golden" / "accelerator.json"
 NUM_CLASSES = 5
-HELD = ("kernels", "loops", "modelled_ms")
+HELD = {
+    "cuda": ("kernels", "loops", "modelled_ms"),
+    "tpu": ("loops", "modelled_ms", "code_bytes", "peak_bytes"),
+}
 for_h100 = pytest.mark.accelerator(compiles_for="cuda")
+for_v5e = pytest.mark.accelerator(compiles_for="tpu")
 
 
 # ---- guard --------------------------------------------------------------------------
 
 
-def check(name: str, config, what: str) -> None:
-    target = targets()["h100"]
+def check(name: str, config, what: str, key: str = "h100") -> None:
+    target = targets()[key]
     found = report.figures(compiled(config, NUM_CLASSES, what, target, 1), target)
-    held = {key: found[key] for key in HELD}
+    held = {key: found[key] for key in HELD[target.platform]}
     known = json.loads(GOLDEN.read_text())
     if jax.__version__ not in known:
         pytest.skip(
@@ -48,6 +52,12 @@ def test_small_scores_have_not_changed_unnoticed(tiny_config):
 def test_the_step_of_vit_large_has_not_changed_unnoticed():
     config = benchmark_config("vit_large", 512, precision="bfloat16")
     check("step of vit_large", config, "step")
+
+
+@for_v5e
+@pytest.mark.slow
+def test_a_small_step_on_a_tpu_has_not_changed_unnoticed(tiny_config):
+    check("step of tests/tiny.py on a v5e", tiny_config(), "step", "v5e")
 
 
 # ---- command line -------------------------------------------------------------------
@@ -85,6 +95,21 @@ def test_the_command_is_told_with_its_figures():
     )
 
 
+@pytest.fixture
+def little_effort():
+    jax.config.update("jax_optimization_level", "O1")
+    yield
+    jax.config.update("jax_optimization_level", "UNKNOWN")
+
+
+@pytest.mark.usefixtures("little_effort")
+def test_the_compiler_s_effort_is_told_where_it_is_not_the_usual_one():
+    options = command.parse(["v5e", "step"])
+    start = "JAX_OPTIMIZATION_LEVEL=O1 python -m benchmarks.accelerator v5e step "
+    assert command.command(options).startswith(start)
+    assert command.name(options).endswith("bfloat16, JAX_OPTIMIZATION_LEVEL=O1")
+
+
 # ---- targets ------------------------------------------------------------------------
 
 
@@ -113,7 +138,7 @@ def test_xla_takes_the_description_of_every_gpu(key):
     assert mesh.devices.flat[0].device_kind in description
 
 
-@pytest.mark.accelerator(compiles_for="tpu")
+@for_v5e
 @pytest.mark.parametrize(
     ("key", "devices"),
     [(k, int(n)) for k, target in targets().items() for n in target.topologies or ()],

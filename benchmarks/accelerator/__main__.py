@@ -32,6 +32,7 @@ from crossearth_jax.commands.values import count
 from crossearth_jax.models.families import VARIANTS
 from crossearth_jax.system.whole_file import whole_file
 
+LEVEL = "JAX_OPTIMIZATION_LEVEL"  # of the compiler; JAX reads it
 PRECISIONS = ("float32", "tensorfloat32", "bfloat16")
 STYLED = 0.1  # share of steps; the branch counts in full wherever it is above 0
 
@@ -131,8 +132,14 @@ def command(options: argparse.Namespace) -> str:
     given += [f"--style {options.style}"] if options.style else []
     given += ["--three-passes"] if options.three_passes else []
     given += ["--remat"] if options.remat else []
-    words = ("python -m benchmarks.accelerator", options.target, options.what)
+    words = [*level(), "python -m benchmarks.accelerator", options.target, options.what]
     return " ".join([*words, *given])
+
+
+def level() -> list[str]:
+    """The variable that sets the compiler's effort, if one does."""
+    given = jax.config.jax_optimization_level
+    return [] if given == "UNKNOWN" else [f"{LEVEL}={given}"]
 
 
 def name(options: argparse.Namespace) -> str:
@@ -144,7 +151,7 @@ def name(options: argparse.Namespace) -> str:
     words += ["float32 in three passes"] if options.three_passes else []
     words += ["blocks recomputed"] if options.remat else []
     words += [f"style by {options.style}"] if options.style else []
-    return ", ".join(words)
+    return ", ".join([*words, *level()])
 
 
 if __name__ == "__main__":
