@@ -75,9 +75,13 @@ def attend(
     value: Float[Array, "B S h e"],
     mask: Bool[Array, "B 1 Q S"] | None = None,
     *,
+    keys: int | None = None,
     arithmetic: Arithmetic = Arithmetic.FLOAT32,
 ) -> Float[Array, "B Q h e"]:
-    """Scaled dot-product attention, e <= d; True in `mask` lets a query see a key.
+    """Scaled dot-product attention, e <= d.
+
+    True in `mask` lets a query see a key; `keys` are the first ones that any sees, None
+    for all.
 
     Where the weights [h, B, Q, S] are many, none is kept for the backward pass. A CPU
     takes one head after the other: [B, Q, S] then stays in its cache, which took half
@@ -85,15 +89,15 @@ def attend(
     precision that it asks for. Other platforms compute all heads at once.
     """
     weights = query.shape[2] * query.shape[1] * key.shape[1]  # B may be symbolic
+    first = None if keys is None else jnp.arange(key.shape[1])[None, None, None] < keys
     if mask is not None or weights <= FEW_WEIGHTS:
+        mask = first if mask is None else mask
         return all_heads(query, key, value, mask, arithmetic=arithmetic)
-    together = partial(all_heads, arithmetic=arithmetic)
-    by_platform = {
-        "cpu": partial(_by_head, arithmetic),
-        "default": jax.checkpoint(together),
-    }
+    together = jax.checkpoint(partial(all_heads, mask=first, arithmetic=arithmetic))
+    by_head = partial(_by_head, arithmetic)
+    by_platform = {"cpu": by_head if keys is None else together, "default": together}
     if flash_fits(query, value):
-        by_platform["cuda"] = flash_attention
+        by_platform["cuda"] = partial(flash_attention, keys=keys)
     return jax.lax.platform_dependent(query, key, value, **by_platform)
 
 
@@ -101,17 +105,23 @@ def flash_attention(
     query: Float[Array, "B Q h d"],
     key: Float[Array, "B S h d"],
     value: Float[Array, "B S h d"],
+    keys: int | None = None,
 ) -> Float[Array, "B Q h d"]:
-    """By cuDNN, for which JAX wants even lengths: one more token that nobody sees."""
+    """By cuDNN, for which JAX wants even lengths: one more token that nobody sees.
+
+    Only the first `keys` are seen, None for all.
+    """
 
     def even(x: Array) -> Array:
         return jnp.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, 0), (0, 0)))
 
-    seen, keys = (jnp.full(len(x), x.shape[1], jnp.int32) for x in (query, key))
+    def lengths(count: int) -> Array:
+        return jnp.full(len(query), count, jnp.int32)
+
     attended = jax.nn.dot_product_attention(
         *(even(x) for x in (query, key, value)),
-        query_seq_lengths=seen,
-        key_value_seq_lengths=keys,
+        query_seq_lengths=lengths(query.shape[1]),
+        key_value_seq_lengths=lengths(keys or key.shape[1]),
         implementation="cudnn",
     )
     return attended[:, : query.shape[1]]

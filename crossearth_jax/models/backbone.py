@@ -21,6 +21,7 @@ from jaxtyping import Array, Float
 
 from crossearth_jax.models.in_turn import in_turn
 from crossearth_jax.models.layers import Mlp, gelu, layer_norm
+from crossearth_jax.models.portable import for_gpu
 from crossearth_jax.models.precision import Arithmetic
 
 vit_init = nnx.initializers.truncated_normal(0.02)
@@ -118,6 +119,19 @@ def with_prefix(
     return jnp.concatenate([prefix, patches], axis=1)
 
 
+def filled_up(
+    tokens: Float[Array, "B T C"], arithmetic: Arithmetic
+) -> Float[Array, "B U C"]:
+    """Tokens with zeros behind them, to U >= T that suits the platform's products.
+
+    In half precision a GPU multiplies sides that are multiples of eight. XLA would fill
+    up every operand of every product by itself, and cut every result.
+    """
+    half = arithmetic is Arithmetic.BFLOAT16
+    missing = -tokens.shape[1] % 8 if for_gpu() and half else 0
+    return jnp.pad(tokens, ((0, 0), (0, missing), (0, 0)))
+
+
 def gelu_mlp(width: int, hidden: int, *, rngs: nnx.Rngs, arithmetic: Arithmetic) -> Mlp:
     """The MLP of a ViT, with the exact GELU."""
     return Mlp(
@@ -184,6 +198,7 @@ def tapped(
     *,
     taps: Sequence[int],
     grid: tuple[int, int],
+    filled: int = 0,
     refine: Refine | None = None,
     remat: bool = False,
 ) -> list[Float[Array, "B h w C"]]:
@@ -192,15 +207,19 @@ def tapped(
     Args:
       blocks: in order; not all need have one structure.
       apply: one block on all tokens.
-      tokens: before the first block; the last N are the patches.
+      tokens: before the first block; the last N are the patches, but for those filled.
       taps: 0-based blocks.
       grid: (h, w).
+      filled: tokens that `filled_up` has added.
       refine: called after each block.
       remat: compute each block again in the backward pass instead of keeping what is
         inside it.
     """
-    prefix = tokens.shape[1] - grid[0] * grid[1]
-    is_patch = np.arange(tokens.shape[1])[:, None] >= prefix if prefix else None
+    patches, end = grid[0] * grid[1], tokens.shape[1] - filled
+    place = np.arange(tokens.shape[1])[:, None]
+    is_patch = (place >= end - patches) & (place < end)
+    if is_patch.all():
+        is_patch = None
 
     def layer(block: nnx.Module, i: int | Array, tokens: Array) -> tuple[Array, Array]:
         tokens = apply(block, tokens)
@@ -210,4 +229,4 @@ def tapped(
 
     tokens, outputs = in_turn(blocks, layer, tokens, recomputed=remat)
     shape = tokens.shape[0], *grid, -1
-    return [outputs[i][:, prefix:].reshape(shape) for i in taps]
+    return [outputs[i][:, end - patches : end].reshape(shape) for i in taps]

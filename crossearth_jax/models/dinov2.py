@@ -14,6 +14,7 @@ from crossearth_jax.models.attention import attend, split_heads
 from crossearth_jax.models.backbone import (
     Block,
     Refine,
+    filled_up,
     gelu_mlp,
     patch_embedding,
     tapped,
@@ -97,11 +98,13 @@ class SelfAttention(nnx.Module):
         self.qkv = arithmetic.linear(width, 3 * width, **make)
         self.proj = arithmetic.linear(width, width, **make)
 
-    def __call__(self, x: Float[Array, "B N C"]) -> Float[Array, "B N C"]:
-        """Attends among all tokens."""
+    def __call__(
+        self, x: Float[Array, "B N C"], keys: int | None = None
+    ) -> Float[Array, "B N C"]:
+        """Attends among the first tokens, None for all."""
         qkv = jnp.split(self.qkv(x), 3, axis=-1)
         q, k, v = (split_heads(part, self.heads) for part in qkv)
-        attended = attend(q, k, v, arithmetic=self.arithmetic)
+        attended = attend(q, k, v, keys=keys, arithmetic=self.arithmetic)
         return self.proj(attended.reshape(x.shape))
 
 
@@ -138,7 +141,7 @@ class DinoV2(nnx.Module):
         rngs: nnx.Rngs,
         arithmetic: Arithmetic = Arithmetic.FLOAT32,
     ) -> None:
-        self.config = config
+        self.config, self.arithmetic = config, arithmetic
         width, patch = config.width, config.patch_size
         mlp = SwiGlu if config.swiglu else gelu_mlp
         key = rngs.params()
@@ -197,12 +200,16 @@ class DinoV2(nnx.Module):
         Returns:
           One map per tap.
         """
+        embedded = self.embed(image)
+        tokens, count = filled_up(embedded, self.arithmetic), embedded.shape[1]
+        filled = tokens.shape[1] - count
         return tapped(
             self.blocks,
-            lambda block, tokens: block(tokens),
-            self.embed(image),
+            lambda block, tokens: block(tokens, count if filled else None),
+            tokens,
             taps=self.config.taps,
             grid=token_grid(image, self.config.patch_size),
+            filled=filled,
             refine=refine,
             remat=remat,
         )

@@ -33,6 +33,15 @@ def test_attention_is_jaxs():
     np.testing.assert_allclose(attention.attend(*qkv, mask), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("few", [attention.FEW_WEIGHTS, 0])
+def test_keys_behind_the_first_are_not_seen(few, monkeypatch):
+    monkeypatch.setattr(attention, "FEW_WEIGHTS", few)
+    query, key, value = inputs()
+    expected = jax.nn.dot_product_attention(query, key[:, :4], value[:, :4])
+    got = attention.attend(query, key, value, keys=4)
+    np.testing.assert_allclose(got, expected, atol=1e-6)
+
+
 @pytest.mark.parametrize("sizes", [{}, {"heads": 1}, {"batch": 1, "queries": 1}])
 def test_many_weights_give_the_same_head_by_head(sizes, monkeypatch):
     qkv = inputs(**sizes)
@@ -65,6 +74,8 @@ def test_flash_attention_is_the_same_formula(monkeypatch):
     monkeypatch.setattr(jax.nn, "dot_product_attention", on_a_cpu)
     expected = real(*qkv)
     np.testing.assert_allclose(attention.flash_attention(*qkv), expected, atol=1e-6)
+    expected = real(qkv[0], qkv[1][:, :4], qkv[2][:, :4])
+    np.testing.assert_allclose(attention.flash_attention(*qkv, 4), expected, atol=1e-6)
 
 
 def test_flash_attention_is_for_half_precision_on_a_gpu(monkeypatch):

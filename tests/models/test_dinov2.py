@@ -1,6 +1,7 @@
 """The backbone's structure; numbers are compared with PyTorch in tests/parity."""
 
 import dataclasses
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,8 @@ import pytest
 from flax import nnx
 from small_run import random_like
 
+from crossearth_jax.models import attention, backbone, dinov2
+from crossearth_jax.models.backbone import filled_up
 from crossearth_jax.models.dinov2 import (
     VARIANTS,
     DinoV2,
@@ -97,6 +100,41 @@ def test_remat_changes_no_value(image, quick_compile):
     expected, got = gradients(remat=False), gradients(remat=True)
     for x, y in zip(jax.tree.leaves(expected), jax.tree.leaves(got), strict=True):
         np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("few", [attention.FEW_WEIGHTS, 0])
+def test_tokens_that_fill_up_change_no_value(model, image, few, monkeypatch):
+    """Nor a gradient, whichever formula attention takes; the adapters see them."""
+    graph, params = nnx.split(model)
+
+    def loss(params, image):
+        def refine(_, tokens, is_patch):
+            return tokens + 0.1 * is_patch
+
+        taps = nnx.merge(graph, params)(image, refine)
+        return sum(jnp.square(tap).sum() for tap in taps), taps
+
+    gradients = jax.grad(loss, (0, 1), has_aux=True)
+    expected = jax.jit(lambda *x: gradients(*x))(nnx.to_pure_dict(params), image)
+    fill = partial(jnp.pad, pad_width=((0, 0), (0, 7), (0, 0)))
+    monkeypatch.setattr(dinov2, "filled_up", lambda tokens, _: fill(tokens))
+    monkeypatch.setattr(attention, "FEW_WEIGHTS", few)
+    got = jax.jit(lambda *x: gradients(*x))(nnx.to_pure_dict(params), image)
+    for x, y in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5 * np.abs(y).max())
+
+
+def test_tokens_are_filled_up_for_half_precision_on_a_gpu(monkeypatch):
+    tokens = jnp.ones((2, 1025, 3))
+    for_all = [filled_up(tokens, each).shape[1] for each in Arithmetic]
+    assert set(for_all) == {1025}
+    monkeypatch.setattr(backbone, "for_gpu", lambda: True)
+    filled = filled_up(tokens, Arithmetic.BFLOAT16)
+    assert filled.shape == (2, 1032, 3)
+    assert filled[:, :1025].all() and not filled[:, 1025:].any()
+    assert filled_up(tokens[:, 1:], Arithmetic.BFLOAT16).shape[1] == 1024
+    assert filled_up(tokens, Arithmetic.TENSORFLOAT32).shape[1] == 1025
 
 
 def test_image_must_be_whole_patches(model):
