@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.accelerator import __main__ as command
 from benchmarks.accelerator import page, plugins, report
-from benchmarks.accelerator.compiling import compiled, mesh_of
+from benchmarks.accelerator.compiling import abstract_network, compiled, mesh_of
 from benchmarks.accelerator.targets import targets
 from benchmarks.document import PAGE
 from benchmarks.our_side import benchmark_config
@@ -52,6 +52,19 @@ def test_small_scores_have_not_changed_unnoticed(tiny_config):
 def test_the_step_of_vit_large_has_not_changed_unnoticed():
     config = benchmark_config("vit_large", 512, precision="bfloat16")
     check("step of vit_large", config, "step")
+
+
+@for_h100
+@pytest.mark.slow
+def test_gpus_exchange_gradients_alone(tiny_config):
+    """Every image stays on its device: what is gathered would grow with the devices."""
+    target = targets()["h100"]
+    made = compiled(tiny_config(), NUM_CLASSES, "step", target, 2)
+    exchanged = report.figures(made, target)["collectives"]
+    assert set(exchanged) == {"all-reduce"}
+    trained = abstract_network(tiny_config(), NUM_CLASSES).trainable
+    size = sum(4 * x.size for x in jax.tree.leaves(trained))
+    assert size < exchanged["all-reduce"] < 1.05 * size + 1000
 
 
 @for_v5e

@@ -99,8 +99,28 @@ def uncertain_points(
 ) -> Float[Array, "n 2"]:
     """Candidates with logits nearest to 0, then the extra points."""
     logits = sample_bilinear(mask[..., None], candidates)[:, 0]
-    _, order = jax.lax.top_k(-jnp.abs(logits), num_points - extra.shape[0])
+    order = _order(jnp.abs(logits), num_points - extra.shape[0])
     return jnp.concatenate([candidates[order], extra])
+
+
+def _order(values: Float[Array, "n"], count: int) -> Integer[Array, "count"]:
+    """Indices of the smallest values, from small to large.
+
+    A CPU sorts slowly. GPUs would exchange what they take the largest of, and each look
+    through the whole batch; what is sorted stays where it is.
+    """
+    by_platform = {"cuda": _order_by_sort, "default": _order_by_top_k}
+    choices = {name: partial(by, count=count) for name, by in by_platform.items()}
+    return jax.lax.platform_dependent(values, **choices)
+
+
+def _order_by_sort(values: Array, count: int) -> Array:
+    _, order = jax.lax.sort((values, jnp.arange(values.size)), num_keys=1)
+    return order[:count]
+
+
+def _order_by_top_k(values: Array, count: int) -> Array:
+    return jax.lax.top_k(-values, count)[1]
 
 
 def _image_terms(

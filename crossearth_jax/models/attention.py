@@ -116,7 +116,7 @@ def flash_attention(
         return jnp.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, 0), (0, 0)))
 
     def lengths(count: int) -> Array:
-        return jnp.full(len(query), count, jnp.int32)
+        return jnp.full(query.shape[0], count, jnp.int32)
 
     attended = jax.nn.dot_product_attention(
         *(even(x) for x in (query, key, value)),

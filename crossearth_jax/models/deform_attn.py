@@ -100,8 +100,8 @@ def _point_by_point_backward(
 
 def _all_points(value: Array, index: Array, share: Array) -> Array:
     """For a GPU: gathered and added up in one kernel, without a loop."""
-    corners = _rows(value)[_places(value, index)]  # [B, Q, h, lP, 4, d]
-    return (share[..., None] * corners).sum((3, 4))
+    corners = jax.vmap(_gathered)(_rows(value), _places(value, index))
+    return (share[..., None] * corners).sum((3, 4))  # of [B, Q, h, lP, 4, d]
 
 
 def _all_points_backward(
@@ -109,23 +109,38 @@ def _all_points_backward(
 ) -> tuple[Array, Array]:
     rows, places = _rows(value), _places(value, index)
     wide = gradient[:, :, :, None, None]  # [B, Q, h, 1, 1, d]
-    of_share = (wide * rows[places]).sum(-1)
-    of_rows = jnp.zeros_like(rows).at[places].add(wide * share[..., None])
+    of_share = (wide * jax.vmap(_gathered)(rows, places)).sum(-1)
+    of_rows = jax.vmap(_scattered)(rows, places, wide * share[..., None])
     return of_rows.reshape(value.shape), of_share
 
 
-def _rows(value: Float[Array, "B S h d"]) -> Float[Array, "BSh d"]:
-    return value.reshape(-1, value.shape[3])
+# Image by image, so that a batch split over devices stays put: rows of all images
+# together would be exchanged between them.
+def _gathered(
+    rows: Float[Array, "Sh d"], places: Integer[Array, "Q h lP 4"]
+) -> Float[Array, "Q h lP 4 d"]:
+    return rows[places]
+
+
+def _scattered(
+    rows: Float[Array, "Sh d"],
+    places: Integer[Array, "Q h lP 4"],
+    parts: Float[Array, "Q h lP 4 d"],
+) -> Float[Array, "Sh d"]:
+    return jnp.zeros_like(rows).at[places].add(parts)
+
+
+def _rows(value: Float[Array, "B S h d"]) -> Float[Array, "B Sh d"]:
+    batch, tokens, heads, width = value.shape  # B may be symbolic
+    return value.reshape(batch, tokens * heads, width)
 
 
 def _places(
     value: Float[Array, "B S h d"], index: Integer[Array, "B Q h lP 4"]
 ) -> Integer[Array, "B Q h lP 4"]:
     """Rows of `_rows` that hold the corners, each with its head's channels."""
-    batch, tokens, heads, _ = value.shape
-    image = jnp.arange(batch)[:, None, None, None, None]
-    head = jnp.arange(heads)[:, None, None]
-    return (image * tokens + index) * heads + head
+    heads = value.shape[2]
+    return index * heads + jnp.arange(heads)[:, None, None]
 
 
 def _offset_bias(heads: int, levels: int, points: int) -> np.ndarray:

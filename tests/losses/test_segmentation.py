@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from crossearth_jax.losses import segmentation
 from crossearth_jax.losses.segmentation import (
     SegmentationLoss,
     class_masks,
@@ -184,6 +185,13 @@ def test_uncertain_points_are_where_the_mask_is_undecided():
     assert np.array_equal(chosen[5:], extra)
     distance = np.abs(candidates[:, 0] - 0.5)
     assert np.abs(chosen[:5, 0] - 0.5).max() <= np.sort(distance)[4] + 1e-6
+
+
+def test_both_ways_to_order_agree_also_on_equal_values():
+    values = np.random.default_rng(0).integers(0, 9, 60).astype(np.float32)
+    by_top_k = segmentation._order_by_top_k(values, 25)
+    assert np.array_equal(segmentation._order_by_sort(values, 25), by_top_k)
+    assert np.array_equal(by_top_k, np.argsort(values, kind="stable")[:25])
 
 
 def test_points_have_the_counts_of_the_settings():
