@@ -72,7 +72,7 @@ def _point_by_point(value: Array, index: Array, share: Array) -> Array:
     """One point after another, gathered again for the backward pass.
 
     On a CPU the corners of all l·P points together took twice the time, and nine times
-    the memory; on a TPU, which rounds rows up to 128 channels, they do not fit.
+    the memory; on a TPU, which rounds rows up to 128 channels, five times the memory.
     """
     batch, queries, heads = index.shape[:3]
     points = jax.tree.map(lambda x: x.transpose(3, 0, 2, 1, 4), (index, share))
