@@ -77,7 +77,6 @@ def test_step_and_scores_name_what_the_configuration_says(
     assert {name for _, name in score_products(config, platform)} == wanted
 
 
-@pytest.mark.slow
 def test_the_style_networks_are_float32(tiny_config):
     config = tiny_config(precision="bfloat16", **{"data.crop": 64})
     plain = step_products(config, "cuda")

@@ -80,14 +80,15 @@ def attend(
 ) -> Float[Array, "B Q h e"]:
     """Scaled dot-product attention, e <= d.
 
-    True in `mask` lets a query see a key; `keys` are the first ones that any sees, None
-    for all.
+    True in `mask` lets a query see a key. Or `keys`: the first so many are seen by all
+    queries, and no other.
 
     Where the weights [h, B, Q, S] are many, none is kept for the backward pass. A CPU
     takes one head after the other: [B, Q, S] then stays in its cache, which took half
     the time of all heads at once. A GPU takes cuDNN's flash attention, in the half
     precision that it asks for. Other platforms compute all heads at once.
     """
+    assert mask is None or keys is None  # one of the two would be lost
     weights = query.shape[2] * query.shape[1] * key.shape[1]  # B may be symbolic
     first = None if keys is None else jnp.arange(key.shape[1])[None, None, None] < keys
     if mask is not None or weights <= FEW_WEIGHTS:

@@ -1,6 +1,6 @@
 """The state of a training as its checkpoints have it: every array under its path.
 
-In an accelerator's memory the optimiser's moments are two vectors of all parameters,
+In a GPU's memory the optimiser's moments are two vectors of all parameters,
 see `optim.over_vectors`; on disk each has the arrays of the parameters.
 """
 
